@@ -37,34 +37,35 @@ class ModelName:
         return f"accounts/{self.account}/models/{self.model}"
 
 
-def account_of(model: object) -> str | None:
-    """Return the account that a full resource name spells out, ``None`` for a bare (or malformed) id."""
-    parts = model.split("/") if isinstance(model, str) else []
-    return parts[1] if len(parts) == 4 and parts[0] == "accounts" else None
-
-
-def parse_model(model: object, *, account: str | None = None) -> ModelName:
+def split_model(model: object) -> tuple[str | None, str]:
     """
-    Parse a model as users write it: ``my-model`` or ``accounts/my-account/models/my-model``.
+    Split a model as users write it into account and id, both checked; a bare id has no account.
+
+    :param model: ``my-model`` or ``accounts/my-account/models/my-model``.
+    :raises InvalidNameError: if a part is no id (``..``, ``/``, ``?``, ``#``, ``%``, blanks and control
+        characters are none).
+    """
+    if isinstance(model, str) and model and "/" not in model:
+        return None, check_id(model, "model id")
+    parts = model.split("/") if isinstance(model, str) else []
+    if len(parts) != 4 or parts[0] != "accounts" or parts[2] != "models":
+        raise InvalidNameError(f"{model!r} is no model: give its id or accounts/<account>/models/<model>.")
+    return check_id(parts[1], "account id"), check_id(parts[3], "model id")
+
+
+def parse_model(model: object, *, account: str | None) -> ModelName:
+    """
+    Return a model's full resource name.
 
     :param model: an id or a full resource name.
     :param account: the account of a bare id. Beside a full name it must be that name's own.
-    :raises InvalidNameError: if a part is no id (``..``, ``/``, ``?``, ``#``, ``%``, blanks and control
-        characters are none), if a bare id comes without an account, or if the two accounts differ.
+    :raises InvalidNameError: if the model is none, comes without an account, or belongs to another one.
     """
-    if not isinstance(model, str) or not model:
-        raise InvalidNameError(f"{model!r} is no model: give its id or accounts/<account>/models/<model>.")
-    if "/" not in model:
-        check_id(model, "model id")
-        if account is None:
-            raise InvalidNameError(f"The model id {model!r} needs an account to belong to.")
-        return ModelName(check_id(account, "account id"), model)
-    parts = model.split("/")
-    if len(parts) != 4 or parts[0] != "accounts" or parts[2] != "models":
-        raise InvalidNameError(
-            f"{model!r} is no model: give its id or accounts/<account>/models/<model>."
-        )
-    name = ModelName(check_id(parts[1], "account id"), check_id(parts[3], "model id"))
-    if account is not None and account != name.account:
-        raise InvalidNameError(f"{model!r} belongs to account {name.account!r}, not to {account!r} as asked for.")
-    return name
+    named, model_id = split_model(model)
+    if named is None and account is None:
+        raise InvalidNameError(f"The model id {model_id!r} needs an account to belong to.")
+    if account is not None:
+        check_id(account, "account id")
+        if named not in (None, account):
+            raise InvalidNameError(f"{model!r} belongs to account {named!r}, not to {account!r} as asked for.")
+    return ModelName(named or account or "", model_id)

@@ -1,0 +1,55 @@
+"""
+The Fireworks gateway (the control plane's REST API), without Airflow.
+
+``precision`` and ``names`` check what users write; ``shapes`` are the resources; ``calls`` says what is asked
+and ``errors`` what an answer means; ``retrying`` whether and when to ask again. ``worker`` (requests) and
+``triggerer`` (httpx) are the two transports. The names below are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_fireworks.gateway.errors import (
+        AccessDeniedError as AccessDeniedError,
+        AnswerLostError as AnswerLostError,
+        GatewayError as GatewayError,
+        NotFoundError as NotFoundError,
+        RateLimitedError as RateLimitedError,
+        RefusedError as RefusedError,
+        UnavailableError as UnavailableError,
+        UnreachableError as UnreachableError,
+    )
+    from airflow_provider_fireworks.gateway.names import ModelName as ModelName
+    from airflow_provider_fireworks.gateway.precision import Precision as Precision
+    from airflow_provider_fireworks.gateway.shapes import (
+        Account as Account,
+        Model as Model,
+        Status as Status,
+    )
+
+_HOMES = {
+    "errors": (
+        "AccessDeniedError",
+        "AnswerLostError",
+        "GatewayError",
+        "NotFoundError",
+        "RateLimitedError",
+        "RefusedError",
+        "UnavailableError",
+        "UnreachableError",
+    ),
+    "names": ("ModelName",),
+    "precision": ("Precision",),
+    "shapes": ("Account", "Model", "Status"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

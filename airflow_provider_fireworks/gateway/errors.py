@@ -1,0 +1,168 @@
+"""Everything that can come of a call but its result: one tree, made from every kind of bad answer there is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_fireworks.gateway.retrying import retry_after
+
+_MESSAGE_LIMIT = 500
+
+_CODE_NAMES = {
+    1: "CANCELLED",
+    2: "UNKNOWN",
+    3: "INVALID_ARGUMENT",
+    4: "DEADLINE_EXCEEDED",
+    5: "NOT_FOUND",
+    6: "ALREADY_EXISTS",
+    7: "PERMISSION_DENIED",
+    8: "RESOURCE_EXHAUSTED",
+    9: "FAILED_PRECONDITION",
+    10: "ABORTED",
+    11: "OUT_OF_RANGE",
+    12: "UNIMPLEMENTED",
+    13: "INTERNAL",
+    14: "UNAVAILABLE",
+    15: "DATA_LOSS",
+    16: "UNAUTHENTICATED",
+}
+
+
+class GatewayError(Exception):
+    """
+    A call that did not come to its result.
+
+    :ivar message: what went wrong, in the gateway's words where it had any; one line.
+    :ivar call: the call, as verb and path.
+    :ivar status: the HTTP status, ``None`` where no answer came.
+    :ivar code: the gateway's own code by name (``"FAILED_PRECONDITION"``), ``None`` where it named none.
+    :ivar request_id: the gateway's id of the request, ``None`` where it gave none.
+    :ivar retry_after: seconds (at most 60) that the gateway asks to be left alone for, ``None`` if it does not.
+    """
+
+    # Keyword arguments with defaults, so that pickle can rebuild it from args and __dict__.
+    def __init__(
+        self,
+        message: str,
+        *,
+        call: str = "",
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.call = call
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        answer = " ".join(str(part) for part in (self.status and f"HTTP {self.status}", self.code) if part)
+        told = f"{answer}: {self.message}" if answer else self.message
+        return f"{self.call}: {told}" + (f" (request id {self.request_id})" if self.request_id else "")
+
+
+class UnreachableError(GatewayError):
+    """No connection came about, so nothing was sent: a refused connection, DNS, TLS, a proxy."""
+
+
+class AnswerLostError(GatewayError):
+    """The call was sent and no readable answer came back: the gateway may have acted on it."""
+
+
+class UnavailableError(GatewayError):
+    """408, 5xx, or a 401, 403, 404 or redirect that is not the gateway's own: something in between, or a blip."""
+
+
+class RateLimitedError(GatewayError):
+    """429: not carried out, by a rate limit or a quota."""
+
+
+class AccessDeniedError(GatewayError):
+    """401 or 403 in the gateway's own words: the key is wrong, revoked, or may not do this."""
+
+
+class NotFoundError(GatewayError):
+    """404 in the gateway's own words."""
+
+
+class RefusedError(GatewayError):
+    """Any other 4xx: the gateway will not do this (now)."""
+
+
+def error_of(call: str, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> GatewayError:
+    """
+    Make the exception of an answer that is no success.
+
+    :param call: the call, as verb and path.
+    :param status: the HTTP status, 300 or more.
+    :param headers: the answer's headers, by lower-case name.
+    :param body: the answer's body, of any kind.
+    :param now: seconds since the epoch, for a ``Retry-After`` that is a date.
+    """
+    envelope = _envelope(body)
+    message, code, request_id = envelope or (_excerpt(status, headers, body), None, None)
+    return _class_of(status, own_words=envelope is not None)(
+        message,
+        call=call,
+        status=status,
+        code=code,
+        request_id=request_id or headers.get("x-request-id"),
+        retry_after=retry_after(headers, now=now),
+    )
+
+
+def one_line(text: object) -> str:
+    """Fold white space and control characters, so that an answer cannot forge a log line, and cap the length."""
+    folded = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", str(text)).strip()
+    return folded if len(folded) <= _MESSAGE_LIMIT else folded[: _MESSAGE_LIMIT - 1] + "…"
+
+
+def _class_of(status: int, *, own_words: bool) -> type[GatewayError]:
+    if status == 429:
+        return RateLimitedError
+    if status < 400 or status in (408, 499) or status >= 500:
+        return UnavailableError
+    if status in (401, 403):
+        return AccessDeniedError if own_words else UnavailableError
+    if status == 404:
+        return NotFoundError if own_words else UnavailableError
+    return RefusedError
+
+
+def _envelope(body: bytes) -> tuple[str, str | None, str | None] | None:
+    """Return (message, code, request id) of the gateway's two JSON envelopes, ``None`` for anything else."""
+    try:
+        parsed: Any = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(parsed, dict):
+        return None
+    request_id = parsed.get("request_id")
+    error = parsed.get("error") if isinstance(parsed.get("error"), dict) else parsed
+    if not isinstance(error.get("message"), str) or "code" not in error:
+        return None
+    code = error["code"]
+    name = _CODE_NAMES.get(code, str(code)) if isinstance(code, int) else code
+    return (
+        one_line(error["message"]) or "(no message)",
+        one_line(name) if name else None,
+        one_line(request_id) if request_id else None,
+    )
+
+
+def _excerpt(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    if 300 <= status < 400:
+        target = one_line(headers.get("location", "nowhere"))
+        return f"redirected to {target}, which is not followed; is the Base URL of the connection right?"
+    text = body[:4096].decode("utf-8", "replace")
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    kind = "an HTML page" if title or "<html" in text.lower() else "not JSON"
+    told = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text))[:200]
+    return f"not in the gateway's own words but {kind}: {told or '(empty)'}"

@@ -1,0 +1,63 @@
+"""
+### Prepare a model at several precisions
+
+One model fans out to as many precisions as the run is given, by Airflow's own mapping: what `prepare` returns
+are just the arguments of its `ready`. The waiting is done in the triggerer, no worker is occupied by it.
+"""
+
+from __future__ import annotations
+
+import pendulum
+from airflow.sdk import Param, dag, task
+from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
+
+from airflow_provider_fireworks.gateway.precision import Precision
+
+
+@dag(
+    schedule=None,
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    tags=["fireworks"],
+    doc_md=__doc__,
+    params={
+        "model": Param("my-model", type="string", title="Model", description="Its id, or its full name."),
+        "precisions": Param(
+            ["FP8", "FP4", "BF16"],
+            type="array",
+            title="Precisions",
+            description="What to prepare it for.",
+            # A list of examples makes it a field to choose several from.
+            examples=[precision.value for precision in Precision],
+            minItems=1,
+            uniqueItems=True,
+        ),
+    },
+)
+def prepare_fan_out():
+    @task
+    def precisions(params: dict) -> list[str]:
+        return params["precisions"]
+
+    prepare = FireworksPrepareModelOperator.partial(
+        task_id="prepare",
+        model="{{ params.model }}",
+        deferrable=True,
+        poll_interval=10,
+        map_index_template="{{ task.precision }}",
+    ).expand(precision=precisions())
+
+    ready = FireworksModelReadySensor.partial(
+        task_id="ready", deferrable=True, poke_interval=10, map_index_template="{{ task.precision }}"
+    ).expand_kwargs(prepare.output)
+
+    @task
+    def report(prepared: list[dict[str, str]]) -> None:
+        for each in prepared:
+            print(f"{each['model']} is ready at {each['precision']}.")
+
+    report(ready.output)
+
+
+prepare_fan_out()

@@ -1,0 +1,228 @@
+"""The little of Airflow's REST API that running DAGs from outside takes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+#: What every line of a task's log carries and nobody reads.
+_CONTEXT = {"dag_id", "run_id", "task_id", "map_index", "ti_id", "try_number", "filename", "lineno"}
+_SHOWN = {"timestamp", "event", "level", "logger", "error_detail"}
+
+#: States in which a run stays.
+FINISHED = frozenset({"success", "failed"})
+
+
+class AirflowApiError(RuntimeError):
+    """Airflow refused a request, or something did not come about in time."""
+
+
+@dataclass(frozen=True)
+class TaskInstance:
+    """
+    A task in a run.
+
+    :param map_index: which of the mapped ones it is; -1 if it is not mapped.
+    :param state: ``None`` as long as the scheduler has not looked at it.
+    :param duration: seconds; ``None`` before it has ended.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    duration: float | None
+
+    @property
+    def name(self) -> str:
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+class AirflowApi:
+    """
+    A client of one Airflow whose simple auth manager lets everyone in as admin.
+
+    :param url: the API server's address, e.g. ``http://127.0.0.1:8080``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._session = requests.Session()
+        # A proxy that is set for the outside world must not get what goes to loopback.
+        self._session.trust_env = False
+        # SQLite may be locked for a moment; asking again is then all that it takes.
+        retry = Retry(total=5, backoff_factor=0.2, status_forcelist=[500, 502, 503], allowed_methods=["GET"])
+        self._session.mount("http://", HTTPAdapter(max_retries=retry))
+        self._has_token = False
+
+    def close(self) -> None:
+        self._session.close()
+
+    def health(self) -> dict[str, dict[str, str | None]] | None:
+        """Return the health of each component, or ``None`` if the API server does not answer (yet)."""
+        try:
+            # No retries: whoever asks for health asks again anyway.
+            answer = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5, proxies={"http": ""})
+            return answer.json() if answer.ok else None
+        except (requests.RequestException, ValueError):
+            return None
+
+    def request(self, method: str, path: str, **kwargs: Any) -> Any:
+        """
+        Make a request and return the JSON of its answer.
+
+        :param path: below the server's address, e.g. ``/api/v2/dags``.
+        :raises AirflowApiError: if Airflow answers with anything but success.
+        """
+        if not self._has_token:
+            token = self._session.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+            self._session.headers["Authorization"] = f"Bearer {token}"
+            self._has_token = True
+        try:
+            answer = self._session.request(method, self.url + path, timeout=30, **kwargs)
+        except requests.RequestException as error:
+            raise AirflowApiError(f"{method} {path}: {error}") from error
+        if not answer.ok:
+            raise AirflowApiError(f"{method} {path}: {answer.status_code} {answer.text[:1000]}")
+        return answer.json() if answer.content else None
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self.request("GET", path, params=params)
+
+    def dag_is_there(self, dag_id: str) -> bool:
+        """Whether the DAG has been parsed. A DAG file that cannot be imported raises, with its stack."""
+        if any(dag["dag_id"] == dag_id for dag in self.get("/api/v2/dags", limit=1000)["dags"]):
+            return True
+        errors = self.get("/api/v2/importErrors")["import_errors"]
+        if errors:
+            raise AirflowApiError(f"{errors[0]['filename']} cannot be imported:\n{errors[0]['stack_trace']}")
+        return False
+
+    def unpause(self, dag_id: str) -> None:
+        self.request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """
+        Start a run of a DAG.
+
+        :param conf: the run's params.
+        :return: the run's id.
+        """
+        self.unpause(dag_id)
+        body = {"logical_date": None, "conf": dict(conf or {})}
+        run = self.request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        return str(run["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        return str(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def task_instances(self, dag_id: str, run_id: str, task_id: str | None = None) -> list[TaskInstance]:
+        """
+        Return the tasks of a run, mapped ones in the order of their index.
+
+        :param task_id: only those of this task.
+        """
+        params = {"limit": 1000} if task_id is None else {"limit": 1000, "task_id": task_id}
+        found = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", **params)["task_instances"]
+        tasks = [
+            TaskInstance(
+                dag_id=dag_id,
+                run_id=run_id,
+                task_id=task["task_id"],
+                map_index=task["map_index"],
+                state=task["state"],
+                try_number=task["try_number"],
+                duration=task["duration"],
+            )
+            for task in found
+        ]
+        return sorted(tasks, key=lambda task: (task.task_id, task.map_index))
+
+    def xcom(self, task: TaskInstance, key: str = "return_value") -> Any:
+        path = f"{_path(task)}/xcomEntries/{key}"
+        return self.get(path, map_index=task.map_index, deserialize=True)["value"]
+
+    def log(self, task: TaskInstance, try_number: int | None = None) -> str:
+        """
+        Return what a task has logged, on the worker and in the triggerer.
+
+        :param try_number: of an earlier attempt; the last one if left out.
+        """
+        path = f"{_path(task)}/logs/{try_number or task.try_number}"
+        events = self.get(path, map_index=task.map_index, full_content=True)["content"]
+        return "\n".join(line for event in events for line in _lines(event))
+
+    def describe(self, dag_id: str, run_id: str) -> str:
+        """Return the states of a run's tasks, and the end of the logs of those that failed."""
+        parts = []
+        for task in self.task_instances(dag_id, run_id):
+            parts.append(f"{task.name}: {task.state}, attempt {task.try_number}")
+            if task.state in ("failed", "up_for_retry"):
+                parts += [f"    {line}" for line in without_groups(self.log(task))[-12:]]
+        return "\n".join(parts)
+
+    def add_connection(self, connection_id: str, connection: Mapping[str, Any]) -> None:
+        """Add a connection to Airflow's database, with the fields of ``POST /api/v2/connections``."""
+        self.request("POST", "/api/v2/connections", json={"connection_id": connection_id, **connection})
+
+
+def _path(task: TaskInstance) -> str:
+    return f"/api/v2/dags/{task.dag_id}/dagRuns/{task.run_id}/taskInstances/{task.task_id}"
+
+
+def _lines(event: Any) -> list[str]:
+    if not isinstance(event, dict):
+        return [str(event)]
+    beside = " ".join(f"{key}={value}" for key, value in event.items() if key not in _SHOWN | _CONTEXT)
+    first = " ".join(part for part in (event.get("level"), event.get("event"), beside) if part)
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in event.get("error_detail") or []]
+    return [first, *errors]
+
+
+def without_groups(log: str) -> list[str]:
+    """Return the lines of a task's log without those that Airflow's UI shows folded."""
+    lines, depth = [], 0
+    for line in log.splitlines():
+        if "::group::" in line:
+            depth += 1
+        elif "::endgroup::" in line:
+            depth = max(0, depth - 1)
+        elif depth == 0:
+            lines.append(line)
+    return lines
+
+
+def poll_until(
+    condition: Callable[[], Any],
+    *,
+    timeout: float,
+    what: str,
+    meanwhile: Callable[[], Any],
+    every: float = 0.5,
+) -> Any:
+    """
+    Ask until the answer is true, and return it.
+
+    :param timeout: seconds.
+    :param what: what is waited for, for the message of the timeout.
+    :param every: seconds between two questions.
+    :param meanwhile: called between them; it may raise when there is nothing left to wait for.
+    :raises AirflowApiError: after the timeout.
+    """
+    deadline = time.monotonic() + timeout
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            raise AirflowApiError(f"{what}: not within {timeout:.0f} s.")
+        meanwhile()
+        time.sleep(every)
+    return answer

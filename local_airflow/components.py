@@ -1,0 +1,370 @@
+"""Start the components of an Airflow, look after them, and take them down with all that they started."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from local_airflow import sessions
+from local_airflow.api import FINISHED, AirflowApi, AirflowApiError, TaskInstance, poll_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+#: The components, by name, with their arguments. Their log servers would listen on every address of the
+#: machine; the logs are read from the disk anyway.
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "api-server": (),
+    "dag-processor": (),
+    "scheduler": ("--skip-serve-logs",),
+    "triggerer": ("--skip-serve-logs",),
+}
+
+#: How the health endpoint calls them.
+_HEALTH_NAMES = {
+    "api-server": "metadatabase",
+    "dag-processor": "dag_processor",
+    "scheduler": "scheduler",
+    "triggerer": "triggerer",
+}
+
+
+class LocalAirflowError(RuntimeError):
+    """Airflow could not be started, or did not stay up. The message is for people."""
+
+
+class LocalAirflow:
+    """
+    An Airflow with all its components on loopback, a SQLite database and the LocalExecutor.
+
+    As a context manager it is healthy inside the block, and gone after it::
+
+        with LocalAirflow(home, dags) as airflow:
+            run_id = airflow.trigger("my_dag", {"model": "my-model"})
+            assert airflow.wait("my_dag", run_id) == "success"
+
+    :param home: its ``AIRFLOW_HOME``, made if missing: database, logs and configuration live there and
+        nowhere else.
+    :param dags: the folder with the DAG files.
+    :param env: further environment of all components, such as ``AIRFLOW__*`` settings and ``AIRFLOW_CONN_*``.
+        Nothing of the caller's own ``AIRFLOW*`` and ``FIREWORKS_*`` variables reaches them.
+    :param port: the API server's port; a free one if left out.
+    :param parallelism: how many tasks run at once.
+    :param start_timeout: seconds until all components must be healthy.
+    :param say: takes lines about what is happening.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        dags: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        port: int | None = None,
+        parallelism: int = 4,
+        start_timeout: float = 180,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.home = home.resolve()
+        self.logs = self.home / "components"
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.api = AirflowApi(self.url)
+        self.start_timeout = start_timeout
+        self._say = say
+        self._env = {**_bare_environment(), **self._settings(dags.resolve(), parallelism), **(env or {})}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._watcher: subprocess.Popen[bytes] | None = None
+
+    def _settings(self, dags: Path, parallelism: int) -> dict[str, str]:
+        settings = {
+            "API__HOST": "127.0.0.1",
+            "API__PORT": str(self.port),
+            "API__WORKERS": "1",
+            "API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+            "API__SECRET_KEY": secrets.token_urlsafe(32),
+            "CORE__DAGS_FOLDER": str(dags),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__PARALLELISM": str(parallelism),
+            "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "USAGE_DATA_COLLECTION__ENABLED": "False",
+            # With the default of 5 s, a trigger that fires sooner than that can fail its task.
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        }
+        return {
+            "AIRFLOW_HOME": str(self.home),
+            "NO_COLOR": "1",
+            "PYTHONUNBUFFERED": "1",
+            **{f"AIRFLOW__{name}": value for name, value in settings.items()},
+        }
+
+    def __enter__(self) -> LocalAirflow:
+        try:
+            self.up()
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    def up(self) -> None:
+        """Make the database, start every component, and wait until all are healthy."""
+        if not _is_free(self.port):
+            raise LocalAirflowError(f"Port {self.port} is taken. Choose another one, or none for a free one.")
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._migrate()
+        self.start(*COMPONENTS)
+
+    def down(self, grace: float = 8) -> None:
+        """
+        Take everything down. Nothing of it is left afterwards.
+
+        :param grace: seconds that the components have to end by themselves.
+        """
+        # What comes in while it is being taken down must not stop that half way.
+        with _signals_held(drop=True):
+            if self._running:
+                self._say("Stopping …")
+            self.api.close()
+            sessions.end([process.pid for process in self._running.values()], grace=grace)
+            for process in self._running.values():
+                process.wait()
+            self._running.clear()
+            if self._watcher is not None:
+                self._watcher.communicate()
+                self._watcher = None
+
+    def start(self, *names: str) -> None:
+        """Start components, and wait until each has shown that it is alive since."""
+        since = datetime.now(timezone.utc)
+        for name in names:
+            if name in self._running:
+                raise LocalAirflowError(f"The {name} is running already.")
+            self._spawn(name, name, *COMPONENTS[name])
+        poll_until(
+            lambda: self._healthy(names, since),
+            timeout=self.start_timeout,
+            what=f"Waiting for {', '.join(names)} to be healthy (logs in {self.logs})",
+            every=0.3,
+            meanwhile=self.check,
+        )
+
+    def kill(self, name: str) -> None:
+        """Kill a component and all its processes, as ``kill -9`` does."""
+        process = self._running.pop(name)
+        sessions.kill([process.pid])
+        process.wait()
+        self._tell_watcher("-", process)
+
+    def check(self) -> None:
+        """
+        Raise if a component has ended by itself.
+
+        :raises LocalAirflowError: with the last lines of its log.
+        """
+        for name, process in self._running.items():
+            if process.poll() is not None:
+                raise LocalAirflowError(self._obituary(name, process))
+
+    def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
+        """
+        Wait until a DAG's file has been parsed.
+
+        :param timeout: seconds.
+        """
+        poll_until(
+            lambda: self.api.dag_is_there(dag_id),
+            timeout=timeout,
+            what=f"Waiting for the DAG {dag_id} to be parsed",
+            meanwhile=self.check,
+        )
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """
+        Start a run of a DAG, as soon as its file has been parsed.
+
+        :param conf: the run's params.
+        :return: the run's id.
+        """
+        self.wait_for_dag(dag_id)
+        return self.api.trigger(dag_id, conf)
+
+    def wait(self, dag_id: str, run_id: str, *, timeout: float = 180) -> str:
+        """
+        Wait for the end of a run.
+
+        :param timeout: seconds.
+        :return: its state, ``success`` or ``failed``.
+        """
+
+        def end() -> str | None:
+            state = self.api.run_state(dag_id, run_id)
+            return state if state in FINISHED else None
+
+        return str(
+            poll_until(end, timeout=timeout, what=f"Waiting for the run of {dag_id}", meanwhile=self.check)
+        )
+
+    def wait_for_tasks(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        states: Iterable[str],
+        *,
+        count: int,
+        timeout: float = 90,
+    ) -> list[TaskInstance]:
+        """
+        Wait until a task, mapped or not, is in one of these states so many times.
+
+        :param timeout: seconds.
+        """
+        wanted = frozenset(states)
+
+        def there() -> list[TaskInstance] | None:
+            tasks = self.api.task_instances(dag_id, run_id, task_id)
+            if any(task.state == "failed" for task in tasks) and "failed" not in wanted:
+                raise AirflowApiError(f"{task_id} failed while waiting for it to be {' or '.join(wanted)}.")
+            found = [task for task in tasks if task.state in wanted]
+            return found if len(found) >= count else None
+
+        found: list[TaskInstance] = poll_until(
+            there,
+            timeout=timeout,
+            what=f"Waiting for {count} x {task_id} to be {' or '.join(wanted)}",
+            meanwhile=self.check,
+        )
+        return found
+
+    def _migrate(self) -> None:
+        begun = time.monotonic()
+        process = self._spawn("db-migrate", "db", "migrate")
+        code = process.wait()
+        if code != 0:
+            raise LocalAirflowError(self._obituary("db-migrate", process))
+        del self._running["db-migrate"]
+        self._tell_watcher("-", process)
+        self._say(f"Database ready after {time.monotonic() - begun:.0f} s.")
+
+    def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        # Were it interrupted between starting a process and noting it, nobody would ever end that process.
+        with _signals_held(drop=False), self._log(name).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *arguments],
+                cwd=self.home,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._running[name] = process
+            self._tell_watcher("+", process)
+        return process
+
+    def _tell_watcher(self, sign: str, process: subprocess.Popen[bytes]) -> None:
+        if self._watcher is None:
+            self._watcher = subprocess.Popen(
+                [sys.executable, sessions.__file__], stdin=subprocess.PIPE, start_new_session=True
+            )
+        if self._watcher.stdin is not None:
+            self._watcher.stdin.write(f"{sign}{process.pid}\n".encode())
+            self._watcher.stdin.flush()
+
+    def _healthy(self, names: Iterable[str], since: datetime) -> bool:
+        health = self.api.health()
+        if health is None:
+            return False
+        for name in names:
+            told = health.get(_HEALTH_NAMES[name]) or {}
+            if told.get("status") != "healthy":
+                return False
+            # A component that was killed counts as healthy for a while by its last heartbeat.
+            beat = told.get(f"latest_{_HEALTH_NAMES[name]}_heartbeat")
+            if beat is not None and datetime.fromisoformat(beat.replace("Z", "+00:00")) < since:
+                return False
+        return True
+
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def _obituary(self, name: str, process: subprocess.Popen[bytes]) -> str:
+        lines = self._log(name).read_text(errors="replace").rstrip().splitlines()[-15:]
+        code = process.returncode
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        head = f"Airflow's {name} {how}. The last lines of {self._log(name)}:"
+        return "\n".join([head, *(f"    {line}" for line in lines)])
+
+
+def free_port(wanted: int | None = None) -> int:
+    """Return a port of loopback that nothing listens on: the wanted one, or else any."""
+    if wanted is not None and _is_free(wanted):
+        return wanted
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        # As servers do it: a connection of an earlier one in TIME_WAIT does not take the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
+
+
+def _bare_environment() -> dict[str, str]:
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIRFLOW", "_AIRFLOW", "FIREWORKS_"))
+    }
+    # The components talk to each other over loopback, whatever proxy there is for the rest.
+    for name in ("no_proxy", "NO_PROXY"):
+        env[name] = ",".join(filter(None, [env.get(name), "127.0.0.1", "localhost"]))
+    return env
+
+
+@contextmanager
+def _signals_held(*, drop: bool) -> Iterator[None]:
+    """
+    Hold back the signals that a person ends programs with, in the block.
+
+    :param drop: forget them after it, else let them take effect then.
+    """
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    with suppress(ValueError):  # Not in the main thread: then they do not come in here either.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for held, handler in before.items():
+            signal.signal(held, handler)
+    if came and not drop:
+        signal.raise_signal(came[0])

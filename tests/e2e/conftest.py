@@ -1,0 +1,104 @@
+"""One Airflow and one emulated gateway for all end-to-end tests."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from airflow_provider_fireworks.emulator import Emulator
+from local_airflow import LocalAirflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHECKOUT = Path(__file__).parents[2]
+
+#: A key that is refused. Like the one that is accepted, it must turn up nowhere.
+WRONG_KEY = f"fw_wrong_{secrets.token_hex(16)}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the example DAGs and those of these tests."""
+    folder = tmp_path_factory.mktemp("dags")
+    for source in (CHECKOUT / "example_dags", Path(__file__).parent / "dags"):
+        for file in source.glob("*.py"):
+            shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def session_gateway() -> Iterator[Emulator]:
+    with Emulator(api_key=f"fw_right_{secrets.token_hex(16)}") as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, dags: Path, session_gateway: Emulator
+) -> Iterator[LocalAirflow]:
+    """A whole Airflow. Its connection ``fireworks_default`` leads to the emulated gateway."""
+    env = {"AIRFLOW_CONN_FIREWORKS_DEFAULT": session_gateway.connection}
+    with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, env=env, parallelism=8) as airflow:
+        airflow.api.add_connection(
+            "fireworks_wrong_key",
+            {"conn_type": "fireworks", "login": "demo", "password": WRONG_KEY, "host": session_gateway.url},
+        )
+        yield airflow
+
+
+@pytest.fixture
+def gateway(airflow: LocalAirflow, session_gateway: Emulator) -> Iterator[Emulator]:
+    """
+    The emulated gateway as at its start, for one test.
+
+    Whatever the test has let Airflow do, no key may be found in any file of it afterwards: logs, database
+    (rendered fields, XComs, triggers), configuration.
+    """
+    session_gateway.reset()
+    yield session_gateway
+    leaks = [
+        str(file.relative_to(airflow.home))
+        for file in airflow.home.rglob("*")
+        for key in (session_gateway.api_key, WRONG_KEY)
+        if file.is_file() and key.encode() in file.read_bytes()
+    ]
+    assert not leaks, f"a key is in {leaks}"
+
+
+@pytest.fixture
+def finish(airflow: LocalAirflow) -> Callable[..., str]:
+    """Wait for the end of a run of a DAG, and check that it is the one that is expected."""
+
+    def wait(dag_id: str, run_id: str, expected: str = "success", timeout: float = 180) -> None:
+        state = airflow.wait(dag_id, run_id, timeout=timeout)
+        assert state == expected, f"the run {state}:\n{airflow.api.describe(dag_id, run_id)}"
+
+    return wait
+
+
+@pytest.fixture
+def processes_in() -> Callable[[Path], list[str]]:
+    """Return the command lines of the living processes whose working directory is a folder."""
+
+    def look(folder: Path) -> list[str]:
+        found = []
+        for process in psutil.process_iter(["cwd", "cmdline", "status"]):
+            info = process.info
+            if info["cwd"] == str(folder.resolve()) and info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(info["cmdline"] or ["?"]))
+        return found
+
+    return look

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fireworks.emulator import Emulator
+    from local_airflow import LocalAirflow
+
+DAG = "prepare_as_told"
+
+
+def test_a_model_that_does_not_exist_fails_at_once(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    run = airflow.trigger(DAG, {"model": "no-such-model", "precisions": ["FP8"]})
+    finish(DAG, run, "failed")
+
+    (prepare,) = airflow.api.task_instances(DAG, run, "prepare")
+    assert (prepare.state, prepare.try_number) == ("failed", 1)
+    assert "resource not found" in airflow.api.log(prepare)
+    assert gateway.preparations == []
+
+
+def test_a_wrong_key_fails_at_once(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    run = airflow.trigger(DAG, {"connection": "fireworks_wrong_key", "precisions": ["FP8"]})
+    finish(DAG, run, "failed")
+
+    (prepare,) = airflow.api.task_instances(DAG, run, "prepare")
+    assert (prepare.state, prepare.try_number) == ("failed", 1)
+    assert "The API key you provided is invalid." in airflow.api.log(prepare)
+    assert {request.status for request in gateway.requests} == {403}
+    assert len(gateway.requests) <= 2
+
+
+def test_a_preparation_that_fails_ends_its_own_wait_only(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    gateway.configure(duration=6, outcomes={"FP4": "failed_status"})
+
+    run = airflow.trigger(DAG)
+    finish(DAG, run, "failed")
+
+    ready = airflow.api.task_instances(DAG, run, "ready")
+    assert [(task.state, task.try_number) for task in ready] == [("success", 1), ("failed", 1)]
+    assert gateway.model("my-model")["status"]["message"] in airflow.api.log(ready[1])

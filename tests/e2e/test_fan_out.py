@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fireworks.emulator import Emulator
+    from local_airflow import LocalAirflow
+
+MODEL = "accounts/demo/models/my-model"
+PRECISIONS = ["FP8", "FP4", "BF16"]
+
+
+def test_one_model_is_prepared_at_several_precisions(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    gateway.configure(duration=8)
+
+    run = airflow.trigger("prepare_fan_out", {"precisions": PRECISIONS})
+    finish("prepare_fan_out", run)
+
+    tasks = {task.name: task for task in airflow.api.task_instances("prepare_fan_out", run)}
+    mapped = {f"{step}[{index}]" for step in ("prepare", "ready") for index in range(3)}
+    assert set(tasks) == mapped | {"precisions", "report"}
+    assert {task.state for task in tasks.values()} == {"success"}
+    assert {task.try_number for task in tasks.values()} == {1}
+
+    for index, precision in enumerate(PRECISIONS):
+        prepared = airflow.api.xcom(tasks[f"prepare[{index}]"])
+        assert (prepared["model"], prepared["precision"]) == (MODEL, precision)
+        assert airflow.api.xcom(tasks[f"ready[{index}]"]) == {"model": MODEL, "precision": precision}
+        assert airflow.api.xcom(tasks[f"ready[{index}]"], "precision") == precision
+        assert f"{MODEL} is ready at {precision}." in airflow.api.log(tasks["report"])
+
+    assert sorted(done.precision for done in gateway.preparations) == sorted(PRECISIONS)
+    assert gateway.count("POST", ":prepare") == len(PRECISIONS)
+    # Per precision: the look before the prepare, the sensor's first look, and its polls every 10 s.
+    assert gateway.count("GET", "/models/my-model") <= len(PRECISIONS) * 6
+
+
+def test_what_is_prepared_already_is_not_prepared_again(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
+
+    run = airflow.trigger("prepare_as_told")
+    finish("prepare_as_told", run)
+
+    assert gateway.count("POST") == 0
+
+
+def test_each_precision_gets_its_turn_where_only_one_at_a_time_is_taken(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    gateway.configure(duration=6, second_prepare="aborted")
+
+    run = airflow.trigger("prepare_as_told")
+    finish("prepare_as_told", run)
+
+    tasks = airflow.api.task_instances("prepare_as_told", run)
+    assert {task.state for task in tasks} == {"success"}
+    assert {task.try_number for task in tasks} == {1}
+    first, second = gateway.preparations
+    assert {first.precision, second.precision} == {"FP8", "FP4"}
+    assert second.at - first.at >= 6

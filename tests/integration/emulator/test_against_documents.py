@@ -1,0 +1,144 @@
+"""Requests and replies, judged by the published OpenAPI files, where they are at hand."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from openapi_schema_validator import OAS31Validator
+
+FOLDER = Path(os.environ.get("FIREWORKS_OPENAPI_DIR") or Path(__file__).parents[4] / "shared" / "fireworks")
+GATEWAY = FOLDER / "gateway-openapi-4.259.0.yaml"
+PREPARE = FOLDER / "prepare-model.openapi.yaml"
+
+pytestmark = pytest.mark.skipif(
+    not (GATEWAY.is_file() and PREPARE.is_file()),
+    reason="the published OpenAPI files are not at hand (FIREWORKS_OPENAPI_DIR names their folder)",
+)
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return {path: yaml.safe_load(path.read_text()) for path in (GATEWAY, PREPARE)}
+
+
+@pytest.fixture(scope="module")
+def problems(documents):
+    """What a document finds wrong with a value; its objects are closed, so that unknown fields are found."""
+
+    def judge(schema: dict, value: object, document: Path = GATEWAY) -> list[str]:
+        components = copy.deepcopy(documents[document]["components"])
+        for component in components["schemas"].values():
+            if component.get("properties"):
+                component["additionalProperties"] = False
+        validator = OAS31Validator(
+            {**schema, "components": components}, format_checker=OAS31Validator.FORMAT_CHECKER
+        )
+        return [
+            f"{'.'.join(map(str, error.path))}: {error.message}"
+            for error in validator.iter_errors(unset(value))
+        ]
+
+    return judge
+
+
+def unset(value):
+    """Leave out what is null: in the gateway's JSON that is a message which is not set."""
+    if isinstance(value, dict):
+        return {name: unset(part) for name, part in value.items() if part is not None}
+    return [unset(part) for part in value] if isinstance(value, list) else value
+
+
+def named(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def reply_schema(documents, path: str, method: str) -> dict:
+    return documents[GATEWAY]["paths"][path][method]["responses"]["200"]["content"]["application/json"][
+        "schema"
+    ]
+
+
+A, MS = "/v1/accounts/{account_id}", "/v1/accounts/{account_id}/models"
+M = f"{MS}/{{model_id}}"
+BASE = {"kind": "HF_BASE_MODEL", "baseModelDetails": {"checkpointFormat": "NATIVE", "parameterCount": "7"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body"),
+    [
+        ("/v1/accounts", "get", None),
+        (A, "get", None),
+        (MS, "get", None),
+        (MS, "post", {"modelId": "new", "model": BASE}),
+        (M, "get", None),
+        (M, "patch", {"displayName": "Other"}),
+        (M, "delete", None),
+        (f"{M}:prepare", "post", {"precision": "FP8"}),
+    ],
+)
+def test_replies_are_as_documented(client, gateway, documents, problems, path, method, body):
+    gateway.configure(precision_lists="absent", stale_status=True)
+    url = path.replace("{account_id}", "demo").replace("{model_id}", "my-model")
+    answer = client(method.upper(), url, json=body)
+    assert answer.status_code == 200, answer.text
+    assert problems(reply_schema(documents, path, method), answer.json()) == []
+
+
+def test_the_judge_can_find_fault(problems):
+    assert problems(named("gatewayModel"), {"state": "COOKING"})
+    assert problems(named("gatewayModel"), {"colour": "red"})
+    assert problems(named("gatewayModel"), {"contextLength": "4096"})
+
+
+def test_a_page_and_its_token(client, problems):
+    page = client.get("/v1/accounts/demo/models", pageSize=1).json()
+    assert page["nextPageToken"]
+    page["models"] = []
+    assert problems(named("gatewayListModelsResponse"), page) == []
+
+
+def test_errors_are_of_the_documented_shape(client, problems):
+    for answer in (client.get("/v1/accounts/demo/models/none"), client.prepare(precision="FP99")):
+        assert problems(named("googlerpcStatus"), answer.json()) == []
+
+
+@pytest.mark.parametrize("lists", ["present", "empty"])
+def test_the_lists_are_all_that_the_documents_do_not_have(client, gateway, problems, lists):
+    gateway.configure(precision_lists=lists)
+    [found] = problems(named("gatewayModel"), client.model())
+    assert "supportedPrecisions" in found
+    assert "supportedPrecisionsWithCalibration" in found
+
+
+def test_preparing_is_the_one_state_that_the_documents_do_not_have(client, gateway, problems):
+    gateway.configure(precision_lists="absent")
+    client.prepare()
+    [found] = problems(named("gatewayModel"), client.model())
+    assert found.startswith("state: 'PREPARING'")
+    time.sleep(0.55)
+    assert problems(named("gatewayModel"), client.model()) == []
+
+
+def test_the_documented_precisions_are_those_that_are_taken(client, gateway, documents, problems):
+    documented = documents[PREPARE]["components"]["schemas"]["DeploymentPrecision"]["enum"]
+    for precision in [*documented, "FP99"]:
+        body = {"precision": precision}
+        fine = problems(named("GatewayPrepareModelBody"), body, PREPARE) == []
+        taken = client.prepare(precision=precision).status_code == 200
+        assert taken is (fine and precision != "PRECISION_UNSPECIFIED"), precision
+
+
+def test_every_documented_field_of_a_model_can_be_sent(client, documents):
+    shape = documents[GATEWAY]["components"]["schemas"]["gatewayModel"]["properties"]
+    samples = {"string": "2025-01-01T00:00:00Z", "boolean": False, "integer": 1, "array": [], "object": {}}
+    skipped = {"peftDetails", "conversationConfig"}
+    for name, field in shape.items():
+        value = samples[field["type"]] if "type" in field else None
+        if name not in skipped:
+            answer = client("PATCH", "/v1/accounts/demo/models/my-model", json={name: value})
+            assert answer.status_code == 200, (name, answer.text)

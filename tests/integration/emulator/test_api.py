@@ -1,0 +1,301 @@
+"""The gateway's endpoints over HTTP, and how strict they are."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+MODELS = "/v1/accounts/demo/models"
+MODEL = f"{MODELS}/my-model"
+NOT_FOUND = {"code": 5, "message": "resource not found", "details": []}
+
+CAPTURED_FIELDS = [
+    "baseModelDetails",
+    "calibrated",
+    "cluster",
+    "contextLength",
+    "conversationConfig",
+    "createTime",
+    "defaultDraftModel",
+    "defaultDraftTokenCount",
+    "defaultSamplingParams",
+    "deployedModelRefs",
+    "deprecationDate",
+    "description",
+    "displayName",
+    "fineTuningJob",
+    "githubUrl",
+    "huggingFaceUrl",
+    "importedFrom",
+    "kind",
+    "name",
+    "peftDetails",
+    "public",
+    "rlTunable",
+    "state",
+    "status",
+    "supportedPrecisions",
+    "supportedPrecisionsWithCalibration",
+    "supportsImageInput",
+    "supportsLora",
+    "supportsTools",
+    "teftDetails",
+    "trainingContextLength",
+    "tunable",
+    "updateTime",
+    "useHfApplyChatTemplate",
+]
+
+
+def test_a_model_is_sent_as_it_really_is(client):
+    model = client.model()
+    assert sorted(model) == CAPTURED_FIELDS
+    assert model["name"] == "accounts/demo/models/my-model"
+    assert (model["state"], model["kind"]) == ("READY", "HF_BASE_MODEL")
+    assert model["baseModelDetails"]["parameterCount"] == "6000000000"
+    assert (model["teftDetails"], model["deprecationDate"], model["cluster"]) == (None, None, "")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6}|\.\d{9})?Z", model["updateTime"])
+
+
+def test_preparing_over_the_wire(client, gateway):
+    answer = client.prepare()
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert client.model()["state"] == "PREPARING"
+    time.sleep(0.55)
+    after = client.model()
+    assert (after["state"], after["supportedPrecisions"]) == ("READY", ["FP16", "FP8"])
+    assert [(p.model, p.precision) for p in gateway.preparations] == [("my-model", "FP8")]
+
+
+@pytest.mark.parametrize("path", [f"{MODEL}:prepare", f"{MODEL}%3Aprepare"])
+def test_the_verb_may_come_encoded(client, path):
+    assert client("POST", path, json={"precision": "FP4"}).json() == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "status", "code"),
+    [
+        ("second_prepare", "aborted", 409, 10),
+        ("second_prepare", "already_exists", 409, 6),
+        ("second_prepare", "failed_precondition", 400, 9),
+        ("second_prepare", "accepted", 200, None),
+        ("second_prepare", "ignored", 200, None),
+        ("same_prepare", "ok", 200, None),
+        ("same_prepare", "aborted", 409, 10),
+        ("same_prepare", "already_exists", 409, 6),
+        ("same_prepare", "failed_precondition", 400, 9),
+    ],
+)
+def test_prepare_while_preparing(client, gateway, option, value, status, code):
+    gateway.configure(**{option: value, "duration": 60})
+    assert client.prepare(precision="FP8").status_code == 200
+    answer = client.prepare(precision="FP4" if option == "second_prepare" else "FP8")
+    assert (answer.status_code, answer.json().get("code")) == (status, code)
+
+
+@pytest.mark.parametrize("status", [403, 401])
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "fw_emulator_not_a_real_key", "Basic abc"])
+def test_a_missing_or_wrong_key(client, gateway, header, status):
+    gateway.configure(unauthorized_status=status)
+    answer = client("GET", MODEL, headers={"Authorization": header})
+    assert answer.status_code == status
+    assert sorted(answer.json()) == ["error", "request_id"]
+    assert answer.json()["error"] == {
+        "message": "The API key you provided is invalid.",
+        "param": None,
+        "code": "UNAUTHORIZED",
+        "type": "error",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"{MODELS}/no-such-model"),
+        ("DELETE", f"{MODELS}/no-such-model"),
+        ("POST", f"{MODELS}/no-such-model:prepare"),
+        ("GET", "/v1/accounts/no-such-account"),
+        ("GET", "/v1/accounts/no-such-account/models"),
+        ("GET", "/v1/accounts/no-such-account/models/my-model"),
+        ("GET", "/v1/accounts/fireworks/models/no-such-model"),
+    ],
+)
+def test_what_does_not_exist(client, method, path):
+    answer = client(method, path, json={"precision": "FP8"} if method == "POST" else None)
+    assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v2/accounts", 404),
+        ("GET", "/v1/accounts/", 404),
+        ("POST", f"{MODEL}:cook", 404),
+        ("GET", f"{MODEL}:prepare", 405),
+        ("PUT", MODEL, 405),
+        ("POST", "/v1/accounts", 405),
+        ("GET", "/emulator/nothing", 404),
+        ("GET", "/emulator/reset", 405),
+    ],
+)
+def test_unknown_paths_and_methods_answer_in_plain_text(client, method, path, status):
+    answer = client(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    "model", ["UPPER", "-edge", "edge-", "a_b", "a.b", "x" * 64, "%20", "a%2Fb", "%C3%A9"]
+)
+def test_ids_outside_the_grammar(client, model):
+    for path in (f"{MODELS}/{model}", f"/v1/accounts/{model}/models"):
+        answer = client("GET", path)
+        assert (answer.status_code, answer.json()["code"]) == (400, 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"precison": "FP8"}, "precison"),
+        ({"precision": "FP8", "wait": True}, "wait"),
+        ({"precision": "fp8"}, "fp8"),
+        ({"precision": "FP99"}, "FP99"),
+        ({"precision": 8}, "precision"),
+        ({"precision": "PRECISION_UNSPECIFIED"}, "precision"),
+        ({"precision": None}, "precision"),
+        ({"precision": "FP8", "readMask": 1}, "readMask"),
+        ({}, "precision"),
+        ([], ""),
+        ("{", ""),
+        ("", "precision"),
+    ],
+)
+def test_prepare_refuses_bodies_that_are_wrong_and_names_the_field(client, gateway, body, named):
+    how = {"data": body} if isinstance(body, str) else {"json": body}
+    answer = client("POST", f"{MODEL}:prepare", **how)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+    assert named in answer.json()["message"]
+    assert gateway.preparations == []
+
+
+def test_a_read_mask_changes_nothing_in_the_reply_to_prepare(client):
+    assert client("POST", f"{MODEL}:prepare", json={"precision": "FP8", "readMask": "state"}).json() == {}
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "code"),
+    [("my-uploading-model", 400, 9), ("my-addon", 400, 9), ("my-other-model", 200, None)],
+)
+def test_which_models_can_be_prepared(client, model, status, code):
+    answer = client.prepare(model)
+    assert (answer.status_code, answer.json().get("code")) == (status, code)
+
+
+def test_public_models_can_be_read_and_nothing_else(client):
+    public = "/v1/accounts/fireworks/models/yi-6b"
+    assert client.get(public).json()["public"] is True
+    assert [model["name"] for model in client.get("/v1/accounts/fireworks/models").json()["models"]] == [
+        "accounts/fireworks/models/yi-6b"
+    ]
+    for method, path, body in [
+        ("POST", f"{public}:prepare", {"precision": "FP8"}),
+        ("PATCH", public, {"displayName": "Mine"}),
+        ("DELETE", public, None),
+        ("POST", "/v1/accounts/fireworks/models", {"modelId": "m", "model": {"kind": "CUSTOM_MODEL"}}),
+        ("GET", "/v1/accounts/fireworks", None),
+    ]:
+        answer = client(method, path, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (403, 7), (method, path)
+
+
+BASE = {
+    "kind": "HF_BASE_MODEL",
+    "baseModelDetails": {"checkpointFormat": "HUGGINGFACE", "parameterCount": "7"},
+}
+
+
+def test_create_edit_delete(client):
+    created = client("POST", MODELS, json={"modelId": "new", "model": {**BASE, "displayName": "New"}})
+    assert created.status_code == 200, created.text
+    assert created.json() == client.model("new")
+    assert created.json()["baseModelDetails"]["checkpointFormat"] == "HUGGINGFACE"
+    again = client("POST", MODELS, json={"modelId": "new", "model": BASE})
+    assert (again.status_code, again.json()["code"]) == (409, 6)
+    edited = client("PATCH", f"{MODELS}/new", json={"displayName": "Newer", "state": "FAILED"}).json()
+    assert (edited["displayName"], edited["state"]) == ("Newer", "READY")
+    assert edited["updateTime"] > created.json()["updateTime"]
+    assert client("DELETE", f"{MODELS}/new").json() == {}
+    assert client("GET", f"{MODELS}/new").json() == NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, "modelId"),
+        ({"modelId": "Not An Id", "model": BASE}, "Not An Id"),
+        ({"modelId": "m", "model": BASE, "validateOnly": True}, "validateOnly"),
+        ({"modelId": "m", "model": {**BASE, "colour": "red"}}, "model.colour"),
+        ({"modelId": "m", "model": {**BASE, "kind": "TOY"}}, "model.kind"),
+        ({"modelId": "m", "model": {**BASE, "contextLength": "4096"}}, "model.contextLength"),
+        ({"modelId": "m", "model": {**BASE, "displayName": "x" * 64}}, "model.displayName"),
+        ({"modelId": "m", "model": {**BASE, "description": "x" * 1000}}, "model.description"),
+        (
+            {"modelId": "m", "model": {**BASE, "conversationConfig": {"system": "s"}}},
+            "conversationConfig.style",
+        ),
+        ({"modelId": "m", "model": {"kind": "HF_BASE_MODEL"}}, "baseModelDetails"),
+        ({"modelId": "m"}, "peftDetails"),
+        ({"modelId": "m", "model": {**BASE, "kind": "CUSTOM_MODEL"}}, "baseModelDetails"),
+        (
+            {"modelId": "m", "model": {"kind": "HF_BASE_MODEL", "baseModelDetails": {"parameterCount": "x"}}},
+            "Count",
+        ),
+        (
+            {
+                "modelId": "m",
+                "model": {"kind": "HF_BASE_MODEL", "baseModelDetails": {"checkpointFormat": "ZIP"}},
+            },
+            "checkpointFormat",
+        ),
+    ],
+)
+def test_create_refuses_bodies_that_are_wrong_and_names_the_field(client, gateway, body, named):
+    before = len(gateway.models)
+    answer = client("POST", MODELS, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+    assert named in answer.json()["message"]
+    assert len(gateway.models) == before
+
+
+def test_finding_the_account_from_the_key(client, gateway):
+    answer = client.get("/verifyApiKey")
+    assert (answer.status_code, answer.headers["x-fireworks-account-id"]) == (200, "demo")
+    gateway.configure(accounts=["zeta", "alpha", "mid"])
+    assert client.get("/verifyApiKey").headers["x-fireworks-account-id"] == "zeta"
+    first = client.get("/v1/accounts", pageSize=2).json()
+    assert [account["name"] for account in first["accounts"]] == ["accounts/alpha", "accounts/mid"]
+    assert first["totalSize"] == 3
+    rest = client.get("/v1/accounts", pageSize=2, pageToken=first["nextPageToken"]).json()
+    assert [account["name"] for account in rest["accounts"]] == ["accounts/zeta"]
+    assert rest["nextPageToken"] == ""
+    assert client.get("/v1/accounts/mid").json() == first["accounts"][1]
+
+
+def test_the_rate_limit(client, gateway):
+    gateway.configure(requests_per_minute=3, retry_after="7")
+    answers = [client.get(MODEL) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert (answers[3].json()["code"], answers[3].headers["retry-after"]) == (8, "7")
+    gateway.configure(retry_after=None)
+    assert "retry-after" not in client.get(MODEL).headers
+    gateway.configure(requests_per_minute=None)
+    assert client.get(MODEL).status_code == 200
+
+
+def test_unknown_query_parameters_are_refused(client):
+    for path in (MODEL, MODELS, "/v1/accounts", "/verifyApiKey"):
+        answer = client.get(path, page_sizes=1)
+        assert (answer.status_code, answer.json()["code"]) == (400, 3)

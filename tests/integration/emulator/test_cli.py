@@ -1,0 +1,157 @@
+"""``python -m airflow_provider_fireworks.emulator``, as a person starts and stops it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from airflow_provider_fireworks.emulator.options import Options
+
+CHECKOUT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "airflow_provider_fireworks.emulator"]
+
+
+class Run:
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "--port", "0", *arguments],
+            cwd=CHECKOUT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.greeting = ""
+        for line in self.process.stdout:
+            self.greeting += line
+            if line.startswith("curl "):
+                break
+        self.url = re.search(r"http://127\.0\.0\.1:\d+", self.greeting).group()
+
+    def end(self, by: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
+        self.process.send_signal(by)
+        out, err = self.process.communicate(timeout=10)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def run():
+    running = []
+
+    def start(*arguments: str) -> Run:
+        running.append(Run(*arguments))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.process.kill()
+        one.process.wait()
+
+
+def test_its_greeting_is_ready_to_be_used(run):
+    emulator = run()
+    assert "accounts/demo/models/my-model  READY" in emulator.greeting
+    assert "accounts/demo/models/my-uploading-model  UPLOADING" in emulator.greeting
+    export = re.search(r"^export AIRFLOW_CONN_FIREWORKS_DEFAULT='(.*)'$", emulator.greeting, re.M).group(1)
+    connection = json.loads(export)
+    assert connection["conn_type"] == "fireworks"
+    assert (connection["login"], connection["host"]) == ("demo", emulator.url)
+    assert f"API key   {connection['password']}" in emulator.greeting
+    curl = shlex.split(re.search(r"^curl .*$", emulator.greeting, re.M).group())
+    name, _, value = curl[curl.index("-H") + 1].partition(": ")
+    assert requests.get(curl[-1], headers={name: value}, timeout=5).json()["state"] == "READY"
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly_and_says_what_it_was_asked(run, by):
+    emulator = run("--accounts", "mine")
+    requests.get(f"{emulator.url}/v1/accounts/mine/models/my-model", timeout=5)
+    code, out, err = emulator.end(by)
+    assert (code, err) == (0, "")
+    assert "GET /v1/accounts/mine/models/my-model 403\n" in out
+    assert re.search(r"1  GET model", out)
+
+
+def test_quiet(run):
+    emulator = run("--quiet")
+    requests.get(f"{emulator.url}/v1/accounts", timeout=5)
+    _, out, _ = emulator.end()
+    assert "/v1/accounts" not in out
+
+
+def test_every_kind_of_option_arrives(run):
+    emulator = run(
+        *["--accounts", "one", "--accounts", "two", "--duration", "1.5", "--unauthorized-status", "401"],
+        *[
+            "--outcomes",
+            "FP4=failed_state",
+            "--outcomes",
+            "FP8=never",
+            "--no-bump-update-time",
+            "--stale-status",
+        ],
+        *[
+            "--requests-per-minute",
+            "9",
+            "--retry-after",
+            "3",
+            "--precision-lists",
+            "absent",
+            "--extra-models",
+            "llm",
+        ],
+    )
+    options = requests.get(f"{emulator.url}/emulator/options", timeout=5).json()
+    assert Options.model_validate(options) == Options(
+        accounts=["one", "two"],
+        duration=1.5,
+        unauthorized_status=401,
+        outcomes={"FP4": "failed_state", "FP8": "never"},
+        bump_update_time=False,
+        stale_status=True,
+        requests_per_minute=9,
+        retry_after="3",
+        precision_lists="absent",
+        extra_models=["llm"],
+    )
+
+
+def refused(*arguments: str) -> str:
+    done = subprocess.run([*COMMAND, *arguments], cwd=CHECKOUT, text=True, capture_output=True, timeout=20)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_taken_port_is_said_in_one_line(gateway):
+    port = gateway.url.rpartition(":")[2]
+    assert refused("--port", port) == f"Cannot listen at 127.0.0.1:{port}: the port is taken.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--host", "0.0.0.0"], "loopback"),
+        (["--port", "70000"], "--port"),
+        (["--duration", "soon"], "--duration"),
+        (["--outcomes", "FP99=ok"], "--outcomes"),
+        (["--outcomes", "FP8"], "--outcomes"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, named):
+    assert named in refused(*arguments).splitlines()[-1]
+
+
+def test_help_explains_every_option():
+    done = subprocess.run([*COMMAND, "--help"], cwd=CHECKOUT, text=True, capture_output=True, check=True)
+    words = " ".join(done.stdout.split())
+    for name, field in Options.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in words
+        assert " ".join(field.description.split())[:30] in words

@@ -1,0 +1,147 @@
+"""Every kind of fault, as a client meets it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import pytest
+import requests
+
+MODEL = "/v1/accounts/demo/models/my-model"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, 3),
+        (401, 16),
+        (403, 7),
+        (404, 5),
+        (409, 10),
+        (429, 8),
+        (499, 1),
+        (500, 13),
+        (501, 12),
+        (503, 14),
+        (504, 4),
+        (418, 2),
+    ],
+)
+def test_status_comes_in_the_gateways_envelope(client, gateway, status, code):
+    gateway.fault("status", status=status)
+    answer = client.get(MODEL)
+    assert answer.status_code == status
+    assert (answer.json()["code"], answer.json()["details"]) == (code, [])
+    assert client.get(MODEL).status_code == 200
+
+
+def test_status_with_own_code_message_and_retry_after(client, gateway):
+    gateway.fault("status", status=429, code=9, message="global--h200-count, in use: 14", retry_after=3)
+    answer = client.get(MODEL)
+    assert answer.json() == {"code": 9, "message": "global--h200-count, in use: 14", "details": []}
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+
+
+@pytest.mark.parametrize(("kind", "content"), [("html", "text/html"), ("text", "text/plain")])
+@pytest.mark.parametrize("status", [None, 401, 403, 404, 502])
+def test_pages_of_something_in_between(client, gateway, kind, content, status):
+    gateway.fault(kind, status=status)
+    answer = client.get(MODEL)
+    assert answer.status_code == (status or 502)
+    assert answer.headers["content-type"].startswith(content)
+    with pytest.raises(ValueError, match="Expecting value"):
+        answer.json()
+
+
+def test_drop(client, gateway):
+    gateway.fault("drop")
+    with pytest.raises(requests.ConnectionError, match="without response"):
+        client.get(MODEL)
+    assert (gateway.requests[0].status, gateway.requests[0].fault) == (None, "drop")
+    assert client.get(MODEL).status_code == 200
+
+
+@pytest.mark.parametrize("after_work", [False, True])
+def test_truncate(client, gateway, after_work):
+    gateway.fault("truncate", after_work=after_work)
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
+        client.get(MODEL)
+    assert client.get(MODEL).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "drop"}, {"kind": "truncate"}, {"kind": "status", "status": 503}, {"kind": "html"}]
+)
+@pytest.mark.parametrize("after_work", [False, True])
+def test_a_lost_answer_to_a_post(client, gateway, fault, after_work):
+    gateway.fault(**fault, after_work=after_work, method="POST", path=":prepare")
+    with contextlib.suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        assert client.prepare().status_code >= 500
+    assert len(gateway.preparations) == (1 if after_work else 0)
+    assert client.model()["state"] == ("PREPARING" if after_work else "READY")
+
+
+def test_slow_answers_late(client, gateway):
+    gateway.fault("slow", delay=0.3)
+    began = time.monotonic()
+    assert client.get(MODEL).status_code == 200
+    assert 0.3 <= time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("after_work", [False, True])
+def test_a_client_that_does_not_wait_for_a_hanging_answer(client, gateway, after_work):
+    gateway.fault("hang", after_work=after_work)
+    with pytest.raises(requests.ReadTimeout):
+        client("POST", f"{MODEL}:prepare", json={"precision": "FP8"}, timeout=0.2)
+    assert len(gateway.preparations) == (1 if after_work else 0)
+
+
+def test_others_are_answered_while_one_hangs(client, gateway):
+    gateway.fault("hang", delay=30, method="POST")
+    url = f"{gateway.url}{MODEL}:prepare"
+    ended = threading.Event()
+
+    def ask() -> None:
+        with pytest.raises(requests.ConnectionError):
+            requests.post(url, timeout=20)
+        ended.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    while not gateway.count("POST"):
+        time.sleep(0.01)
+    assert client.get(MODEL).status_code == 200
+    began = time.monotonic()
+    gateway.stop()
+    assert ended.wait(5)
+    assert time.monotonic() - began < 1
+
+
+def test_redirect(client, gateway):
+    gateway.fault("redirect", location="http://127.0.0.1:1/elsewhere")
+    answer = client.get(MODEL)
+    assert (answer.status_code, answer.headers["location"]) == (307, "http://127.0.0.1:1/elsewhere")
+
+
+def test_faults_come_before_the_key_is_looked_at(client, gateway):
+    gateway.revoke_key()
+    gateway.fault("html", status=502)
+    assert client.get(MODEL).status_code == 502
+    assert client.get(MODEL).status_code == 403
+
+
+def test_faults_fit_methods_and_paths_and_can_be_cleared(client, gateway):
+    gateway.fault("status", times=-1, method="GET", path="/models/")
+    assert client.get("/v1/accounts").status_code == 200
+    assert client.prepare().status_code == 200
+    assert [client.get(MODEL).status_code for _ in range(3)] == [503] * 3
+    gateway.clear_faults()
+    assert client.get(MODEL).status_code == 200
+
+
+def test_a_delayed_fault(client, gateway):
+    gateway.fault("status", delay=0.2)
+    began = time.monotonic()
+    assert client.get(MODEL).status_code == 503
+    assert time.monotonic() - began >= 0.2

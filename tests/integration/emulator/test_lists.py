@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+MODELS = "/v1/accounts/demo/models"
+
+
+@pytest.fixture
+def many(gateway):
+    """230 models in all."""
+    for number in range(226):
+        gateway.add_model(f"model-{number:03}")
+    return sorted(model["name"] for model in gateway.models if model["name"].startswith("accounts/demo/"))
+
+
+def pages(client, **query):
+    token, found = "", []
+    while True:
+        page = client.get(MODELS, **query, **({"pageToken": token} if token else {})).json()
+        found.append([model["name"] for model in page["models"]])
+        token = page["nextPageToken"]
+        if not token:
+            return found
+
+
+@pytest.mark.parametrize(
+    ("size", "lengths"),
+    [
+        (None, [50, 50, 50, 50, 30]),
+        (0, [50, 50, 50, 50, 30]),
+        (115, [115, 115]),
+        (200, [200, 30]),
+        (9999, [200, 30]),
+    ],
+)
+def test_pages_hold_everything_once_and_in_order(client, many, size, lengths):
+    found = pages(client, **({} if size is None else {"pageSize": size}))
+    assert [len(page) for page in found] == lengths
+    assert [name for page in found for name in page] == many
+
+
+def test_the_total_is_that_of_all_pages(client, many):
+    assert client.get(MODELS, pageSize=1).json()["totalSize"] == len(many) == 230
+
+
+def test_a_deletion_between_two_pages_hides_nothing(client, gateway, many):
+    first = client.get(MODELS, pageSize=10).json()
+    gateway.delete_model("model-000")
+    second = client.get(MODELS, pageSize=10, pageToken=first["nextPageToken"]).json()
+    assert [model["name"] for model in second["models"]] == many[10:20]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"pageToken": "bogus"},
+        {"pageToken": "Ym9ndXM="},
+        {"pageToken": "é"},
+        {"pageSize": "-1"},
+        {"pageSize": "ten"},
+        {"pageSize": "1.5"},
+        {"filter": 'state="READY"'},
+        {"orderBy": "name desc"},
+    ],
+)
+def test_what_is_not_understood_is_never_ignored(client, query):
+    answer = client.get(MODELS, **query)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+    assert "token" in answer.text or next(iter(query)) in answer.text
+
+
+def test_a_token_of_another_list_is_invalid(client, gateway):
+    gateway.configure(accounts=["demo", "other"])
+    token = client.get("/v1/accounts", pageSize=1).json()["nextPageToken"]
+    assert client.get(MODELS, pageToken=token).status_code == 400
+    token = client.get(MODELS, pageSize=1).json()["nextPageToken"]
+    assert client.get("/v1/accounts/other/models", pageToken=token).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("mask", "names"),
+    [
+        ("state", {"state"}),
+        ("state,updateTime", {"state", "updateTime"}),
+        ("update_time, baseModelDetails.defaultPrecision", {"updateTime", "baseModelDetails"}),
+    ],
+)
+def test_a_read_mask_chooses_fields(client, mask, names):
+    assert set(client.get(f"{MODELS}/my-model", readMask=mask).json()) == names
+    assert all(set(model) == names for model in client.get(MODELS, readMask=mask).json()["models"])
+
+
+@pytest.mark.parametrize("mask", ["", "*"])
+def test_an_empty_read_mask_is_everything(client, mask):
+    assert client.get(f"{MODELS}/my-model", readMask=mask).json() == client.model()
