@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from airflow_provider_fireworks.gateway.errors import AnswerLostError, GatewayError, error_of, one_line
 from airflow_provider_fireworks.gateway.names import ModelName, check_id
+from airflow_provider_fireworks.gateway.retrying import retry_after
 from airflow_provider_fireworks.gateway.shapes import Account, Model, Page
 
 ResultT = TypeVar("ResultT")
@@ -62,7 +63,7 @@ class Call(Generic[ResultT]):
         :raises GatewayError: the member of the tree that fits, for anything but a success that can be read.
         """
         if not 200 <= status < 300:
-            raise error_of(str(self), status, headers, body, now=now)
+            raise error_of(str(self), status, headers, body, retry_after=retry_after(headers, now=now))
         try:
             parsed = json.loads(body)
             if not isinstance(parsed, dict):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from airflow_provider_fireworks.gateway.retrying import retry_after
 
 _MESSAGE_LIMIT = 500
 
@@ -43,6 +41,11 @@ class GatewayError(Exception):
     :ivar retry_after: seconds (at most 60) that the gateway asks to be left alone for, ``None`` if it does not.
     """
 
+    blip = False
+    """Whether it says nothing of the resource, so that a wait goes on over it."""
+    may_have_acted = False
+    """Whether the gateway may have carried the call out nevertheless."""
+
     # Keyword arguments with defaults, so that pickle can rebuild it from args and __dict__.
     def __init__(
         self,
@@ -62,26 +65,44 @@ class GatewayError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
 
+    def hide(self, hider: Callable[[str], str]) -> None:
+        """Pass all that the gateway said through ``hider``, which takes the key out of it."""
+        self.message = hider(self.message)
+        self.code = hider(self.code) if self.code else None
+        self.request_id = hider(self.request_id) if self.request_id else None
+        self.args = (self.message,)
+
     def __str__(self) -> str:
         answer = " ".join(str(part) for part in (self.status and f"HTTP {self.status}", self.code) if part)
         told = f"{answer}: {self.message}" if answer else self.message
-        return f"{self.call}: {told}" + (f" (request id {self.request_id})" if self.request_id else "")
+        told = f"{self.call}: {told}" if self.call else told
+        return told + (f" (request id {self.request_id})" if self.request_id else "")
 
 
 class UnreachableError(GatewayError):
     """No connection came about, so nothing was sent: a refused connection, DNS, TLS, a proxy."""
 
+    blip = True
+
 
 class AnswerLostError(GatewayError):
     """The call was sent and no readable answer came back: the gateway may have acted on it."""
+
+    blip = True
+    may_have_acted = True
 
 
 class UnavailableError(GatewayError):
     """408, 5xx, or a 401, 403, 404 or redirect that is not the gateway's own: something in between, or a blip."""
 
+    blip = True
+    may_have_acted = True
+
 
 class RateLimitedError(GatewayError):
     """429: not carried out, by a rate limit or a quota."""
+
+    blip = True
 
 
 class AccessDeniedError(GatewayError):
@@ -96,7 +117,9 @@ class RefusedError(GatewayError):
     """Any other 4xx: the gateway will not do this (now)."""
 
 
-def error_of(call: str, status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> GatewayError:
+def error_of(
+    call: str, status: int, headers: Mapping[str, str], body: bytes, *, retry_after: float | None = None
+) -> GatewayError:
     """
     Make the exception of an answer that is no success.
 
@@ -104,7 +127,7 @@ def error_of(call: str, status: int, headers: Mapping[str, str], body: bytes, *,
     :param status: the HTTP status, 300 or more.
     :param headers: the answer's headers, by lower-case name.
     :param body: the answer's body, of any kind.
-    :param now: seconds since the epoch, for a ``Retry-After`` that is a date.
+    :param retry_after: seconds that the headers ask to wait.
     """
     envelope = _envelope(body)
     message, code, request_id = envelope or (_excerpt(status, headers, body), None, None)
@@ -113,8 +136,8 @@ def error_of(call: str, status: int, headers: Mapping[str, str], body: bytes, *,
         call=call,
         status=status,
         code=code,
-        request_id=request_id or headers.get("x-request-id"),
-        retry_after=retry_after(headers, now=now),
+        request_id=request_id or one_line(headers.get("x-request-id", "")) or None,
+        retry_after=retry_after,
     )
 
 
@@ -145,7 +168,8 @@ def _envelope(body: bytes) -> tuple[str, str | None, str | None] | None:
     if not isinstance(parsed, dict):
         return None
     request_id = parsed.get("request_id")
-    error = parsed.get("error") if isinstance(parsed.get("error"), dict) else parsed
+    nested = parsed.get("error")
+    error: dict[str, Any] = nested if isinstance(nested, dict) else parsed
     if not isinstance(error.get("message"), str) or "code" not in error:
         return None
     code = error["code"]

@@ -67,5 +67,7 @@ def parse_model(model: object, *, account: str | None) -> ModelName:
     if account is not None:
         check_id(account, "account id")
         if named not in (None, account):
-            raise InvalidNameError(f"{model!r} belongs to account {named!r}, not to {account!r} as asked for.")
+            raise InvalidNameError(
+                f"{model!r} belongs to account {named!r}, not to {account!r} as asked for."
+            )
     return ModelName(named or account or "", model_id)

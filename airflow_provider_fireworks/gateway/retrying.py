@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from airflow_provider_fireworks.gateway.errors import GatewayError
+
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.gateway.errors import GatewayError
+    from tenacity import RetryCallState
 
 LONGEST_RETRY_AFTER = 60.0
 """Seconds: however long the gateway asks to be left alone, this is as much of it as is honoured at once."""
@@ -45,21 +48,20 @@ def may_retry(error: GatewayError, *, writes: bool) -> bool:
     :param error: how it ended.
     :param writes: whether it changes anything: then only what the gateway cannot have acted on is repeated.
     """
-    from airflow_provider_fireworks.gateway import errors
-
-    if isinstance(error, (errors.UnreachableError, errors.RateLimitedError)):
-        return True
-    return is_blip(error) and not writes
+    return error.blip and not (writes and error.may_have_acted)
 
 
-def is_blip(error: GatewayError) -> bool:
-    """Return whether the error says nothing about the resource, so that a wait goes on over it."""
-    from airflow_provider_fireworks.gateway import errors
+def worth_a_retry(*, writes: bool) -> Callable[[BaseException], bool]:
+    """Return :func:`may_retry` as tenacity asks it."""
+    return lambda error: isinstance(error, GatewayError) and may_retry(error, writes=writes)
 
-    return isinstance(
-        error,
-        (errors.UnreachableError, errors.AnswerLostError, errors.UnavailableError, errors.RateLimitedError),
-    )
+
+def wait_before_retry(state: RetryCallState) -> float:
+    """Return the seconds before the next attempt of one call, as tenacity asks for them."""
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, GatewayError):
+        return 0.0
+    return backoff(error, state.attempt_number, longest=8.0, jitter=random.random())
 
 
 def backoff(error: GatewayError, failures: int, *, longest: float, jitter: float) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from airflow_provider_fireworks.emulator.answers import GatewayError
 from airflow_provider_fireworks.emulator.models import EmulatedModel, rfc3339

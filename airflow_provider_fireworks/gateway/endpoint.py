@@ -1,0 +1,116 @@
+"""Where the gateway is and how it is spoken to: the base URL, the key, the headers and the time limits."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from airflow_provider_fireworks import __version__
+
+DEFAULT_BASE_URL = "https://api.fireworks.ai"
+CONNECT_TIMEOUT = 5.0
+"""Seconds until a connection must stand."""
+READ_TIMEOUT = 60.0
+"""Seconds of silence until an answer counts as lost."""
+HEADERS = {
+    "Accept": "application/json",
+    # A firewall before the gateway answers 403 to the user agents of Python's libraries.
+    "User-Agent": f"airflow-provider-fireworks/{__version__}",
+}
+
+
+class InvalidEndpointError(ValueError):
+    """A base URL or a key that cannot be used. The key itself is never part of the message."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """
+    A gateway and the key to it.
+
+    :ivar base_url: scheme, host, port and path prefix, with no slash at its end.
+    :ivar api_key: not part of the ``repr``.
+    :ivar account: the account of model ids that name none, ``None`` to find it out from the key.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    account: str | None = None
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        host: str | None,
+        api_key: str | None,
+        account: str | None = None,
+        schema: str | None = None,
+        port: int | None = None,
+    ) -> Endpoint:
+        """
+        Make one of what a connection holds; a scheme, port and path are understood in ``host`` as well.
+
+        :param host: a host or a whole base URL; unset means ``https://api.fireworks.ai``.
+        :param api_key: the bearer token.
+        :param account: the account id, if it is known.
+        :param schema: ``https`` unless said otherwise, here or in ``host``.
+        :param port: where it is not the scheme's own and not in ``host``.
+        :raises InvalidEndpointError: without a key, for a key that cannot stand in a header, for a URL that is
+            none, and for plain http to anything but this machine: it would show the key to the network.
+        """
+        key = (api_key or "").strip()
+        if not key:
+            raise InvalidEndpointError("there is no API key; it goes into the connection's password")
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise InvalidEndpointError(
+                "the API key has characters that no key has (blanks, line ends, non-ASCII)"
+            )
+        return cls(_base_url(host, schema, port), key, (account or "").strip() or None)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the gateway is on this machine; proxies are passed by then."""
+        return _is_loopback(urlsplit(self.base_url).hostname or "")
+
+    def url(self, path: str) -> str:
+        """Return the URL of a call's path."""
+        return f"{self.base_url}/{path}"
+
+    def hide_key(self, text: str) -> str:
+        """Return a text without the key: nothing the gateway or a library says may carry it further."""
+        return text.replace(self.api_key, "***")
+
+
+def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
+    host, schema = (host or "").strip(), (schema or "").strip().removesuffix("://").lower()
+    if not host:
+        return DEFAULT_BASE_URL
+    try:
+        parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{host}")
+        in_host = parts.port
+    except ValueError as error:
+        raise InvalidEndpointError(f"the base URL {host!r} cannot be read: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise InvalidEndpointError(f"{host!r} is no base URL; it should look like {DEFAULT_BASE_URL}")
+    if parts.username or parts.password:
+        raise InvalidEndpointError(
+            "the base URL holds a user name or password; the key goes into the password field"
+        )
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise InvalidEndpointError(
+            f"{host!r} is plain http, which would show the API key to the network; only https will do, or http "
+            "to this machine itself (localhost, 127.0.0.1)"
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    number = in_host or port
+    return f"{parts.scheme}://{name}" + (f":{number}" if number else "") + parts.path.rstrip("/")
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,88 @@
+"""The transport of the triggerer: asynchronous, over httpx."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+import time
+from collections.abc import Generator
+from typing import TypeVar
+
+import httpx
+
+from airflow_provider_fireworks.gateway.calls import Call
+from airflow_provider_fireworks.gateway.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
+from airflow_provider_fireworks.gateway.errors import (
+    AnswerLostError,
+    GatewayError,
+    UnreachableError,
+    one_line,
+)
+
+ResultT = TypeVar("ResultT")
+
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.PoolTimeout)
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """One for the whole process: making one keeps the event loop from its other triggers for some 25 ms."""
+    return httpx.create_ssl_context()
+
+
+class BearerAuth(httpx.Auth):
+    """Sends the key. httpx follows no redirect unless asked to, so it goes to the endpoint alone."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header to one request."""
+        request.headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
+        yield request
+
+
+class TriggererGateway:
+    """
+    Makes calls without blocking the event loop. One attempt each: who waits in a trigger asks again anyway.
+
+    :param endpoint: the gateway and the key.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._client = httpx.AsyncClient(
+            auth=BearerAuth(endpoint),
+            headers=HEADERS,
+            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+            verify=_tls_context(),
+            follow_redirects=False,
+            trust_env=not endpoint.is_loopback,
+        )
+
+    async def send(self, call: Call[ResultT]) -> ResultT:
+        """
+        Make a call once.
+
+        :raises GatewayError: the member of the tree that fits.
+        """
+        try:
+            answer = await self._client.request(
+                call.verb, self.endpoint.url(call.path), params=dict(call.query), json=call.body
+            )
+        except httpx.HTTPError as error:
+            never_sent = isinstance(error, _NEVER_SENT)
+            kind = UnreachableError if never_sent else AnswerLostError
+            what = "the gateway cannot be reached" if never_sent else "no answer came back"
+            told = self.endpoint.hide_key(one_line(f"{type(error).__name__}: {error}"))
+            raise kind(f"{what} at {self.endpoint.base_url}: {told}", call=str(call)) from None
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        try:
+            return call.result(answer.status_code, headers, answer.content, now=time.time())
+        except GatewayError as error:
+            error.hide(self.endpoint.hide_key)
+            raise
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()

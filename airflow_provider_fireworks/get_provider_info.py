@@ -1,0 +1,48 @@
+"""What Airflow reads of this provider at its start: data only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, in the shape of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-fireworks",
+        "name": "Fireworks AI",
+        "description": "Prepare models on Fireworks AI per precision, and wait until they are ready to deploy.",
+        "integrations": [
+            {
+                "integration-name": "Fireworks AI",
+                "external-doc-url": "https://docs.fireworks.ai/",
+                "tags": ["ai"],
+            }
+        ],
+        "hooks": [_modules("hooks.fireworks")],
+        "operators": [_modules("operators.model")],
+        "sensors": [_modules("sensors.model")],
+        "triggers": [_modules("triggers.model")],
+        "connection-types": [
+            {
+                "connection-type": "fireworks",
+                "hook-class-name": "airflow_provider_fireworks.hooks.fireworks.FireworksHook",
+                "hook-name": "Fireworks AI",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port", "extra"],
+                    "relabeling": {"login": "Account ID", "password": "API key", "host": "Base URL"},
+                    "placeholders": {
+                        "login": "found out from the key when left out",
+                        "password": "fw_…",
+                        "host": "https://api.fireworks.ai",
+                    },
+                },
+            }
+        ],
+    }
+
+
+def _modules(module: str) -> dict[str, Any]:
+    return {
+        "integration-name": "Fireworks AI",
+        "python-modules": [f"airflow_provider_fireworks.{module}"],
+    }

@@ -1,0 +1,318 @@
+"""The connection to the Fireworks gateway: for workers, and, shared by its triggers, for the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+from airflow_provider_fireworks.exceptions import FireworksBadConnection, FireworksInvalidArgument
+from airflow_provider_fireworks.gateway import calls
+from airflow_provider_fireworks.gateway.endpoint import Endpoint, InvalidEndpointError
+from airflow_provider_fireworks.gateway.errors import AccessDeniedError, GatewayError
+from airflow_provider_fireworks.gateway.names import InvalidNameError, ModelName, parse_model, split_model
+from airflow_provider_fireworks.gateway.precision import UnknownPrecisionError, check_precision
+from airflow_provider_fireworks.gateway.triggerer import TriggererGateway
+from airflow_provider_fireworks.gateway.worker import ATTEMPTS, WorkerGateway, make_session
+from airflow_provider_fireworks.get_provider_info import get_provider_info
+
+if TYPE_CHECKING:
+    import requests
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_fireworks.gateway.shapes import Account, Model
+
+ResultT = TypeVar("ResultT")
+
+CONNECTION_TTL = 60.0
+"""Seconds for which the triggerer goes on with a connection before it reads it anew."""
+TEST_TIMEOUT = 9.0
+"""Seconds after which a connection test gives up."""
+
+
+class FireworksHook(BaseHook):
+    """
+    Talk to the Fireworks gateway: login is the account id, password the API key, host the base URL.
+
+    All methods raise :class:`~airflow_provider_fireworks.gateway.GatewayError` where the gateway does not do as
+    asked, and :class:`~airflow_provider_fireworks.exceptions.FireworksBadConnection` where the connection is of
+    no use. Calls that can do no harm twice are repeated up to three times over a blip.
+
+    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY``,
+        ``FIREWORKS_ACCOUNT_ID`` and ``FIREWORKS_BASE_URL`` from the environment instead.
+    :param account_id: the account of model ids that name none, instead of the connection's.
+    """
+
+    conn_name_attr = "fireworks_conn_id"
+    default_conn_name = "fireworks_default"
+    conn_type = "fireworks"
+    hook_name = "Fireworks AI"
+
+    def __init__(
+        self, fireworks_conn_id: str | None = default_conn_name, *, account_id: str | None = None
+    ) -> None:
+        super().__init__()
+        self.fireworks_conn_id = fireworks_conn_id
+        self._asked_account = account_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the form's labels to Airflow 3.0 and 3.1; later versions read them from the metadata."""
+        behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
+        return {key.replace("-", "_"): value for key, value in behaviour.items()}
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """The base URL and the key that the connection holds."""
+        if self.fireworks_conn_id is None:
+            return _endpoint_of_environment()
+        return _endpoint_of(self.fireworks_conn_id, self.get_connection(self.fireworks_conn_id))
+
+    @cached_property
+    def _gateway(self) -> WorkerGateway:
+        return WorkerGateway(self.endpoint, self.get_conn())
+
+    def get_conn(self) -> requests.Session:
+        """
+        Return a session that carries the bearer token to the base URL, and follows no redirect.
+
+        A time limit is each request's own: requests knows none for a session.
+        """
+        return make_session(self.endpoint)
+
+    @cached_property
+    def account_id(self) -> str:
+        """
+        The account of model ids that name none: as asked for, the connection's, or found out from the key.
+
+        :raises FireworksBadConnection: if the key opens several accounts, or none.
+        """
+        account = self._asked_account or self.endpoint.account
+        if account is not None:
+            return account
+        found = [each.account_id for each in self.list_accounts()]
+        if len(found) == 1:
+            return found[0]
+        which = f"several accounts ({', '.join(found)})" if found else "no account"
+        raise FireworksBadConnection(
+            f"The API key of {_named(self.fireworks_conn_id)} opens {which}. "
+            "Set the one to use: in the connection's login, as account_id, or as accounts/<account>/models/<model>."
+        )
+
+    def model_name(self, model: str) -> ModelName:
+        """
+        Return the full resource name of a model.
+
+        :param model: ``my-model`` or ``accounts/my-account/models/my-model``.
+        :raises FireworksInvalidArgument: if it is neither, or of another account than the one asked for.
+        """
+        try:
+            named, _ = split_model(model)
+            return parse_model(model, account=self._asked_account if named else self.account_id)
+        except InvalidNameError as error:
+            raise FireworksInvalidArgument(str(error)) from None
+
+    def get_model(self, model: str, *, attempts: int = ATTEMPTS) -> Model:
+        """
+        Read a model: ``GET /v1/accounts/{account}/models/{model}``.
+
+        :param model: id or full resource name.
+        :param attempts: how often at most, over blips.
+        """
+        return self._gateway.send(calls.get_model(self.model_name(model)), attempts=attempts)
+
+    def list_models(self, *, account_id: str | None = None, filter: str = "") -> list[Model]:
+        """
+        Read all models of an account: ``GET /v1/accounts/{account}/models``, all pages.
+
+        :param account_id: another account than the connection's; public models live in ``fireworks``.
+        :param filter: an AIP-160 filter, passed on as it is.
+        """
+        return self._gateway.run(calls.list_models(account_id or self.account_id, filter=filter))
+
+    def list_accounts(self) -> list[Account]:
+        """Read the accounts that the key opens: ``GET /v1/accounts``, all pages."""
+        return self._gateway.run(calls.list_accounts())
+
+    def prepare_model(self, model: str, precision: str, *, allow_unknown_precision: bool = False) -> None:
+        """
+        Ask for a preparation: ``POST /v1/accounts/{account}/models/{model}:prepare``. Does not wait for it.
+
+        Repeated only where the gateway cannot have acted: no connection, or 429.
+
+        :param model: id or full resource name.
+        :param precision: as the gateway spells it (``"FP8"``).
+        :param allow_unknown_precision: pass a precision that is newer than this package.
+        :raises FireworksInvalidArgument: for a precision or a model that is none; nothing was sent.
+        """
+        try:
+            wanted = check_precision(precision, allow_unknown=allow_unknown_precision)
+        except UnknownPrecisionError as error:
+            raise FireworksInvalidArgument(str(error)) from None
+        self._gateway.send(calls.prepare_model(self.model_name(model), wanted))
+
+    async def aget_model(self, name: ModelName) -> Model:
+        """
+        Read a model from the triggerer, over the client that all its triggers share; one attempt.
+
+        :param name: the full name, since finding the account out is a worker's errand.
+        """
+        async with triggerer_gateway(self.fireworks_conn_id) as gateway:
+            return await gateway.send(calls.get_model(name))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say which account the key opens, within ten seconds. Airflow's "Test" button calls it."""
+        outcome: list[tuple[bool, str]] = []
+        # A thread, since no time limit of a request bounds a slow name server or an answer that trickles.
+        thread = threading.Thread(target=lambda: outcome.append(self._test()), daemon=True)
+        thread.start()
+        thread.join(TEST_TIMEOUT)
+        return outcome[0] if outcome else (False, f"No answer within {TEST_TIMEOUT:.0f} s.")
+
+    def _test(self) -> tuple[bool, str]:
+        try:
+            gateway = WorkerGateway(self.endpoint, self.get_conn(), timeout=(3.0, 5.0))
+            page = gateway.send(next(calls.list_accounts()), attempts=1)
+        except (GatewayError, FireworksBadConnection) as error:
+            return False, str(error)
+        except Exception as error:
+            return False, f"{type(error).__name__}: {self.endpoint.hide_key(str(error))}"
+        found = [account.account_id for account in page.items]
+        told = f"The key opens {', '.join(found) or 'no account'} at {self.endpoint.base_url}."
+        wanted = self._asked_account or self.endpoint.account
+        if wanted is None:
+            if len(found) == 1:
+                return True, told
+            return False, f"{told} Set the Account ID to use."
+        if wanted in found or page.next_page_token:
+            return True, told
+        return False, f"{told} The connection's Account ID, {wanted}, is not among them."
+
+
+class _SharedGateway:
+    """
+    One connection's gateway on one event loop, shared by all triggers there.
+
+    The connection is read anew now and then, and at once when the key is refused, so that a key which was
+    replaced ends no wait.
+    """
+
+    def __init__(self, conn_id: str | None) -> None:
+        self._conn_id = conn_id
+        self._lock = asyncio.Lock()
+        self._gateway: TriggererGateway | None = None
+        self._retired: list[TriggererGateway] = []
+        self._read_at = 0.0
+        self.users = 0
+
+    async def send(self, call: calls.Call[ResultT]) -> ResultT:
+        """Make a call once; with the new key, if the one at hand is refused and has been replaced."""
+        gateway = await self._current(CONNECTION_TTL)
+        try:
+            return await gateway.send(call)
+        except AccessDeniedError:
+            renewed = await self._current(0.0)
+            if renewed.endpoint == gateway.endpoint:
+                raise
+            return await renewed.send(call)
+
+    async def close(self) -> None:
+        """Close all clients."""
+        for gateway in [*self._retired, *([self._gateway] if self._gateway else [])]:
+            await gateway.close()
+
+    async def _current(self, ttl: float) -> TriggererGateway:
+        async with self._lock:
+            if self._gateway is not None and time.monotonic() - self._read_at < ttl:
+                return self._gateway
+            endpoint = await _aendpoint(self._conn_id)
+            self._read_at = time.monotonic()
+            if self._gateway is None or self._gateway.endpoint != endpoint:
+                if self._gateway is not None:
+                    # Others may be in the middle of a call on it: closed with the last user.
+                    self._retired.append(self._gateway)
+                self._gateway = TriggererGateway(endpoint)
+            return self._gateway
+
+
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, _SharedGateway]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def triggerer_gateway(conn_id: str | None) -> AsyncIterator[_SharedGateway]:
+    """
+    Enter the one door through which the triggers of an event loop read over a connection.
+
+    :param conn_id: the Airflow connection, ``None`` for the environment's.
+    """
+    doors = _shared.setdefault(asyncio.get_running_loop(), {})
+    gateway = doors.setdefault(conn_id, _SharedGateway(conn_id))
+    gateway.users += 1
+    try:
+        yield gateway
+    finally:
+        gateway.users -= 1
+        if not gateway.users:
+            del doors[conn_id]
+            await gateway.close()
+
+
+def _endpoint_of(conn_id: str, connection: Connection) -> Endpoint:
+    try:
+        return Endpoint.make(
+            host=connection.host,
+            api_key=connection.password,
+            account=connection.login,
+            schema=connection.schema,
+            port=connection.port,
+        )
+    except InvalidEndpointError as error:
+        raise FireworksBadConnection(f"{_named(conn_id).capitalize()} cannot be used: {error}.") from None
+
+
+def _endpoint_of_environment() -> Endpoint:
+    key = os.environ.get("FIREWORKS_API_KEY")
+    if key:
+        _mask(key)
+    try:
+        return Endpoint.make(
+            host=os.environ.get("FIREWORKS_BASE_URL"),
+            api_key=key,
+            account=os.environ.get("FIREWORKS_ACCOUNT_ID"),
+        )
+    except InvalidEndpointError as error:
+        raise FireworksBadConnection(
+            f"{_named(None).capitalize()} cannot be used (FIREWORKS_API_KEY, FIREWORKS_BASE_URL): {error}."
+        ) from None
+
+
+async def _aendpoint(conn_id: str | None) -> Endpoint:
+    if conn_id is None:
+        # Masking tells the supervisor, with a call that blocks.
+        return await asyncio.to_thread(_endpoint_of_environment)
+    try:
+        return _endpoint_of(conn_id, await get_async_connection(conn_id, FireworksHook))
+    except AirflowNotFoundException as error:
+        raise FireworksBadConnection(str(error)) from None
+
+
+def _named(conn_id: str | None) -> str:
+    return "the environment's connection" if conn_id is None else f"connection {conn_id!r}"
+
+
+def _mask(key: str) -> None:
+    try:
+        from airflow.sdk.log import mask_secret
+    except ImportError:  # Airflow 3.0
+        from airflow.sdk.execution_time.secrets_masker import mask_secret  # type: ignore[no-redef]
+
+    mask_secret(key)

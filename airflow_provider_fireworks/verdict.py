@@ -1,0 +1,71 @@
+"""How a look at the gateway is judged: the one result of the sensor's, the operator's and the trigger's loops."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+
+class Outcome(str, Enum):
+    """What a wait has come to. All but ``PENDING`` end it."""
+
+    PENDING = "pending"
+    READY = "ready"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    ACCESS_DENIED = "access_denied"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    BAD_CONNECTION = "bad_connection"
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Verdict:
+    """
+    An outcome, and why.
+
+    :ivar reason: in words, for the log and for the exception.
+    :ivar precisions: what is ready, in the order it was asked for; empty unless ``READY``.
+    :ivar inferred: ready by inference, not because the gateway says so.
+    :ivar may_post_again: failed in a way that another ``POST`` may mend.
+    """
+
+    outcome: Outcome
+    reason: str
+    precisions: tuple[str, ...] = ()
+    inferred: bool = False
+    may_post_again: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether the wait is over."""
+        return self.outcome is not Outcome.PENDING
+
+    def as_event(self, model: str) -> dict[str, Any]:
+        """Return the payload of a trigger's event: plain JSON that names the model it is about."""
+        verdict: dict[str, Any] = _VERDICT.dump_python(self, mode="json")
+        return {"model": model, "verdict": verdict}
+
+    @classmethod
+    def of_event(cls, event: Any, model: str) -> Verdict:
+        """
+        Check what a trigger has sent.
+
+        :param event: the payload that a deferred task resumes with.
+        :param model: the full name of the model that the task waits for.
+        :raises ValueError: if it is none, is about another model, or claims that the wait is not over.
+        """
+        if not isinstance(event, dict) or event.keys() != {"model", "verdict"}:
+            raise ValueError("it is no verdict on a model")
+        if event["model"] != model:
+            raise ValueError(f"it is about {event['model']!r}")
+        verdict = _VERDICT.validate_python(event["verdict"])
+        if not verdict.ends:
+            raise ValueError("it says that the wait is not over")
+        return verdict
+
+
+_VERDICT = TypeAdapter(Verdict)
