@@ -303,7 +303,7 @@ class FireworksPrepareModelOperator(BaseOperator):
         from airflow_provider_fireworks.exceptions import FireworksRefused
 
         return FireworksRefused(
-            f"{preparation.model} at {self._arguments.precision[0]}, with nothing else in preparation: {preparation.note}"
+            f"{preparation.model} at {self._arguments.precision[0]}; nothing else is in preparation: {preparation.note}"
         )
 
     def _result(self, preparation: Preparation) -> dict[str, Any]:
