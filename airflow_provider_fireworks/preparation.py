@@ -20,8 +20,10 @@ from airflow_provider_fireworks.verdict import Verdict
 
 START_LAG = 30.0
 """Seconds for which a preparation that has begun may not show yet."""
+SHORTEST_PAUSE = 1.0
+"""Seconds between two looks during that time …"""
 LONGEST_PAUSE = 5.0
-"""Seconds between the looks during that time."""
+"""… and the most of them, however long the poll interval is."""
 
 _MAY_BE_BUSY = ("FAILED_PRECONDITION", "ABORTED", "ALREADY_EXISTS")
 
@@ -121,7 +123,7 @@ class Preparation(BaseModel):
     def pause(self, poll_interval: float) -> float:
         """Return the seconds of a ``PAUSE``, after which comes a look."""
         self.step = Step.LOOK
-        return max(min(poll_interval, LONGEST_PAUSE), 1.0)
+        return max(min(poll_interval, LONGEST_PAUSE), SHORTEST_PAUSE)
 
     def _look_after_loss(self, model: Model, before: Baseline, lost_at: float, now: float) -> None:
         if before.state == "READY" and model.state != "READY":
@@ -141,14 +143,14 @@ class Preparation(BaseModel):
             self.step = Step.WAIT_TURN
         elif self.refusal is None:
             self._post_over(model)
-        elif self.refusal == "ALREADY_EXISTS":
-            self._posted("already", refused_at)
-        elif self.refusals > 1 and now - refused_at >= START_LAG:
-            self.step = Step.REFUSED
-        else:
+        elif self.refusals < 2 or now - refused_at < START_LAG:
             # What it was refused for may have ended in between, or not show yet.
             self.refusal = None
             self.step = Step.PAUSE
+        elif self.refusal == "ALREADY_EXISTS":
+            self._posted("already", refused_at)
+        else:
+            self.step = Step.REFUSED
 
     def _post_over(self, model: Model) -> None:
         self.baseline, self.step = Baseline.of(model), Step.POST

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,8 @@ class LocalAirflow:
     :param dags: the folder with the DAG files.
     :param env: further environment of all components, such as ``AIRFLOW__*`` settings and ``AIRFLOW_CONN_*``.
         Nothing of the caller's own ``AIRFLOW*`` and ``FIREWORKS_*`` variables reaches them.
-    :param port: the API server's port; a free one if left out.
+    :param port: the API server's port; any free one if left out.
+    :param usual_port: taken, if it is free, where ``port`` is left out.
     :param parallelism: how many tasks run at once.
     :param start_timeout: seconds until all components must be healthy.
     :param say: takes lines about what is happening.
@@ -72,13 +73,15 @@ class LocalAirflow:
         *,
         env: Mapping[str, str] | None = None,
         port: int | None = None,
+        usual_port: int = 0,
         parallelism: int = 4,
         start_timeout: float = 180,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.home = home.resolve()
         self.logs = self.home / "components"
-        self.port = port or free_port()
+        self._reserved = reserve(port) if port else reserve_any(usual_port)
+        self.port = int(self._reserved.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.api = AirflowApi(self.url)
         self.start_timeout = start_timeout
@@ -130,10 +133,10 @@ class LocalAirflow:
 
     def up(self) -> None:
         """Make the database, start every component, and wait until all are healthy."""
-        if not _is_free(self.port):
-            raise LocalAirflowError(f"Port {self.port} is taken. Choose another one, or none for a free one.")
         self.logs.mkdir(parents=True, exist_ok=True)
         self._migrate()
+        if sys.platform != "linux":
+            self._reserved.close()
         self.start(*COMPONENTS)
 
     def down(self, grace: float = 8) -> None:
@@ -154,6 +157,7 @@ class LocalAirflow:
             if self._watcher is not None:
                 self._watcher.communicate()
                 self._watcher = None
+            self._reserved.close()
 
     def start(self, *names: str) -> None:
         """Start components, and wait until each has shown that it is alive since."""
@@ -318,23 +322,37 @@ class LocalAirflow:
         return "\n".join([head, *(f"    {line}" for line in lines)])
 
 
-def free_port(wanted: int | None = None) -> int:
-    """Return a port of loopback that nothing listens on: the wanted one, or else any."""
-    if wanted is not None and _is_free(wanted):
-        return wanted
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def reserve(port: int, *, over_old_connections: bool = True) -> socket.socket:
+    """
+    Bind a port of loopback without listening there, so that nobody takes it before the API server does.
+
+    The API server imports for seconds before it listens. On Linux it may then bind the same port, as long as
+    this socket does not listen; elsewhere it may not, so there the port is only looked at.
+
+    :param port: 0 for any free one.
+    :param over_old_connections: a port is free, too, where only closed connections of an earlier server linger.
+    :raises LocalAirflowError: if it is taken.
+    """
+    reserved = socket.socket()
+    try:
+        if over_old_connections:
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", port))
+    except OSError as error:
+        reserved.close()
+        raise LocalAirflowError(
+            f"Port {port} cannot be used: {error.strerror}. Name another one, or none for a free one."
+        ) from error
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return reserved
 
 
-def _is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        # As servers do it: a connection of an earlier one in TIME_WAIT does not take the port.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return True
-    return False
+def reserve_any(usual: int = 0) -> socket.socket:
+    """Reserve the usual port, or else any that is free."""
+    # Strictly: two sockets that are only reserved would not get in each other's way.
+    with suppress(LocalAirflowError):
+        return reserve(usual, over_old_connections=False)
+    return reserve(0, over_old_connections=False)
 
 
 def _bare_environment() -> dict[str, str]:

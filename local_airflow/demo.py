@@ -26,7 +26,7 @@ from rich.text import Text
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.gateway.precision import UnknownPrecisionError, check_precision
 from local_airflow.api import FINISHED, AirflowApiError, TaskInstance, without_groups
-from local_airflow.components import LocalAirflow, LocalAirflowError, free_port
+from local_airflow.components import LocalAirflow, LocalAirflowError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -238,7 +238,8 @@ def _demo(given: argparse.Namespace, console: Console) -> int:
             home,
             _CHECKOUT / "example_dags",
             env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": connection},
-            port=given.port or free_port(_USUAL_PORT),
+            port=given.port,
+            usual_port=_USUAL_PORT,
             say=lambda line: _say(console, f"  {line}"),
         )
         with airflow:

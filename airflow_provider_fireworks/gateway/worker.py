@@ -37,12 +37,16 @@ class BearerAuth(requests.auth.AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Know of no redirect: one that was followed could lead a call, and with it the key, elsewhere."""
+
+
 def make_session(endpoint: Endpoint) -> requests.Session:
     """Return a session that carries the key to the endpoint and follows no redirect."""
-    session = requests.Session()
+    session = _Session()
     session.headers.update(HEADERS)
     session.auth = BearerAuth(endpoint)
-    session.max_redirects = 0
     session.trust_env = not endpoint.is_loopback
     return session
 

@@ -1,0 +1,16 @@
+"""Tests use an Airflow home of their own, set before anything imports Airflow."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_home = tempfile.mkdtemp(prefix="airflow-provider-fireworks-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "FIREWORKS_"))]:
+    if name != "FIREWORKS_OPENAPI_DIR":
+        del os.environ[name]
+os.environ["AIRFLOW_HOME"] = _home
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"

@@ -1,0 +1,89 @@
+"""Tasks, run against an emulated gateway over HTTP as Airflow runs them: in a worker, rescheduled, or deferred."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib import import_module
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
+from airflow.sdk.exceptions import AirflowRescheduleException
+
+from airflow_provider_fireworks import preparation, readiness, watch
+from airflow_provider_fireworks.emulator import Emulator
+from airflow_provider_fireworks.triggers import model as triggers
+
+MODEL = "accounts/demo/models/my-model"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that are there to spare a real gateway are shortened; what follows from them is not."""
+    monkeypatch.setattr(watch, "SHORTEST_PAUSE", 0.05)
+    monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.2)
+    monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
+    monkeypatch.setattr(preparation, "START_LAG", 0.8)
+    monkeypatch.setattr(preparation, "SHORTEST_PAUSE", 0.1)
+    monkeypatch.setattr(readiness, "START_GRACE", 1.2)
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An emulated gateway, which the connection ``fireworks_default`` leads to."""
+    with Emulator(duration=0.3) as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
+        yield emulator
+
+
+class TaskInstance:
+    """The part of a task instance that a sensor asks."""
+
+    def __init__(self) -> None:
+        self.first_reschedule: datetime | None = None
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first_reschedule
+
+
+def run_task(make: Callable[[], BaseOperator]) -> Any:
+    """
+    Run a task to its end, and through as many deferrals and reschedulings as it takes.
+
+    What is carried over goes through JSON, and the task is made anew each time, as in Airflow.
+    """
+    instance = TaskInstance()
+    context: Any = {"ti": instance}
+    task = make()
+    proceed: Callable[[], Any] = lambda: task.execute(context)  # noqa: E731
+    while True:
+        try:
+            return proceed()
+        except AirflowRescheduleException as rescheduled:
+            now = datetime.now(tz=timezone.utc)
+            instance.first_reschedule = instance.first_reschedule or now
+            time.sleep(max((rescheduled.reschedule_date - now).total_seconds(), 0))
+            task = make()
+            proceed = lambda: task.execute(context)  # noqa: E731
+        except TaskDeferred as deferred:
+            method, kwargs = deferred.method_name, json.loads(json.dumps(deferred.kwargs or {}))
+            event = fire(*deferred.trigger.serialize())
+            task = make()
+            proceed = lambda: task.resume_execution(method, {**kwargs, "event": event}, context)  # noqa: B023, E731
+
+
+def fire(path: str, kwargs: dict[str, Any]) -> Any:
+    """Run a trigger, as the triggerer makes it of what is stored, up to its event."""
+    module, _, name = path.rpartition(".")
+    trigger = getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
+
+    async def first() -> Any:
+        async for event in trigger.run():
+            return json.loads(json.dumps(event.payload))
+        raise AssertionError("the trigger ended without an event")
+
+    return asyncio.run(first())

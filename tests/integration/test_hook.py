@@ -1,0 +1,214 @@
+"""The hook against an emulated gateway."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.emulator import Emulator
+from airflow_provider_fireworks.hooks import fireworks as hooks
+from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+from tests.integration.conftest import MODEL
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, gateway: Emulator, **changes: Any) -> None:
+    connection = json.loads(gateway.connection) | changes
+    monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
+
+
+def test_reads_a_model_by_id_and_by_full_name(gateway):
+    hook = FireworksHook()
+    assert hook.get_model("my-model") == hook.get_model(MODEL)
+    assert hook.get_model("my-model").name == MODEL
+    assert gateway.requests[0].user_agent.startswith("airflow-provider-fireworks/")
+
+
+def test_lists_all_pages(gateway):
+    for number in range(450):
+        gateway.add_model(f"many-{number}")
+    names = {model.name for model in FireworksHook().list_models()}
+    assert len(names) >= 452
+    assert gateway.count("GET", "/models") == 3
+
+
+def test_finds_the_account_out_from_the_key(gateway, monkeypatch):
+    connect(monkeypatch, gateway, login="")
+    assert str(FireworksHook().model_name("my-model")) == MODEL
+    assert FireworksHook().get_model(MODEL).name == MODEL
+
+
+def test_several_accounts_are_listed(gateway, monkeypatch):
+    gateway.configure(accounts=["demo", "second"])
+    connect(monkeypatch, gateway, login="")
+    with pytest.raises(exceptions.FireworksBadConnection, match="demo, second"):
+        FireworksHook().get_model("my-model")
+    assert FireworksHook(account_id="demo").get_model("my-model").name == MODEL
+
+
+def test_the_session_carries_the_key_to_the_gateway_alone(gateway):
+    session = FireworksHook().get_conn()
+    assert isinstance(session, requests.Session)
+    assert session.get(f"{gateway.url}/v1/{MODEL}", timeout=5).json()["name"] == MODEL
+    elsewhere = session.prepare_request(requests.Request("GET", "https://example.com/"))
+    assert "Authorization" not in elsewhere.headers
+    assert gateway.api_key not in repr(session.__dict__)
+
+
+def test_a_redirect_is_not_followed(gateway):
+    with Emulator() as other:
+        gateway.fault("redirect", location=f"{other.url}/v1/{MODEL}", times=-1)
+        with pytest.raises(exceptions.UnavailableError, match="redirected"):
+            FireworksHook().get_model("my-model", attempts=1)
+        answer = FireworksHook().get_conn().get(f"{gateway.url}/v1/{MODEL}", timeout=5)
+        assert 300 <= answer.status_code < 400
+        assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "attempts"),
+    [
+        ({"kind": "status", "status": 503}, exceptions.UnavailableError, 3),
+        ({"kind": "status", "status": 429, "retry_after": "0"}, exceptions.RateLimitedError, 3),
+        ({"kind": "html", "status": 502}, exceptions.UnavailableError, 3),
+        ({"kind": "truncate"}, exceptions.AnswerLostError, 3),
+        ({"kind": "drop"}, exceptions.AnswerLostError, 3),
+        ({"kind": "status", "status": 400}, exceptions.RefusedError, 1),
+        ({"kind": "status", "status": 403}, exceptions.AccessDeniedError, 1),
+        ({"kind": "html", "status": 403}, exceptions.UnavailableError, 3),
+    ],
+    ids=lambda value: str(value),
+)
+def test_every_bad_answer_has_its_error(gateway, fault, error, attempts, monkeypatch):
+    monkeypatch.setattr("airflow_provider_fireworks.gateway.retrying._FIRST_BACKOFF", 0.01)
+    gateway.fault(**fault, times=-1)
+    with pytest.raises(error) as failure:
+        FireworksHook().get_model("my-model")
+    assert len(gateway.requests) == attempts
+    assert f"GET /v1/{MODEL}" in str(failure.value)
+    copy = pickle.loads(pickle.dumps(failure.value))
+    assert str(copy) == str(failure.value)
+
+
+@pytest.mark.parametrize("fault", [{"kind": "drop"}, {"kind": "status", "status": 503}], ids=str)
+def test_a_post_is_not_repeated_unless_the_gateway_cannot_have_acted(gateway, fault):
+    gateway.fault(**fault, method="POST")
+    with pytest.raises(exceptions.GatewayError):
+        FireworksHook().prepare_model("my-model", "FP8")
+    assert gateway.count("POST", ":prepare") == 1
+    gateway.fault("status", status=429, retry_after="0", method="POST")
+    FireworksHook().prepare_model("my-model", "FP8")
+    assert gateway.count("POST", ":prepare") == 3
+
+
+def test_retry_after_is_honoured(gateway):
+    gateway.fault("status", status=429, retry_after="1")
+    started = time.monotonic()
+    FireworksHook().get_model("my-model")
+    assert time.monotonic() - started >= 1
+
+
+@pytest.mark.parametrize("bad", ["../x", "a/b", "x?y=1", "x#y", "x%2fy", "x y", "X", "", "accounts/a/models/b/c"])
+def test_names_that_would_change_the_path_are_not_sent(gateway, bad):
+    for call in (FireworksHook().get_model, lambda model: FireworksHook().prepare_model(model, "FP8")):
+        with pytest.raises(exceptions.FireworksInvalidArgument):
+            call(bad)
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"password": ""}, "no API key"),
+        ({"password": "fw_a\nb"}, "characters that no key has"),
+        ({"host": "http://api.fireworks.ai"}, "plain http"),
+        ({"host": "ftp://x"}, "no base URL"),
+    ],
+    ids=str,
+)
+def test_a_connection_that_is_of_no_use_says_why(gateway, monkeypatch, changes, told):
+    connect(monkeypatch, gateway, **changes)
+    with pytest.raises(exceptions.FireworksBadConnection, match=told) as failure:
+        FireworksHook().get_model("my-model")
+    assert "fw_a" not in str(failure.value)
+    assert FireworksHook().test_connection()[0] is False
+
+
+def test_scheme_and_port_may_stand_in_their_own_fields(gateway, monkeypatch):
+    port = int(gateway.url.rpartition(":")[2])
+    connect(monkeypatch, gateway, host="127.0.0.1", schema="http", port=port)
+    assert FireworksHook().endpoint.base_url == gateway.url
+
+
+def test_the_connection_test_names_the_account(gateway, monkeypatch):
+    assert FireworksHook().test_connection() == (True, f"The key opens demo at {gateway.url}.")
+    connect(monkeypatch, gateway, login="other")
+    ok, told = FireworksHook().test_connection()
+    assert (ok, "other, is not among them" in told) == (False, True)
+    gateway.revoke_key()
+    ok, told = FireworksHook().test_connection()
+    assert (ok, "HTTP 403" in told, gateway.api_key in told) == (False, True, False)
+
+
+def test_the_connection_test_gives_up_in_time(gateway, monkeypatch):
+    monkeypatch.setattr(hooks, "TEST_TIMEOUT", 0.3)
+    gateway.fault("hang", delay=30)
+    started = time.monotonic()
+    assert FireworksHook().test_connection() == (False, "No answer within 0 s.")
+    assert time.monotonic() - started < 2
+
+
+def test_nobody_there_is_told_as_such(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps({"host": url, "password": "k", "login": "a"}))
+        with pytest.raises(exceptions.UnreachableError, match=f"cannot be reached at {url}"):
+            FireworksHook().get_model("my-model", attempts=1)
+
+
+def test_a_key_that_the_gateway_echoes_is_taken_out(gateway, monkeypatch, caplog):
+    class Echo:
+        """A server that puts the key into its answer."""
+
+        def __init__(self) -> None:
+            self.socket = socket.create_server(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+            threading.Thread(target=self.serve, daemon=True).start()
+
+        def serve(self) -> None:
+            peer, _ = self.socket.accept()
+            with peer:
+                sent = peer.recv(65536).decode()
+                key = sent.partition("Bearer ")[2].split()[0]
+                body = json.dumps({"code": 16, "message": f"bad key {key}"})
+                peer.sendall(f"HTTP/1.1 401 x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+    connect(monkeypatch, gateway, host=Echo().url, password="fw_secret_123")
+    with caplog.at_level(logging.DEBUG), pytest.raises(exceptions.AccessDeniedError, match=r"bad key \*\*\*") as failure:
+        FireworksHook().get_model("my-model")
+    assert "fw_secret_123" not in repr(failure.value) + repr(failure.value.__dict__) + caplog.text
+
+
+def test_without_a_connection_the_environment_is_taken(gateway, monkeypatch):
+    monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
+    with pytest.raises(exceptions.FireworksBadConnection, match="FIREWORKS_API_KEY"):
+        FireworksHook(None).get_model("my-model")
+    monkeypatch.setenv("FIREWORKS_API_KEY", gateway.api_key)
+    monkeypatch.setenv("FIREWORKS_ACCOUNT_ID", "demo")
+    monkeypatch.setenv("FIREWORKS_BASE_URL", gateway.url)
+    assert FireworksHook(None).get_model("my-model").name == MODEL
+
+
+def test_the_form_of_older_airflows_is_that_of_the_metadata():
+    behaviour = FireworksHook.get_ui_field_behaviour()
+    assert behaviour["relabeling"] == {"login": "Account ID", "password": "API key", "host": "Base URL"}
+    assert set(behaviour) == {"hidden_fields", "relabeling", "placeholders"}

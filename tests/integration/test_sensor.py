@@ -1,0 +1,282 @@
+"""The ready sensor: poked, rescheduled and deferred, where every argument is to mean the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Timer
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
+from tests.integration.conftest import MODEL, run_task
+
+MODES = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferrable": {"deferrable": True},
+}
+
+
+@contextmanager
+def later(act: Callable[[], None]) -> Iterator[None]:
+    """Do something while a task waits."""
+    timer = Timer(0.3, act)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+@pytest.fixture(params=MODES.values(), ids=MODES)
+def ready(request: pytest.FixtureRequest) -> Any:
+    def run(**arguments: Any) -> dict[str, Any]:
+        arguments = {
+            "model": "my-model",
+            "precision": "FP8",
+            "poke_interval": 0.1,
+            "timeout": 20,
+            **request.param,
+            **arguments,
+        }
+        return run_task(lambda: FireworksModelReadySensor(task_id="ready", **arguments))
+
+    return run
+
+
+@pytest.fixture
+def prepared(gateway: Any) -> Any:
+    """Ask for a preparation, and return what the sensor takes."""
+
+    def ask(precision: str = "FP8") -> dict[str, Any]:
+        return run_task(
+            lambda: FireworksPrepareModelOperator(task_id="prepare", model="my-model", precision=precision)
+        )
+
+    return ask
+
+
+def test_waits_until_the_precision_is_there(gateway, prepared, ready):
+    result = ready(**prepared())
+    assert result == {"model": MODEL, "precision": "FP8"}
+    assert "FP8" in gateway.model("my-model")["supportedPrecisions"]
+
+
+def test_what_is_ready_takes_one_look_and_no_deferral(gateway):
+    task = FireworksModelReadySensor(task_id="ready", model="my-model", precision="FP16", deferrable=True)
+    assert task.execute({"ti": None}) == {"model": MODEL, "precision": "FP16"}
+    assert len(gateway.requests) == 1
+
+
+@pytest.mark.parametrize("lists", ["empty", "absent"])
+@pytest.mark.parametrize("outcome", ["ok", "calibrated"])
+def test_readiness_is_inferred_where_no_lists_are_sent(gateway, prepared, ready, lists, outcome):
+    gateway.configure(precision_lists=lists, outcome=outcome)
+    assert ready(**prepared())["precision"] == "FP8"
+    assert gateway.model("my-model")["state"] == "READY"
+
+
+def test_proof_can_be_required(gateway, prepared, ready):
+    gateway.configure(precision_lists="absent")
+    with pytest.raises(exceptions.FireworksModelNotReady, match="require_proof"):
+        ready(**prepared(), require_proof=True)
+
+
+def test_a_gate_for_several_takes_one_request_a_look(gateway, prepared, ready):
+    prepared("FP8"), prepared("FP4")
+    gateway.clear()
+    result = ready(precision=["FP8", "FP4"])
+    assert result == {"model": MODEL, "precision": ["FP8", "FP4"]}
+
+
+def test_the_precision_that_is_ready_is_returned(gateway, ready):
+    assert ready(precision="FP8", accept_precisions=["FP16"])["precision"] == "FP16"
+
+
+ERRORS = {
+    # What happens: (how to bring it about, what is raised, whether soft_fail and never_fail skip)
+    "failed by status": ({"outcome": "failed_status"}, exceptions.FireworksModelNotReady, True),
+    "failed by state": ({"outcome": "failed_state"}, exceptions.FireworksModelNotReady, True),
+    "finished without it": ({"outcome": "without_precision"}, exceptions.FireworksModelNotReady, True),
+    "never begun": ({"outcome": "never"}, exceptions.FireworksModelNotReady, True),
+    "deleted": ("delete_model", exceptions.FireworksModelNotReady, True),
+    "no such model": ("no-such-model", exceptions.FireworksNotFound, True),
+    "timeout": ({"duration": 60}, AirflowSensorTimeout, True),
+    "wrong key": ("revoke_key", exceptions.FireworksAccessDenied, False),
+}
+
+
+@pytest.mark.parametrize("skipping", [None, "soft_fail", "never_fail"])
+@pytest.mark.parametrize(("cause", "error", "skips"), ERRORS.values(), ids=ERRORS)
+def test_every_error_means_the_same_in_every_mode(gateway, prepared, ready, cause, error, skips, skipping):
+    if isinstance(cause, dict):
+        gateway.configure(**cause)
+    arguments = prepared()
+    if cause == "no-such-model":
+        arguments = {"model": cause, "precision": "FP8"}
+    elif cause == "revoke_key":
+        gateway.revoke_key()
+    elif cause == "delete_model":
+        gateway.delete_model("my-model")
+    if cause == {"duration": 60}:
+        arguments["timeout"] = 0.5
+    if skipping:
+        arguments[skipping] = True
+    expected = AirflowSkipException if skipping and skips else error
+    with pytest.raises(expected) as ending:
+        ready(**arguments)
+    assert type(ending.value) is expected
+    if not skipping and error is not AirflowSensorTimeout:
+        assert isinstance(ending.value, AirflowFailException), "it would be retried"
+
+
+def test_a_key_that_is_revoked_during_the_wait_is_never_skipped(gateway, prepared, ready):
+    gateway.configure(duration=60)
+    arguments = prepared()
+    with later(gateway.revoke_key), pytest.raises(exceptions.FireworksAccessDenied):
+        ready(**arguments, soft_fail=True)
+
+
+def test_the_timeout_says_what_was_waited_for_and_last_seen(gateway, prepared, ready):
+    gateway.configure(duration=60)
+    with pytest.raises(
+        AirflowSensorTimeout, match=rf"Waited \d s for {MODEL} to be ready at FP8: last seen: .*PREPARING"
+    ):
+        ready(**prepared(), timeout=0.5)
+
+
+BLIPS = [
+    {"kind": "status", "status": 503},
+    {"kind": "status", "status": 429, "retry_after": "0"},
+    {"kind": "html", "status": 502},
+    {"kind": "html", "status": 403},
+    {"kind": "html", "status": 404},
+    {"kind": "html", "status": 200},
+    {"kind": "truncate"},
+    {"kind": "drop"},
+    {"kind": "redirect", "location": "https://example.com/"},
+]
+
+
+@pytest.mark.parametrize("blip", BLIPS, ids=lambda blip: " ".join(map(str, blip.values())))
+def test_blips_are_waited_out(gateway, prepared, ready, blip):
+    arguments = prepared()
+    gateway.fault(**blip, times=3, method="GET", path="/models/")
+    assert ready(**arguments)["precision"] == "FP8"
+
+
+def test_a_gateway_that_is_away_for_a_while_is_waited_for(gateway, prepared, ready):
+    arguments = prepared()
+    gateway.stop()
+    with later(gateway.start):
+        assert ready(**arguments)["precision"] == "FP8"
+
+
+def test_a_gateway_that_stays_away_is_named_by_the_timeout(gateway, prepared, ready):
+    arguments = prepared()
+    gateway.stop()
+    with pytest.raises(AirflowSensorTimeout, match="the gateway cannot be reached at http://127.0.0.1"):
+        ready(**arguments, timeout=0.5)
+
+
+def test_an_old_bad_status_does_no_harm(gateway, prepared, ready):
+    gateway.configure(stale_status=True)
+    gateway.set_model("my-model", status={"code": "INTERNAL", "message": "long ago"})
+    arguments = prepared()
+    assert arguments["baseline"]["status"]["message"] == "long ago"
+    assert ready(**arguments)["precision"] == "FP8"
+
+
+def test_an_unknown_state_is_waited_out(gateway, prepared, ready):
+    gateway.set_model("my-model", state="OPTIMIZING")
+
+    def end() -> None:
+        gateway.set_model("my-model", state="READY", supportedPrecisions=["FP16", "FP8"])
+
+    with later(end):
+        assert ready()["precision"] == "FP8"
+
+
+def test_requests_keep_to_the_interval(gateway, prepared, ready):
+    gateway.configure(duration=60)
+    arguments = prepared()
+    gateway.clear()
+    with pytest.raises(AirflowSensorTimeout):
+        ready(**arguments, poke_interval=0.5, timeout=1.2)
+    times = [request.at for request in gateway.requests]
+    assert len(times) <= 5
+    # The last look may come early, at the deadline.
+    assert all(b - a >= 0.45 for a, b in zip(times[:-2], times[1:-1], strict=True))
+
+
+def test_the_deferral_outlives_the_deadline_and_carries_no_secret(gateway, prepared):
+    gateway.configure(duration=60)
+    task = FireworksModelReadySensor(
+        task_id="ready", **prepared(), deferrable=True, timeout=timedelta(minutes=10), exponential_backoff=True
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({"ti": None})
+    assert deferred.value.timeout > timedelta(minutes=10)
+    _, kwargs = deferred.value.trigger.serialize()
+    assert gateway.api_key not in repr(kwargs) + repr(deferred.value.kwargs)
+    assert kwargs["watch"]["deadline"] == pytest.approx(time.time() + 600, abs=5)
+    assert kwargs["watch"]["growing"] is True
+    assert kwargs["watch"]["baseline"]["posted"] == "accepted"
+
+
+@pytest.mark.parametrize("skipping", [{}, {"soft_fail": True}, {"never_fail": True}], ids=str)
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        None,
+        {"outcome": "pending", "reason": ""},
+        {"outcome": "ready", "reason": "", "precisions": ["FP4"]},
+        {"outcome": "ready", "reason": ""},
+        {"outcome": "splendid", "reason": ""},
+    ],
+    ids=str,
+)
+def test_an_event_that_makes_no_sense_fails_the_task(gateway, prepared, verdict, skipping):
+    gateway.configure(duration=60)
+    task = FireworksModelReadySensor(task_id="ready", **prepared(), deferrable=True, **skipping)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({"ti": None})
+    event = {"model": MODEL, "verdict": verdict}
+    with pytest.raises(exceptions.FireworksInvalidEvent):
+        task.resume_execution("execute_complete", {**deferred.value.kwargs, "event": event}, {})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"precision": ["FP8", "FP44"]}, {"model": "a b"}, {"precision": "fp8"}], ids=str
+)
+def test_bad_literals_are_refused_when_the_dag_is_parsed(gateway, wrong):
+    with pytest.raises(exceptions.FireworksInvalidArgument):
+        FireworksModelReadySensor(task_id="ready", **{"model": "my-model", "precision": "FP8", **wrong})
+
+
+@pytest.mark.parametrize("skipping", [{}, {"soft_fail": True}, {"never_fail": True}], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"baseline": "{'state': 'READY'}"},
+        {"precision": "{{ 'FP9' }}"},
+        {"precision": ["FP8", "FP4"], "accept_precisions": ["FP16"]},
+    ],
+    ids=str,
+)
+def test_bad_arguments_fail_before_anything_is_sent(gateway, ready, wrong, skipping):
+    with pytest.raises(exceptions.FireworksInvalidArgument):
+        ready(**wrong, **skipping)
+    assert gateway.requests == []

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, strategies as st
+
+from airflow_provider_fireworks.gateway.calls import (
+    PAGE_SIZE,
+    Call,
+    get_model,
+    list_accounts,
+    list_models,
+    prepare_model,
+)
+from airflow_provider_fireworks.gateway.errors import (
+    AccessDeniedError,
+    AnswerLostError,
+    GatewayError,
+    NotFoundError,
+    RateLimitedError,
+    UnavailableError,
+)
+from airflow_provider_fireworks.gateway.names import InvalidNameError, ModelName
+from airflow_provider_fireworks.gateway.shapes import Account, Model
+
+NAME = ModelName("demo", "my-model")
+NOW = 1_750_000_000.0
+
+
+def answered(call: Call, answer: object, status: int = 200, **headers: str):
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    lower = {name.replace("_", "-"): value for name, value in headers.items()}
+    return call.result(status, lower, body, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("call", "wire", "writes"),
+    [
+        pytest.param(
+            get_model(NAME),
+            ("GET", "v1/accounts/demo/models/my-model", {}, None),
+            False,
+            id="get a model",
+        ),
+        pytest.param(
+            prepare_model(NAME, "FP8"),
+            ("POST", "v1/accounts/demo/models/my-model:prepare", {}, {"precision": "FP8"}),
+            True,
+            id="prepare a model",
+        ),
+        pytest.param(
+            next(list_models("demo")),
+            ("GET", "v1/accounts/demo/models", {"pageSize": "200"}, None),
+            False,
+            id="list models",
+        ),
+        pytest.param(
+            next(list_models("demo", filter='state="READY" & x')),
+            ("GET", "v1/accounts/demo/models", {"pageSize": "200", "filter": 'state="READY" & x'}, None),
+            False,
+            id="list some models",
+        ),
+        pytest.param(
+            next(list_accounts()), ("GET", "v1/accounts", {"pageSize": "200"}, None), False, id="list accounts"
+        ),
+    ],
+)
+def test_what_goes_over_the_wire(call, wire, writes):
+    assert (call.verb, call.path, dict(call.query), call.body) == wire
+    assert call.writes is writes
+    assert str(call) == f"{wire[0]} /{wire[1]}"
+
+
+def test_a_list_asks_for_the_most_that_a_page_holds():
+    assert PAGE_SIZE == 200
+
+
+def test_models_of_what_is_no_account_are_not_asked_for():
+    with pytest.raises(InvalidNameError):
+        next(list_models("../x"))
+
+
+def test_a_model_is_read():
+    model = answered(get_model(NAME), {"name": str(NAME), "state": "READY", "supportedPrecisions": ["FP16"]})
+    assert (model.name, model.state, model.supported_precisions) == (str(NAME), "READY", ["FP16"])
+
+
+@pytest.mark.parametrize("answer", [{}, {"precision": "FP8"}, {"anything": [1]}])
+@pytest.mark.parametrize("status", [200, 201, 204 - 2, 299])
+def test_a_preparation_brings_nothing_back(answer, status):
+    assert answered(prepare_model(NAME, "FP8"), answer, status) is None
+
+
+UNREADABLE = {
+    "nothing": b"",
+    "HTML": b"<html><title>Sign in</title></html>",
+    "half a JSON": b'{"state": "READY"',
+    "a list": b"[]",
+    "null": b"null",
+    "text": b'"READY"',
+    "no UTF-8": b'{"state": "\xff"}',
+    "lists without end": b"[" * 100_000,
+    "objects without end": b'{"a":' * 100_000,
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("call", [get_model(NAME), prepare_model(NAME, "FP8"), next(list_accounts())], ids=str)
+def test_a_success_that_cannot_be_read_is_a_lost_answer(call, body):
+    with pytest.raises(AnswerLostError) as lost:
+        answered(call, body, x_request_id="req-1")
+    error = lost.value
+    assert error.blip
+    assert error.may_have_acted
+    assert (error.call, error.status, error.request_id) == (str(call), 200, "req-1")
+    assert len(str(error).splitlines()) == 1
+
+
+def test_a_success_of_another_shape_is_a_lost_answer_that_names_the_places_and_not_the_values():
+    with pytest.raises(AnswerLostError) as lost:
+        answered(get_model(NAME), {"state": {"secret": 1}, "status": {"code": ["secret"]}})
+    told = str(lost.value)
+    assert "state" in told
+    assert "status.code" in told
+    assert "secret" not in told
+
+
+@given(body=st.binary(), status=st.integers(200, 299))
+def test_no_body_of_a_success_raises_anything_but_a_lost_answer(body, status):
+    for call in (get_model(NAME), prepare_model(NAME, "FP8"), next(list_accounts())):
+        try:
+            call.result(status, {}, body, now=NOW)
+        except AnswerLostError:
+            pass
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["state", "status", "calibrated", "supportedPrecisions", "baseModelDetails", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text() | st.floats(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+            max_leaves=4,
+        ),
+    )
+)
+def test_a_model_with_anything_in_its_fields_is_read_or_a_lost_answer(payload):
+    try:
+        assert isinstance(answered(get_model(NAME), payload), Model)
+    except AnswerLostError as error:
+        assert "the answer's shape is not the expected one" in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (301, b"", UnavailableError),
+        (404, b'{"code": 5, "message": "m"}', NotFoundError),
+        (404, b"<html>", UnavailableError),
+        (403, b'{"error": {"code": "UNAUTHORIZED", "message": "m"}}', AccessDeniedError),
+        (429, b"", RateLimitedError),
+        (500, b"{}", UnavailableError),
+    ],
+)
+def test_what_is_no_success_is_an_error_that_names_the_call(status, body, kind):
+    with pytest.raises(GatewayError) as failed:
+        answered(get_model(NAME), body, status)
+    assert type(failed.value) is kind
+    assert failed.value.call == "GET /v1/accounts/demo/models/my-model"
+
+
+def test_an_error_carries_how_long_the_gateway_asks_to_wait():
+    with pytest.raises(RateLimitedError) as limited:
+        answered(get_model(NAME), {"code": 8, "message": "m"}, 429, retry_after="12")
+    assert limited.value.retry_after == 12
+
+
+def run(errand, *answers):
+    """Make an errand's calls, answered in turn; return its result and the queries it made."""
+    queries = []
+    call = next(errand)
+    for answer in answers:
+        queries.append(dict(call.query))
+        try:
+            call = errand.send(answered(call, answer))
+        except StopIteration as end:
+            return end.value, queries
+    raise AssertionError("it asks for more")
+
+
+@pytest.mark.parametrize(
+    "last", [{"nextPageToken": ""}, {"nextPageToken": None}, {}], ids=["empty", "null", "missing"]
+)
+def test_all_pages_are_read_to_the_end(last):
+    models, queries = run(
+        list_models("demo", filter="f"),
+        {"models": [{"name": "1"}, {"name": "2"}], "nextPageToken": "t1", "totalSize": 3},
+        {"models": [], "nextPageToken": "t2"},
+        {"models": [{"name": "3"}]} | last,
+    )
+    assert [model.name for model in models] == ["1", "2", "3"]
+    first = {"pageSize": "200", "filter": "f"}
+    assert queries == [first, first | {"pageToken": "t1"}, first | {"pageToken": "t2"}]
+
+
+@pytest.mark.parametrize("answer", [{}, {"accounts": []}, {"accounts": None}, {"models": [{"name": "x"}]}])
+def test_a_list_may_be_empty(answer):
+    assert run(list_accounts(), answer) == ([], [{"pageSize": "200"}])
+
+
+def test_accounts_are_accounts():
+    accounts, _ = run(list_accounts(), {"accounts": [{"name": "accounts/demo", "state": "READY"}]})
+    assert isinstance(accounts[0], Account)
+    assert accounts[0].account_id == "demo"
+
+
+@pytest.mark.parametrize("tokens", [["t", "t"], ["a", "b", "a"]], ids=["at once", "in a circle"])
+def test_a_page_token_that_comes_twice_ends_the_errand(tokens):
+    with pytest.raises(GatewayError, match="a page token came twice") as endless:
+        run(list_accounts(), *({"accounts": [], "nextPageToken": token} for token in tokens), {})
+    assert endless.value.call == "GET /v1/accounts"
+    assert not endless.value.blip
+
+
+@pytest.mark.parametrize("answer", [{"accounts": "x"}, {"accounts": 5}, {"accounts": [5]}, {"nextPageToken": {"a": 1}}])
+def test_a_page_of_another_shape_is_a_lost_answer(answer):
+    with pytest.raises(AnswerLostError):
+        answered(next(list_accounts()), answer)
+
+
+def test_two_runs_of_an_errand_do_not_share_their_tokens():
+    for _ in range(2):
+        assert run(list_accounts(), {"nextPageToken": "t"}, {})[0] == []
