@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 _home = tempfile.mkdtemp(prefix="airflow-provider-fireworks-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
@@ -14,3 +15,5 @@ for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "FIREWO
         del os.environ[name]
 os.environ["AIRFLOW_HOME"] = _home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# What dag.test() runs has to be found there.
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parents[1] / "example_dags")

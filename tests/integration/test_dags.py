@@ -18,9 +18,12 @@ def _database() -> None:
 
 
 def dag_of(file: Path) -> Any:
-    from airflow.dag_processing.dagbag import DagBag
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.0 and 3.1
+        from airflow.models.dagbag import DagBag
 
-    bag = DagBag(str(file), include_examples=False)
+    bag = DagBag(str(file))
     assert bag.import_errors == {}
     (dag,) = bag.dags.values()
     return dag

@@ -11,7 +11,9 @@ from airflow_provider_fireworks.gateway.endpoint import HEADERS, Endpoint, Inval
 KEY = "fw_secret123"
 
 
-def made(host: str | None = None, *, schema: str | None = None, port: int | None = None, **others) -> Endpoint:
+def made(
+    host: str | None = None, *, schema: str | None = None, port: int | None = None, **others
+) -> Endpoint:
     return Endpoint.make(**{"host": host, "schema": schema, "port": port, "api_key": KEY} | others)
 
 
@@ -31,7 +33,9 @@ def made(host: str | None = None, *, schema: str | None = None, port: int | None
         pytest.param("h.example:1", None, 2, "https://h.example:1", id="the host's port goes first"),
         pytest.param("h.example", "https", None, "https://h.example", id="a scheme beside"),
         pytest.param("h.example", "https://", None, "https://h.example", id="a scheme with its slashes"),
-        pytest.param("https://h.example", "http", None, "https://h.example", id="the URL's scheme goes first"),
+        pytest.param(
+            "https://h.example", "http", None, "https://h.example", id="the URL's scheme goes first"
+        ),
         pytest.param("h.example/fw/gw/", None, None, "https://h.example/fw/gw", id="a path in the host"),
         pytest.param("https://h.example:1/fw", None, None, "https://h.example:1/fw", id="port and path"),
         pytest.param("h.example/fw", "https", 1, "https://h.example:1/fw", id="path in host, port beside"),
@@ -79,7 +83,6 @@ def test_plain_http_to_elsewhere_is_refused(host, schema):
         "https://",
         "https:///v1",
         "https://h.example?x=1",
-        "https://h.example/#x",
         "https://h.example/a#x",
         "https://h.example:port",
         "https://h.example:70000",
@@ -89,8 +92,6 @@ def test_plain_http_to_elsewhere_is_refused(host, schema):
     ],
 )
 def test_what_is_no_base_url_is_refused(host):
-    if host.endswith("/#x"):
-        host = "https://h.example/#fragment"
     with pytest.raises(InvalidEndpointError):
         made(host)
 
@@ -138,7 +139,16 @@ def test_no_key_is_refused(key):
 
 @pytest.mark.parametrize(
     "key",
-    ["fw_a\r\nX-Evil: 1", "fw_a\nb", "fw_a b", "fw_\tb", "fw_\x00b", "fw_é", "fw_\u2028b", "“fw_ab”"],
+    [
+        "fw_qz\r\nX-Evil: 1",
+        "fw_qz\nzq",
+        "fw_qz zq",
+        "fw_qz\tzq",
+        "fw_qz\x00zq",
+        "fw_é",
+        "fw_qz\u2028zq",
+        "“fw_qz”",
+    ],
     ids=ascii,
 )
 def test_a_key_that_cannot_stand_in_a_header_is_refused_without_being_shown(key):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from email.utils import format_datetime
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from types import SimpleNamespace
 
 import pytest
@@ -32,7 +32,9 @@ NOW = 1_750_000_000.0
 
 
 def http_date(seconds_from_now: float) -> str:
-    return format_datetime(datetime.fromtimestamp(NOW, timezone.utc) + timedelta(seconds=seconds_from_now), usegmt=True)
+    return format_datetime(
+        datetime.fromtimestamp(NOW, timezone.utc) + timedelta(seconds=seconds_from_now), usegmt=True
+    )
 
 
 @pytest.mark.parametrize(

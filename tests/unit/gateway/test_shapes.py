@@ -44,14 +44,14 @@ def test_a_model_as_it_is_really_sent():
 def test_what_is_not_known_is_kept():
     payload = CAPTURED | {"somethingNew": {"a": [1, None]}}
     model = Model.model_validate(payload)
-    assert model.model_dump(by_alias=True) == payload | {"baseModelDetails": CAPTURED["baseModelDetails"]}
+    assert model.model_dump(by_alias=True) == payload
     assert model.model_extra["somethingNew"] == {"a": [1, None]}
 
 
 def test_what_is_null_is_unset_like_what_is_missing():
     fields = [field.alias for name, field in Model.model_fields.items() if name != "name"]
     empty = Model.model_validate(dict.fromkeys(fields))
-    assert empty == Model.model_validate({}).model_copy(update={}) or empty.model_dump() == Model().model_dump()
+    assert empty.model_dump() == Model.model_validate({}).model_dump()
     assert empty.state is None
     assert not empty.lists_precisions
 

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout
+
+from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.exceptions import (
+    NEVER_SKIPPED,
+    FireworksAccessDenied,
+    FireworksBadConnection,
+    FireworksError,
+    FireworksFinalError,
+    FireworksInvalidArgument,
+    FireworksInvalidEvent,
+    FireworksModelNotReady,
+    FireworksNotFound,
+    FireworksPreparationFailed,
+    FireworksRefused,
+    FireworksTimeout,
+    error_of_verdict,
+)
+from airflow_provider_fireworks.gateway import errors
+from airflow_provider_fireworks.verdict import Outcome, Verdict
+
+BAD_ENDS = [outcome for outcome in Outcome if outcome not in (Outcome.PENDING, Outcome.READY)]
+TABLE = [
+    # exception, retried, skipped where a sensor may be
+    (FireworksInvalidArgument, False, False),
+    (FireworksBadConnection, False, False),
+    (FireworksAccessDenied, False, False),
+    (FireworksRefused, False, False),
+    (FireworksNotFound, False, True),
+    (FireworksModelNotReady, False, True),
+    (FireworksPreparationFailed, True, True),
+    (FireworksTimeout, True, True),
+    (FireworksInvalidEvent, True, False),
+    (AirflowSensorTimeout, False, True),
+]
+OF_VERDICTS = {
+    Outcome.FAILED: (FireworksPreparationFailed, FireworksModelNotReady),
+    Outcome.TIMEOUT: (FireworksTimeout, AirflowSensorTimeout),
+    Outcome.ACCESS_DENIED: (FireworksAccessDenied, FireworksAccessDenied),
+    Outcome.NOT_FOUND: (FireworksNotFound, FireworksNotFound),
+    Outcome.REFUSED: (FireworksRefused, FireworksRefused),
+    Outcome.BAD_CONNECTION: (FireworksBadConnection, FireworksBadConnection),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "retried", "skipped"), TABLE, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_what_airflow_does_with_each(kind, retried, skipped):
+    final = issubclass(kind, (AirflowFailException, AirflowSensorTimeout))
+    assert final is not retried
+    assert issubclass(kind, NEVER_SKIPPED) is not skipped
+    assert issubclass(kind, AirflowException)
+
+
+def test_the_table_has_every_exception_of_a_task():
+    all_of_them = {
+        value
+        for value in vars(exceptions).values()
+        if isinstance(value, type) and issubclass(value, FireworksError)
+    }
+    in_table = {kind for kind, _, _ in TABLE}
+    assert all_of_them - {FireworksError, FireworksFinalError} == in_table - {AirflowSensorTimeout}
+
+
+@pytest.mark.parametrize("sensor", [False, True], ids=["operator", "sensor"])
+@pytest.mark.parametrize("outcome", BAD_ENDS)
+def test_every_bad_end_has_an_exception_for_both_kinds_of_task(outcome, sensor):
+    error = error_of_verdict(Verdict(outcome, "r"), "waited in vain", sensor=sensor)
+    assert type(error) is OF_VERDICTS[outcome][sensor]
+    assert str(error) == "waited in vain"
+
+
+@pytest.mark.parametrize("outcome", BAD_ENDS)
+def test_no_bad_end_of_a_sensor_is_retried(outcome):
+    error = error_of_verdict(Verdict(outcome, "r"), "m", sensor=True)
+    assert isinstance(error, (AirflowFailException, AirflowSensorTimeout))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PENDING, Outcome.READY])
+def test_what_is_no_bad_end_has_none(outcome):
+    with pytest.raises(KeyError):
+        error_of_verdict(Verdict(outcome, "r"), "m", sensor=False)
+
+
+def test_an_invalid_argument_is_a_value_error():
+    assert issubclass(FireworksInvalidArgument, ValueError)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in TABLE], ids=lambda kind: kind.__name__)
+def test_each_survives_being_pickled(kind):
+    same = pickle.loads(pickle.dumps(kind("told")))
+    assert (type(same), str(same)) == (kind, "told")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.GatewayError)
+    ],
+)
+def test_those_of_the_hook_can_be_imported_from_here_and_know_nothing_of_airflow(name):
+    kind = getattr(exceptions, name)
+    assert kind is getattr(errors, name)
+    assert not issubclass(kind, AirflowException)

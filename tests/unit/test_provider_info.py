@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import importlib
+import json
+from importlib.metadata import entry_points, metadata
+from pathlib import Path
+
+import airflow
+import jsonschema
+import pytest
+
+from airflow_provider_fireworks.get_provider_info import get_provider_info
+
+INFO = get_provider_info()
+SCHEMA = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+
+
+def paths_in(value: object) -> set[str]:
+    """Every text that is a path into the package."""
+    if isinstance(value, dict):
+        return {path for each in value.values() for path in paths_in(each)}
+    if isinstance(value, list):
+        return {path for each in value for path in paths_in(each)}
+    return {value} if isinstance(value, str) and value.startswith("airflow_provider_fireworks.") else set()
+
+
+def keys_in(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | {key for each in value.values() for key in keys_in(each)}
+    return {key for each in value for key in keys_in(each)} if isinstance(value, list) else set()
+
+
+def test_it_is_what_airflow_reads():
+    jsonschema.validate(INFO, SCHEMA)
+
+
+def test_the_check_would_notice():
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(INFO | {"connection-types": [{"connection-type": "fireworks"}]}, SCHEMA)
+
+
+def test_it_is_data_only():
+    assert json.loads(json.dumps(INFO)) == INFO
+    assert get_provider_info() is not INFO
+
+
+def test_all_keys_are_those_that_airflow_knows():
+    form = {"login", "password", "host", "schema", "port", "extra"}
+    assert {key for key in keys_in(INFO) if "_" in key} == set()
+    assert set(INFO) <= set(SCHEMA["properties"])
+    assert keys_in(INFO["connection-types"][0]["ui-field-behaviour"]) <= form | {
+        "hidden-fields",
+        "relabeling",
+        "placeholders",
+    }
+
+
+@pytest.mark.parametrize("path", sorted(paths_in(INFO)))
+def test_every_path_in_it_can_be_imported(path):
+    module, _, name = path.rpartition(".")
+    if name[0].isupper():
+        assert isinstance(getattr(importlib.import_module(module), name), type)
+    else:
+        importlib.import_module(path)
+
+
+def test_every_room_is_in_it():
+    assert paths_in(INFO) == {
+        "airflow_provider_fireworks.hooks.fireworks",
+        "airflow_provider_fireworks.hooks.fireworks.FireworksHook",
+        "airflow_provider_fireworks.operators.model",
+        "airflow_provider_fireworks.sensors.model",
+        "airflow_provider_fireworks.triggers.model",
+    }
+
+
+def test_the_connection_type_is_the_hooks():
+    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+
+    (connection,) = INFO["connection-types"]
+    assert connection["connection-type"] == FireworksHook.conn_type == "fireworks"
+    assert connection["hook-name"] == FireworksHook.hook_name == "Fireworks AI"
+
+
+def test_the_form_labels_what_it_shows_and_hides_the_rest():
+    behaviour = INFO["connection-types"][0]["ui-field-behaviour"]
+    assert behaviour["relabeling"] == {"login": "Account ID", "password": "API key", "host": "Base URL"}
+    assert not set(behaviour["hidden-fields"]) & set(behaviour["relabeling"])
+
+
+def test_airflow_finds_it_under_the_distributions_name():
+    assert (
+        INFO["package-name"] == metadata("airflow-provider-fireworks")["Name"] == "airflow-provider-fireworks"
+    )
+    (entry,) = [
+        entry
+        for entry in entry_points(group="apache_airflow_provider")
+        if entry.value.startswith("airflow_provider_fireworks.")
+    ]
+    assert entry.load() is get_provider_info

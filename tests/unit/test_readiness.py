@@ -1,0 +1,574 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from airflow_provider_fireworks.gateway.shapes import BaseModelDetails, Model, Status
+from airflow_provider_fireworks.readiness import (
+    LAGGING_POLLS,
+    START_GRACE,
+    Baseline,
+    Memory,
+    is_being_prepared,
+    judge,
+    judge_all,
+    proven,
+)
+from airflow_provider_fireworks.verdict import Outcome, Verdict
+
+PENDING, READY, FAILED = Outcome.PENDING, Outcome.READY, Outcome.FAILED
+POSTED = 1_750_000_000.0
+EARLY, LATE = POSTED + 10, POSTED + START_GRACE + 1
+OK, BAD, WORSE = (
+    Status(code="OK"),
+    Status(code="INTERNAL", message="no GPU"),
+    Status(code="ABORTED", message="x"),
+)
+
+
+def model(state: str | None = "READY", **fields) -> Model:
+    return Model(state=state, **{"update_time": "t0"} | fields)
+
+
+def posted(before: Model | None = None, outcome="accepted") -> Baseline:
+    return Baseline.of(before or model()).after(outcome, POSTED)
+
+
+LISTS = {"supported_precisions": ["FP16"]}
+LEFT = Memory(looked=True, was_ready=True, left_ready=True, back_at=EARLY, looks_back=1)
+LEFT_A_WHILE = Memory(looked=True, was_ready=True, left_ready=True, back_at=EARLY, looks_back=LAGGING_POLLS)
+AWAY = Memory(looked=True, was_ready=True, away=True, left_ready=True)
+
+
+def verdict(
+    now_read: Model | None, baseline: Baseline | None = None, memory=None, now=EARLY, **others
+) -> Verdict:
+    if memory is None:
+        memory = Memory.since(baseline)
+        memory = memory if now_read is None else memory.seeing(now_read, now)
+    return judge(now_read, "FP8", baseline=baseline, memory=memory, now=now, **others)
+
+
+PROOFS = {
+    "named in the list": {"supported_precisions": ["FP16", "FP8"]},
+    "named with calibration, and calibrated": {
+        "supported_precisions_with_calibration": ["FP8"],
+        "calibrated": True,
+    },
+    "the default": {"base_model_details": BaseModelDetails(default_precision="FP8")},
+}
+NO_PROOFS = {
+    "nothing": {},
+    "empty lists": {"supported_precisions": [], "supported_precisions_with_calibration": []},
+    "others named": LISTS,
+    "named with calibration, but not calibrated": {"supported_precisions_with_calibration": ["FP8"]},
+    "a longer name": {"supported_precisions": ["FP8_MM_V2"]},
+    "another default": {"base_model_details": BaseModelDetails(default_precision="FP16")},
+    "no default": {"base_model_details": BaseModelDetails()},
+}
+
+
+@pytest.mark.parametrize("fields", PROOFS.values(), ids=PROOFS)
+def test_what_is_proof(fields):
+    assert proven(model(**fields), "FP8")[0] == "FP8"
+
+
+@pytest.mark.parametrize("fields", NO_PROOFS.values(), ids=NO_PROOFS)
+def test_what_is_no_proof(fields):
+    assert proven(model(**fields), "FP8") is None
+
+
+def test_no_precision_stands_for_another_unless_the_user_says_so():
+    read = model(supported_precisions=["FP8_MM_V2"])
+    assert verdict(read, posted()).outcome is PENDING
+    accepted = verdict(read, posted(), accept=["NF4", "FP8_MM_V2"])
+    assert (accepted.outcome, accepted.precisions) == (READY, ("FP8_MM_V2",))
+
+
+def test_what_is_asked_for_goes_before_what_is_accepted():
+    read = model(supported_precisions=["FP8_MM_V2", "FP8"])
+    assert verdict(read, accept=["FP8_MM_V2"]).precisions == ("FP8",)
+
+
+@pytest.mark.parametrize(
+    ("state", "going_on"),
+    [
+        ("READY", False),
+        ("FAILED", False),
+        ("PREPARING", True),
+        ("UPLOADING", True),
+        ("NEW", True),
+        (None, True),
+    ],
+)
+def test_when_something_is_going_on(state, going_on):
+    assert is_being_prepared(model(state)) is going_on
+
+
+# One block of rows for each row of the table, in its order.
+ROWS = {
+    "404: deleted": (None, posted(), None, EARLY, FAILED),
+    "404: deleted, without a baseline": (None, None, LEFT, EARLY, FAILED),
+    "uploading": (model("UPLOADING"), posted(), None, LATE, PENDING),
+    "uploading, before proof": (model("UPLOADING", supported_precisions=["FP8"]), posted(), None, LATE, PENDING),
+    "proof": (model(supported_precisions=["FP8"]), posted(), None, EARLY, READY),
+    "proof, while another is prepared": (
+        model("PREPARING", supported_precisions=["FP8"]), posted(), None, EARLY, READY,
+    ),
+    "proof, in an unknown state": (model("NEW", supported_precisions=["FP8"]), posted(), None, EARLY, READY),
+    "proof, with no state": (model(None, supported_precisions=["FP8"]), posted(), None, EARLY, READY),
+    "proof, and FAILED": (model("FAILED", supported_precisions=["FP8"], status=BAD), posted(), None, EARLY, READY),
+    "proof, with a bad status": (model(status=BAD, supported_precisions=["FP8"]), posted(), None, EARLY, READY),
+    "proof, after the grace": (model(supported_precisions=["FP8"]), posted(), None, LATE, READY),
+    "proof, without a baseline": (model(supported_precisions=["FP8"]), None, None, EARLY, READY),
+    "proof, where no POST was made": (model(supported_precisions=["FP8"]), Baseline.of(model()), None, EARLY, READY),
+    "FAILED, was READY": (model("FAILED", status=BAD), posted(), None, EARLY, FAILED),
+    "FAILED again, with another status": (
+        model("FAILED", status=WORSE), posted(model("FAILED", status=BAD)), None, EARLY, FAILED,
+    ),
+    "FAILED again, at another time": (
+        model("FAILED", status=BAD, update_time="t1"), posted(model("FAILED", status=BAD)), None, EARLY, FAILED,
+    ),
+    "FAILED without a baseline": (model("FAILED"), None, None, EARLY, FAILED),
+    "FAILED still, as before": (
+        model("FAILED", status=BAD), posted(model("FAILED", status=BAD)), None, EARLY, PENDING,
+    ),
+    "preparing": (model("PREPARING"), posted(), None, EARLY, PENDING),
+    "preparing for hours": (model("PREPARING"), posted(), None, LATE + 1e6, PENDING),
+    "preparing, with a bad status": (model("PREPARING", status=BAD), posted(), None, LATE, PENDING),
+    "an unknown state": (model("NEW"), posted(), None, LATE, PENDING),
+    "an unspecified state": (model("STATE_UNSPECIFIED"), posted(), None, LATE, PENDING),
+    "no state": (model(None), posted(), None, LATE, PENDING),
+    "bad, was OK": (model(status=BAD), posted(), None, EARLY, FAILED),
+    "bad, otherwise than before": (model(status=WORSE), posted(model(status=BAD)), None, EARLY, FAILED),
+    "bad as before, but it left READY": (model(status=BAD), posted(model(status=BAD)), LEFT, EARLY, FAILED),
+    "bad as before": (model(status=BAD), posted(model(status=BAD)), None, EARLY, PENDING),
+    "bad, was OK, lists there": (model(status=BAD, **LISTS), posted(model(**LISTS)), None, EARLY, FAILED),
+    "no lists, calibrated since": (model(calibrated=True), posted(model(calibrated=False)), None, EARLY, READY),
+    "no lists, calibrated since unset": (model(calibrated=True), posted(), None, EARLY, READY),
+    "no lists, calibrated before": (
+        model(calibrated=True), posted(model(calibrated=True)), None, EARLY, PENDING,
+    ),
+    "no lists, left READY and back": (model(), posted(), LEFT, EARLY, READY),
+    "empty lists, left READY and back": (
+        model(supported_precisions=[], supported_precisions_with_calibration=[]), posted(), LEFT, EARLY, READY,
+    ),
+    "no lists, back, the POST was answered already": (model(), posted(outcome="already"), LEFT, EARLY, READY),
+    "no lists, back, no POST was made": (model(), Baseline.of(model()), LEFT, LATE, PENDING),
+    "lists, calibrated since": (
+        model(calibrated=True, **LISTS), posted(model(calibrated=False, **LISTS)), None, EARLY, PENDING,
+    ),
+    "lists, just back": (model(**LISTS), posted(model(**LISTS)), LEFT, EARLY, PENDING),
+    "lists, back for a few polls": (model(**LISTS), posted(model(**LISTS)), LEFT_A_WHILE, EARLY, FAILED),
+    "lists, within the grace": (model(**LISTS), posted(model(**LISTS)), None, POSTED + 299, PENDING),
+    "no lists, within the grace": (model(), posted(), None, POSTED + 299, PENDING),
+    "no lists, nothing has moved": (model(), posted(), None, POSTED + 300, READY),
+    "no lists, nothing has moved, answered already": (model(), posted(outcome="already"), None, LATE, READY),
+    "no lists, only updateTime has moved": (model(update_time="t1"), posted(), None, EARLY, PENDING),
+    "lists, never begun": (model(**LISTS), posted(model(**LISTS)), None, POSTED + 300, FAILED),
+    "no lists, bad as before, never begun": (model(status=BAD), posted(model(status=BAD)), None, LATE, FAILED),
+    "FAILED as before, never begun": (
+        model("FAILED", status=BAD), posted(model("FAILED", status=BAD)), None, LATE, FAILED,
+    ),
+    "no baseline, READY": (model(), None, None, LATE, PENDING),
+    "no baseline, calibrated": (model(calibrated=True), None, LEFT, LATE, PENDING),
+    "no baseline, back": (model(), None, LEFT, LATE, PENDING),
+    "no baseline, back for a few polls, lists": (model(**LISTS), None, LEFT_A_WHILE, LATE, PENDING),
+    "no baseline, bad from the first look on": (model(status=BAD), None, None, LATE, PENDING),
+    "no baseline, bad since": (
+        model(status=BAD), None, Memory(looked=True, was_ready=True, first_status=OK), EARLY, FAILED,
+    ),
+    "no POST, bad since": (model(status=BAD), Baseline.of(model()), None, EARLY, FAILED),
+    "no POST, hours later": (model(), Baseline.of(model()), None, LATE, PENDING),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_every_row_of_the_table(row):
+    read, baseline, memory, now, outcome = row
+    assert verdict(read, baseline, memory, now).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("read", "baseline", "memory", "now"),
+    [
+        pytest.param(model(calibrated=True), posted(), None, EARLY, id="calibrated since"),
+        pytest.param(model(), posted(), LEFT, EARLY, id="back"),
+        pytest.param(model(), posted(), None, LATE, id="nothing has moved"),
+    ],
+)
+def test_what_is_inferred_says_so_and_fails_where_proof_is_required(read, baseline, memory, now):
+    inferred = verdict(read, baseline, memory, now)
+    assert (inferred.inferred, inferred.precisions) == (True, ("FP8",))
+    assert "inferred" in inferred.reason
+    required = verdict(read, baseline, memory, now, require_proof=True)
+    assert required.outcome is FAILED
+    assert "require_proof" in required.reason
+    assert not required.may_post_again
+
+
+def test_proof_is_not_inferred_and_satisfies_who_requires_it():
+    proof = verdict(model(supported_precisions=["FP8"]), posted(), require_proof=True)
+    assert (proof.outcome, proof.inferred, proof.precisions) == (READY, False, ("FP8",))
+
+
+@pytest.mark.parametrize(
+    "read", [model("FAILED", status=BAD), model(status=BAD)], ids=["by its state", "by its status"]
+)
+def test_a_failure_tells_the_gateways_code_and_message(read):
+    failed = verdict(read, posted())
+    assert "INTERNAL: no GPU" in failed.reason
+    assert not failed.may_post_again
+
+
+def test_what_finished_without_the_precision_has_to_be_prepared_again_and_says_so():
+    read = model(supported_precisions=["FP16"], supported_precisions_with_calibration=["NF4"])
+    failed = verdict(read, posted(), LEFT_A_WHILE)
+    assert "finished without FP8: the gateway names FP16, NF4" in failed.reason
+    assert "has to be prepared again" in failed.reason
+    assert failed.may_post_again
+
+
+def test_what_never_began_says_so_with_the_last_status():
+    failed = verdict(model(status=BAD), posted(model(status=BAD)), now=LATE)
+    assert "has not begun" in failed.reason
+    assert "INTERNAL: no GPU" in failed.reason
+    assert failed.may_post_again
+
+
+def test_the_grace_counts_from_the_return_to_ready_where_that_is_known():
+    before = model("PREPARING", **LISTS)
+    memory = Memory.since(posted(before)).seeing(before, EARLY)
+    back = model(**LISTS)
+    for look, outcome in [(1000, PENDING), (1299, PENDING), (1300, FAILED)]:
+        memory = memory.seeing(back, POSTED + look)
+        assert verdict(back, posted(before), memory, POSTED + look).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (None, Status()),
+        (None, Status(code="OK", message="")),
+        (Status(code="INTERNAL"), Status(code="INTERNAL", message="")),
+    ],
+)
+def test_unset_and_empty_are_no_news(one, other):
+    failed_before = posted(model("FAILED", status=one))
+    assert verdict(model("FAILED", status=other), failed_before).outcome is PENDING
+
+
+def test_a_baseline_survives_json_and_what_a_newer_package_adds():
+    before = Model.model_validate(
+        {
+            "state": "READY",
+            "status": {"code": "INTERNAL", "message": "old", "details": [1]},
+            "updateTime": "t",
+            "calibrated": True,
+            "supportedPrecisions": ["FP16"],
+            "supportedPrecisionsWithCalibration": ["FP8"],
+        }
+    )
+    baseline = Baseline.of(before).after("accepted", POSTED)
+    travelled = json.loads(json.dumps(baseline.model_dump(mode="json"))) | {"new_field": 1}
+    assert Baseline.model_validate(travelled) == baseline
+    assert (baseline.posted, baseline.posted_at, baseline.precisions) == ("accepted", POSTED, ["FP16", "FP8"])
+
+
+class Wait:
+    """One wait for FP8: what each look brings, with the memory of the looks before, or without it."""
+
+    def __init__(self, baseline: Baseline | None, *, forgetful: bool = False) -> None:
+        self.baseline, self.forgetful = baseline, forgetful
+        self.memory = Memory.since(baseline)
+
+    def look(self, read: Model, seconds: float, precision: str = "FP8") -> Outcome:
+        if self.forgetful:
+            self.memory = Memory.since(self.baseline)
+        now = POSTED + seconds
+        self.memory = self.memory.seeing(read, now)
+        return judge(read, precision, baseline=self.baseline, memory=self.memory, now=now).outcome
+
+
+def walk(baseline: Baseline | None, *looks: tuple[float, Model], forgetful: bool = False) -> list[Outcome]:
+    wait = Wait(baseline, forgetful=forgetful)
+    return [wait.look(read, seconds) for seconds, read in looks]
+
+
+def test_walk_repeated_prepare_of_what_is_prepared():
+    # The lists name it: ready at the first look, whatever became of the POST.
+    named = model(supported_precisions=["FP16", "FP8"])
+    for outcome in ("accepted", "already"):
+        assert walk(posted(named, outcome), (1, named)) == [READY]
+    # Without lists there is nothing to tell it by but that nothing moves for the whole grace.
+    for outcome in ("accepted", "already"):
+        calibrated = model(calibrated=True)
+        looks = [(1, calibrated), (299, calibrated), (301, calibrated)]
+        assert walk(posted(calibrated, outcome), *looks) == [PENDING, PENDING, READY]
+
+
+@pytest.mark.parametrize("fields", [{}, LISTS], ids=["no lists", "lists"])
+def test_walk_the_first_preparation_failed_and_the_task_is_retried(fields):
+    failed = model("FAILED", status=BAD, update_time="t1", **fields)
+    # The old failure still stands there for a while: no news.
+    preparing = model("PREPARING", status=BAD, update_time="t2", **fields)
+    assert walk(posted(failed), (1, failed), (20, failed), (30, preparing)) == [PENDING, PENDING, PENDING]
+    # It ends well with lists that name it, badly with the same words at another time.
+    good = model(update_time="t3", supported_precisions=["FP16", "FP8"])
+    assert walk(posted(failed), (1, failed), (30, preparing), (600, good))[-1] is READY
+    again = model("FAILED", status=BAD, update_time="t3", **fields)
+    assert walk(posted(failed), (1, failed), (30, preparing), (600, again))[-1] is FAILED
+
+
+def test_walk_a_retry_after_a_failure_that_left_the_model_ready_with_a_bad_status():
+    stale = model(status=BAD, update_time="t1")
+    assert walk(posted(stale), (1, stale), (30, model("PREPARING", status=BAD)), (600, model(update_time="t3"))) == [
+        PENDING, PENDING, READY,
+    ]  # fmt: skip
+    assert walk(posted(stale), (1, stale), (30, model("PREPARING", status=BAD)), (600, stale))[-1] is FAILED
+
+
+def test_walk_two_runs_prepare_one_model_at_different_precisions():
+    # FP4 is in preparation when FP8 is asked for. The model is back with FP4 alone at first, and begins again.
+    busy = model("PREPARING", supported_precisions=["FP16"])
+    only_other = model(supported_precisions=["FP16", "FP4"], update_time="t1")
+    both = model(supported_precisions=["FP16", "FP4", "FP8"], update_time="t2")
+    ours = model("PREPARING", supported_precisions=["FP16", "FP4"])
+    outcomes = walk(posted(busy), (1, busy), (900, busy), (930, only_other), (960, ours), (1500, both))
+    assert outcomes == [PENDING, PENDING, PENDING, PENDING, READY]
+    # Only one of them was done: not for ever pending.
+    stuck = walk(posted(busy), (1, busy), (930, only_other), (1000, only_other), (1231, only_other))
+    assert stuck == [PENDING, PENDING, PENDING, FAILED]
+    # The other run's end is no failure of ours while ours is named.
+    assert walk(posted(busy), (930, model("FAILED", supported_precisions=["FP8"], status=BAD))) == [READY]
+
+
+def test_walk_calibrated_by_an_earlier_fp8_and_now_fp4_is_asked_for():
+    # With lists: being calibrated for FP8 is no proof of FP4.
+    before = model(
+        calibrated=True, supported_precisions=["FP16"], supported_precisions_with_calibration=["FP8"]
+    )
+    wait = Wait(posted(before))
+    assert wait.look(before, 1, "FP4") is PENDING
+    assert wait.look(before, 299, "FP4") is PENDING
+    done = model(
+        calibrated=True, supported_precisions=["FP16"], supported_precisions_with_calibration=["FP8", "FP4"]
+    )
+    assert wait.look(done, 400, "FP4") is READY
+    # Without lists: calibrated is old, and so no inference; that it left READY and is back is one.
+    wait = Wait(posted(model(calibrated=True)))
+    assert wait.look(model(calibrated=True), 1, "FP4") is PENDING
+    assert wait.look(model("PREPARING", calibrated=True), 30, "FP4") is PENDING
+    assert wait.look(model(calibrated=True), 600, "FP4") is READY
+
+
+def test_another_ones_edit_ends_no_wait():
+    for baseline in (posted(model(**LISTS)), posted(), Baseline.of(model()), None):
+        edits = [(at, model(update_time=f"t{at}", **LISTS)) for at in (1, 100, 299)]
+        assert walk(baseline, *edits) == [PENDING] * 3
+
+
+# ---- Memory
+
+
+def test_memory_begins_with_what_the_baseline_tells():
+    assert Memory.since(None) == Memory()
+    ready = Memory.since(posted(model(status=BAD)))
+    assert ready == Memory(looked=True, was_ready=True, first_status=BAD)
+    assert Memory.since(posted(model("PREPARING"))) == Memory(looked=True, away=True)
+
+
+def test_memory_counts_the_looks_since_the_return_and_forgets_them_when_it_leaves_again():
+    memory = Memory.since(posted())
+    seen = []
+    for at, state in enumerate(["READY", "PREPARING", "NEW", "READY", "READY", "PREPARING", "READY"]):
+        memory = memory.seeing(model(state), at)
+        seen.append((memory.away, memory.left_ready, memory.back_at, memory.looks_back))
+    assert seen == [
+        (False, False, None, 0),
+        (True, True, None, 0),
+        (True, True, None, 0),
+        (False, True, 3, 1),
+        (False, True, 3, 2),
+        (True, True, None, 0),
+        (False, True, 6, 1),
+    ]
+
+
+def test_a_model_that_was_never_ready_has_not_left_it():
+    memory = Memory().seeing(model("UPLOADING"), 1).seeing(model("READY"), 2)
+    assert not memory.left_ready
+    assert memory.seeing(model("PREPARING"), 3).left_ready
+
+
+def test_memory_keeps_the_first_status_of_all():
+    memory = Memory().seeing(model(status=OK), 1).seeing(model(status=BAD), 2)
+    assert memory.first_status == OK
+    assert Memory().seeing(model(), 1).seeing(model(status=BAD), 2).first_status is None
+
+
+@given(
+    states=st.lists(st.sampled_from(["READY", "PREPARING", "FAILED", None]), max_size=12), began=st.booleans()
+)
+def test_memory_is_what_a_reader_of_the_whole_history_would_say(states, began):
+    memory = Memory.since(posted()) if began else Memory()
+    history = (["READY"] if began else []) + states
+    for at, state in enumerate(states):
+        memory = memory.seeing(model(state), at)
+    ready = [state == "READY" for state in history]
+    assert memory.looked is bool(history)
+    assert memory.was_ready is any(ready)
+    assert memory.away is (bool(ready) and not ready[-1])
+    assert memory.left_ready is any(a and not b for a, b in pairwise(ready))
+    looks_back = 0
+    if ready and ready[-1] and False in ready:
+        looks_back = ready[::-1].index(False)
+        assert memory.back_at == len(states) - looks_back
+    else:
+        assert memory.back_at is None
+    assert memory.looks_back == looks_back
+
+
+# ---- without memory no verdict is wrong, only later
+
+STATUSES = st.sampled_from([None, OK, BAD])
+
+
+@st.composite
+def preparations(draw):
+    """What a gateway shows of one preparation, from the POST until long after its end, and whether it lists."""
+    lists = draw(st.booleans())
+    stale = draw(STATUSES)
+    calibrated = draw(st.booleans())
+    before = model(status=stale, calibrated=calibrated, **(LISTS if lists else {}))
+    lag, duration = draw(st.integers(0, 250)), draw(st.integers(30, 2000))
+    end = draw(st.sampled_from(["done", "bad status", "FAILED"]))
+    if end == "done":
+        fields = {"supported_precisions": ["FP16", "FP8"]} if lists else {}
+        after = model(update_time="t2", calibrated=draw(st.sampled_from([True, calibrated])), **fields)
+    else:
+        after = model(
+            "FAILED" if end == "FAILED" else "READY",
+            status=WORSE,
+            update_time="t2",
+            calibrated=calibrated,
+            **(LISTS if lists else {}),
+        )
+    during = before.model_copy(update={"state": "PREPARING", "update_time": "t1"})
+    times = sorted(draw(st.sets(st.integers(1, lag + duration + 900), min_size=1, max_size=25)))
+    times += [lag + duration + 1000 + 30 * n for n in range(15)]
+    looks = [(t, before if t < lag else during if t < lag + duration else after) for t in times]
+    return posted(before), looks, READY if end == "done" else FAILED
+
+
+@settings(max_examples=300)
+@given(preparation=preparations(), lost=st.sets(st.integers(0, 40)))
+def test_memory_lost_at_any_point_makes_no_verdict_wrong(preparation, lost):
+    baseline, looks, truth = preparation
+
+    def ends(lost: set[int]) -> tuple[int, Outcome]:
+        wait = Wait(baseline)
+        for number, (at, read) in enumerate(looks):
+            if number in lost:
+                wait.memory = Memory.since(baseline)
+            outcome = wait.look(read, at)
+            if outcome is not PENDING:
+                return number, outcome
+        raise AssertionError("it never ends")
+
+    remembering, forgetting, forgetful = ends(set()), ends(lost), ends(set(range(len(looks))))
+    assert remembering[1] is forgetting[1] is forgetful[1] is truth
+    assert remembering[0] <= forgetting[0] <= forgetful[0]
+
+
+READS = st.builds(
+    model,
+    state=st.sampled_from(["READY", "PREPARING", "FAILED", "UPLOADING", "NEW", None]),
+    status=STATUSES,
+    update_time=st.sampled_from(["t0", "t1"]),
+    calibrated=st.none() | st.booleans(),
+    supported_precisions=st.none() | st.lists(st.sampled_from(["FP16", "FP8"]), unique=True),
+    supported_precisions_with_calibration=st.none() | st.lists(st.sampled_from(["FP8", "FP4"]), unique=True),
+)
+
+
+@given(
+    reads=st.lists(READS, min_size=1, max_size=6),
+    before=READS,
+    outcome=st.sampled_from([None, "accepted", "already"]),
+    now=st.integers(1, 1000),
+    require_proof=st.booleans(),
+)
+def test_whatever_is_read_ready_is_proven_or_told_as_inferred(reads, before, outcome, now, require_proof):
+    baseline = Baseline.of(before).after(outcome, POSTED) if outcome else Baseline.of(before)
+    memory = Memory.since(baseline)
+    for read in reads:
+        memory = memory.seeing(read, POSTED + now)
+    told = judge(read, "FP8", baseline=baseline, memory=memory, now=POSTED + now, require_proof=require_proof)
+    proof = proven(read, "FP8") is not None and read.state != "UPLOADING"
+    assert told.inferred is (told.outcome is READY and not proof)
+    assert told.precisions == (("FP8",) if told.outcome is READY else ())
+    assert told.reason
+    if proof:
+        assert told.outcome is READY
+    if told.inferred:
+        assert outcome is not None
+        assert not require_proof
+        assert not read.lists_precisions
+        assert read.state == "READY"
+
+
+# ---- several at once
+
+
+def all_of(read: Model | None, precisions: list[str], **others) -> Verdict:
+    baseline = others.pop("baseline", None)
+    memory = Memory.since(baseline)
+    memory = memory if read is None else memory.seeing(read, EARLY)
+    return judge_all(read, precisions, baseline=baseline, memory=memory, **{"now": EARLY} | others)
+
+
+def test_all_are_ready_in_the_order_they_were_asked_for():
+    ready = all_of(model(supported_precisions=["FP4", "FP8"]), ["FP8", "FP4"])
+    assert (ready.outcome, ready.precisions, ready.inferred) == (READY, ("FP8", "FP4"), False)
+
+
+def test_one_that_is_missing_keeps_all_pending_and_is_named():
+    pending = all_of(model(supported_precisions=["FP4"]), ["FP8", "FP4", "NF4"])
+    assert (pending.outcome, pending.precisions) == (PENDING, ())
+    assert pending.reason.startswith("missing FP8, NF4: ")
+
+
+def test_one_that_failed_fails_all_even_beside_one_that_is_pending_or_ready():
+    read = model("FAILED", status=BAD, supported_precisions=["FP4"])
+    failed = all_of(read, ["FP4", "FP8"], baseline=posted())
+    assert failed.outcome is FAILED
+    assert "INTERNAL: no GPU" in failed.reason
+    assert all_of(None, ["FP4", "FP8"]).outcome is FAILED
+
+
+def test_one_that_is_inferred_makes_all_inferred():
+    read = model(base_model_details=BaseModelDetails(default_precision="FP16"))
+    ready = all_of(read, ["FP16", "FP8"], baseline=posted(), now=LATE)
+    assert (ready.outcome, ready.precisions, ready.inferred) == (READY, ("FP16", "FP8"), True)
+    required = all_of(read, ["FP16", "FP8"], baseline=posted(), now=LATE, require_proof=True)
+    assert required.outcome is FAILED
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_one_precision_alone_is_judged_like_itself(row):
+    read, baseline, memory, now, _ = row
+    if memory is None:
+        memory = Memory.since(baseline)
+        memory = memory if read is None else memory.seeing(read, now)
+    alone = judge(read, "FP8", baseline=baseline, memory=memory, now=now)
+    of_all = judge_all(read, ["FP8"], baseline=baseline, memory=memory, now=now)
+    assert (of_all.outcome, of_all.precisions, of_all.inferred) == (
+        alone.outcome,
+        alone.precisions,
+        alone.inferred,
+    )
+    assert alone.reason in of_all.reason

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, strategies as st
+
+from airflow_provider_fireworks.verdict import Outcome, Verdict
+
+NAME = "accounts/demo/models/my-model"
+READY = {
+    "outcome": "ready",
+    "reason": "named",
+    "precisions": ["FP8"],
+    "inferred": False,
+    "may_post_again": False,
+}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_but_pending_ends_a_wait(outcome):
+    assert Verdict(outcome, "r").ends is (outcome is not Outcome.PENDING)
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.PENDING])
+def test_a_verdict_survives_the_way_through_an_event(outcome):
+    verdict = Verdict(outcome, "why", precisions=("FP8", "FP4"), inferred=True, may_post_again=True)
+    event = json.loads(json.dumps(verdict.as_event(NAME)))
+    assert Verdict.of_event(event, NAME) == verdict
+
+
+def test_an_event_is_plain_json_that_names_its_model():
+    assert Verdict(Outcome.READY, "named", precisions=("FP8",)).as_event(NAME) == {
+        "model": NAME,
+        "verdict": READY,
+    }
+
+
+def test_an_event_of_the_least_that_a_verdict_has():
+    assert Verdict.of_event(
+        {"model": NAME, "verdict": {"outcome": "failed", "reason": "r"}}, NAME
+    ) == Verdict(Outcome.FAILED, "r")
+
+
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [
+        pytest.param(None, "no verdict", id="nothing"),
+        pytest.param("ready", "no verdict", id="text"),
+        pytest.param(["model", "verdict"], "no verdict", id="a list"),
+        pytest.param({}, "no verdict", id="empty"),
+        pytest.param({"status": "success"}, "no verdict", id="another trigger's"),
+        pytest.param({"model": NAME}, "no verdict", id="no verdict in it"),
+        pytest.param({"verdict": READY}, "no verdict", id="no model in it"),
+        pytest.param({"model": NAME, "verdict": READY, "x": 1}, "no verdict", id="more than that"),
+        pytest.param(
+            {"model": "accounts/demo/models/other", "verdict": READY}, "it is about", id="another model"
+        ),
+        pytest.param({"model": None, "verdict": READY}, "it is about None", id="a model that is none"),
+        pytest.param({"model": NAME, "verdict": None}, None, id="verdict nothing"),
+        pytest.param({"model": NAME, "verdict": "ready"}, None, id="verdict text"),
+        pytest.param({"model": NAME, "verdict": {}}, None, id="verdict empty"),
+        pytest.param({"model": NAME, "verdict": READY | {"x": 1}}, None, id="verdict with more"),
+        pytest.param({"model": NAME, "verdict": READY | {"outcome": "pending"}}, "not over", id="pending"),
+        pytest.param(
+            {"model": NAME, "verdict": READY | {"outcome": "done"}}, None, id="an outcome that is none"
+        ),
+        pytest.param({"model": NAME, "verdict": READY | {"outcome": None}}, None, id="no outcome"),
+        pytest.param({"model": NAME, "verdict": READY | {"precisions": "FP8"}}, None, id="precisions text"),
+        pytest.param({"model": NAME, "verdict": READY | {"precisions": [8]}}, None, id="precisions numbers"),
+        pytest.param({"model": NAME, "verdict": READY | {"reason": None}}, None, id="no reason"),
+        pytest.param({"model": NAME, "verdict": READY | {"inferred": "perhaps"}}, None, id="inferred a word"),
+    ],
+)
+def test_an_event_that_makes_no_sense_is_refused(event, why):
+    with pytest.raises(ValueError, match=why):
+        Verdict.of_event(event, NAME)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(event=JSON | st.fixed_dictionaries({"model": st.just(NAME), "verdict": JSON}))
+def test_no_event_at_all_raises_anything_but_a_value_error(event):
+    with pytest.raises(ValueError):  # noqa: PT011
+        Verdict.of_event(event, NAME)

@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, strategies as st
+from pydantic import ValidationError
+
+from airflow_provider_fireworks.gateway.errors import (
+    AccessDeniedError,
+    AnswerLostError,
+    NotFoundError,
+    RateLimitedError,
+    RefusedError,
+    UnavailableError,
+    UnreachableError,
+)
+from airflow_provider_fireworks.gateway.shapes import Model, Status
+from airflow_provider_fireworks.readiness import Baseline
+from airflow_provider_fireworks.verdict import Outcome
+from airflow_provider_fireworks.watch import JITTER, LONGEST_BACKOFF, SHORTEST_PAUSE, Until, Watch
+
+NAME = "accounts/demo/models/my-model"
+NOW = 1_750_000_000.0
+BLIPS = [
+    UnreachableError("refused"),
+    AnswerLostError("cut off"),
+    UnavailableError("bad gateway", status=502),
+    RateLimitedError("slow down", status=429),
+]
+
+
+def watch(**fields) -> Watch:
+    return Watch(
+        **{"model": NAME, "precisions": ["FP8"], "deadline": NOW + 7200, "poll_interval": 30} | fields
+    )
+
+
+def model(state: str | None = "READY", **fields) -> Model:
+    return Model(name=NAME, state=state, **fields)
+
+
+NAMED = model(supported_precisions=["FP8"])
+
+
+@pytest.mark.parametrize(
+    ("reading", "outcome"),
+    [
+        pytest.param(NAMED, Outcome.READY, id="proof"),
+        pytest.param(model(), Outcome.PENDING, id="no proof"),
+        pytest.param(model("PREPARING"), Outcome.PENDING, id="preparing"),
+        pytest.param(model("FAILED"), Outcome.FAILED, id="failed"),
+        pytest.param(AccessDeniedError("bad key", status=401), Outcome.ACCESS_DENIED, id="401 or 403"),
+        pytest.param(
+            NotFoundError("no such model", status=404), Outcome.NOT_FOUND, id="404 at the first look"
+        ),
+        pytest.param(RefusedError("bad request", status=400), Outcome.REFUSED, id="400"),
+        *(pytest.param(blip, Outcome.PENDING, id=type(blip).__name__) for blip in BLIPS),
+    ],
+)
+def test_what_a_look_comes_to(reading, outcome):
+    verdict = watch().see(reading, NOW)
+    assert verdict.outcome is outcome
+    if isinstance(reading, Exception):
+        assert str(reading) in verdict.reason
+
+
+def test_a_404_after_it_was_there_means_deleted():
+    for begun in (watch(baseline=Baseline.of(model())), watch()):
+        if begun.baseline is None:
+            begun.see(model(), NOW)
+        verdict = begun.see(NotFoundError("resource not found", status=404), NOW)
+        assert verdict.outcome is Outcome.FAILED
+        assert "deleted" in verdict.reason
+        assert "resource not found" in verdict.reason
+
+
+@pytest.mark.parametrize("blip", BLIPS, ids=lambda blip: type(blip).__name__)
+def test_no_number_of_blips_ends_a_wait_before_its_deadline(blip):
+    waiting = watch()
+    assert all(waiting.see(blip, NOW + n).outcome is Outcome.PENDING for n in range(7199))
+    assert waiting.see(NAMED, NOW + 7199).outcome is Outcome.READY
+
+
+@pytest.mark.parametrize("reading", [model(), model("PREPARING"), *BLIPS], ids=lambda r: type(r).__name__)
+def test_the_deadline_ends_every_wait_with_what_was_last_seen(reading):
+    assert watch().see(reading, NOW + 7199.9).outcome is Outcome.PENDING
+    timeout = watch().see(reading, NOW + 7200)
+    assert timeout.outcome is Outcome.TIMEOUT
+    assert timeout.reason.startswith("last seen: ")
+    assert len(timeout.reason) > len("last seen: ")
+
+
+@pytest.mark.parametrize(
+    ("reading", "outcome"),
+    [
+        (NAMED, Outcome.READY),
+        (model("FAILED"), Outcome.FAILED),
+        (AccessDeniedError("m"), Outcome.ACCESS_DENIED),
+        (NotFoundError("m"), Outcome.NOT_FOUND),
+    ],
+)
+def test_what_ends_the_wait_by_itself_goes_before_the_deadline(reading, outcome):
+    assert watch().see(reading, NOW + 99_999).outcome is outcome
+
+
+def test_its_looks_make_up_the_memory():
+    waiting = watch(baseline=Baseline.of(model()).after("accepted", NOW))
+    outcomes = [
+        waiting.see(reading, NOW + at).outcome
+        for at, reading in enumerate([model(), model("PREPARING"), BLIPS[0], model()])
+    ]
+    assert outcomes == [Outcome.PENDING, Outcome.PENDING, Outcome.PENDING, Outcome.READY]
+
+
+def test_what_it_was_told_reaches_the_judgement():
+    lists = model(supported_precisions=["FP8_V2"])
+    assert watch(accept=["FP8_V2"]).see(lists, NOW).precisions == ("FP8_V2",)
+    assert watch(precisions=["FP8_V2", "FP8"]).see(lists, NOW).reason.startswith("missing FP8:")
+    baseline = Baseline.of(model()).after("accepted", NOW - 1000)
+    assert watch(baseline=baseline).see(model(), NOW).inferred
+    assert watch(baseline=baseline, require_proof=True).see(model(), NOW).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("reading", "outcome"),
+    [
+        (model("PREPARING"), Outcome.PENDING),
+        (model("UPLOADING"), Outcome.PENDING),
+        (model("NEW"), Outcome.PENDING),
+        (model(None), Outcome.PENDING),
+        (model(), Outcome.READY),
+        (model("FAILED"), Outcome.READY),
+        (model("PREPARING", supported_precisions=["FP8"]), Outcome.READY),
+        (AccessDeniedError("m"), Outcome.ACCESS_DENIED),
+        (BLIPS[0], Outcome.PENDING),
+    ],
+)
+def test_waiting_for_its_turn(reading, outcome):
+    verdict = watch(until="turn").see(reading, NOW)
+    assert verdict.outcome is outcome
+    assert verdict.precisions == ()
+
+
+def test_all_precisions_must_be_named_to_end_waiting_for_a_turn():
+    reading = model("PREPARING", supported_precisions=["FP8"])
+    assert watch(until="turn", precisions=["FP8", "FP4"]).see(reading, NOW).outcome is Outcome.PENDING
+    reading = model("PREPARING", supported_precisions=["FP8_V2"])
+    assert watch(until="turn", accept=["FP8_V2"]).see(reading, NOW).outcome is Outcome.READY
+
+
+@pytest.mark.parametrize(
+    ("reading", "outcome"),
+    [
+        (model("PREPARING"), Outcome.READY),
+        (model("FAILED"), Outcome.READY),
+        (NotFoundError("m"), Outcome.NOT_FOUND),
+        (RefusedError("m"), Outcome.REFUSED),
+        *((blip, Outcome.PENDING) for blip in BLIPS),
+    ],
+)
+def test_waiting_for_an_answer(reading, outcome):
+    verdict = watch(until="answer").see(reading, NOW)
+    assert verdict.outcome is outcome
+    assert verdict.precisions == ()
+
+
+@pytest.mark.parametrize("until", Until)
+def test_what_is_waited_for_is_told(until):
+    waiting = watch(until=until, precisions=["FP8", "FP4"])
+    assert NAME in waiting.wanted
+    assert ("FP8, FP4" in waiting.wanted) is (until is not Until.ANSWER)
+    verdict = waiting.see(BLIPS[2], NOW)
+    line = waiting.still_waiting(verdict, NOW + 7100)
+    assert line == f"Waiting for {waiting.wanted}: {verdict.reason}. Giving up in 100 s."
+    assert waiting.still_waiting(verdict, NOW + 9999).endswith("Giving up in 0 s.")
+
+
+# ---- the pauses
+
+
+def between(seconds: float, waiting: Watch, now: float = NOW) -> bool:
+    return all(seconds <= waiting.pause(now) <= seconds * (1 + JITTER) for _ in range(30))
+
+
+def test_the_pause_is_the_interval_and_a_little_more_of_different_length():
+    assert between(30, watch())
+    assert len({watch().pause(NOW) for _ in range(20)}) > 1
+
+
+@pytest.mark.parametrize("interval", [0, 0.001, -5])
+def test_the_pause_is_never_shorter_than_a_second(interval):
+    assert between(SHORTEST_PAUSE, watch(poll_interval=interval))
+
+
+def test_the_pause_ends_with_the_deadline():
+    assert watch().pause(NOW + 7195) == 5
+    assert watch().pause(NOW + 7200) == 0
+    assert watch().pause(NOW + 9999) == 0
+
+
+def test_a_growing_interval_doubles_with_every_look_up_to_the_longest():
+    for longest, expected in [(None, [10, 10, 20, 40, 80]), (25, [10, 10, 20, 25, 25])]:
+        waiting = watch(poll_interval=10, growing=True, longest_interval=longest)
+        for seconds in expected:
+            assert between(seconds, waiting)
+            waiting.see(model(), NOW)
+    steady = watch(poll_interval=10)
+    for _ in range(5):
+        steady.see(model(), NOW)
+    assert between(10, steady)
+
+
+def test_blips_in_a_row_make_the_pauses_grow_and_an_answer_ends_that():
+    waiting = watch(poll_interval=1)
+    for failures in range(1, 12):
+        waiting.see(UnavailableError("m"), NOW)
+        longest = max(1, min(0.5 * 2 ** (failures - 1), LONGEST_BACKOFF))
+        for _ in range(20):
+            assert max(1, longest * 0.75) <= waiting.pause(NOW) <= longest * (1 + JITTER)
+    waiting.see(model(), NOW)
+    assert between(1, waiting)
+    waiting.see(UnavailableError("m"), NOW)
+    assert between(1, waiting)
+
+
+def test_a_gateway_that_asks_to_be_left_alone_is():
+    waiting = watch(poll_interval=5)
+    waiting.see(RateLimitedError("m", retry_after=45), NOW)
+    assert between(45, waiting)
+    waiting.see(model(), NOW)
+    assert between(5, waiting)
+
+
+@given(
+    interval=st.floats(0, 1e6),
+    growing=st.booleans(),
+    longest=st.none() | st.floats(0, 1e5),
+    looks=st.lists(st.none() | st.floats(0, 60), max_size=60),
+    left=st.floats(-100, 1e6),
+)
+def test_no_pause_is_too_short_too_long_or_past_the_deadline(interval, growing, longest, looks, left):
+    waiting = watch(poll_interval=interval, growing=growing, longest_interval=longest, deadline=NOW + 1e7)
+    for asked in looks:
+        waiting.see(model() if asked is None else RateLimitedError("m", retry_after=asked), NOW)
+    waiting.deadline = NOW + left
+    pause = waiting.pause(NOW)
+    remaining = max(waiting.deadline - NOW, 0)
+    assert 0 <= pause <= remaining
+    if remaining > SHORTEST_PAUSE:
+        assert pause >= SHORTEST_PAUSE
+    if looks and looks[-1] is not None:
+        assert pause >= min(looks[-1], remaining)
+    if not growing and not looks:
+        assert pause >= min(interval, remaining)
+
+
+# ---- on the way to the triggerer
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"until": "turn", "accept": ["FP8_V2"], "require_proof": True},
+        {"growing": True, "longest_interval": 600.0, "precisions": ["FP8", "FP4"]},
+        {"baseline": Baseline.of(model(status=Status(code="INTERNAL", message="x"))).after("accepted", NOW)},
+    ],
+    ids=["the least", "a turn", "growing", "a baseline"],
+)
+def test_its_arguments_are_plain_json_that_make_the_same_wait(fields):
+    waiting = watch(**fields)
+    arguments = waiting.as_arguments()
+    assert json.loads(json.dumps(arguments)) == arguments
+    assert Watch.model_validate(arguments).model_dump() == waiting.model_dump()
+
+
+def test_the_baseline_given_is_kept_whatever_was_seen():
+    baseline = Baseline.of(model()).after("accepted", NOW)
+    waiting = watch(baseline=baseline)
+    waiting.see(model("PREPARING"), NOW)
+    assert Watch.model_validate(waiting.as_arguments()).baseline == baseline
+
+
+def test_without_a_baseline_the_first_look_is_taken_along():
+    waiting = watch()
+    assert "baseline" not in waiting.as_arguments()
+    waiting.see(BLIPS[0], NOW)
+    assert "baseline" not in waiting.as_arguments()
+    waiting.see(model(status=Status(code="OK")), NOW)
+    waiting.see(model("PREPARING"), NOW)
+    elsewhere = Watch.model_validate(waiting.as_arguments())
+    assert elsewhere.baseline == Baseline.of(model(status=Status(code="OK")))
+    assert waiting.baseline is None
+    turned_bad = elsewhere.see(model(status=Status(code="INTERNAL", message="no GPU")), NOW)
+    assert turned_bad.outcome is Outcome.FAILED
+    assert "no GPU" in turned_bad.reason
+
+
+def test_a_status_that_was_bad_before_does_not_fail_a_wait_that_went_elsewhere():
+    stale = model(status=Status(code="INTERNAL", message="old"))
+    waiting = watch()
+    waiting.see(stale, NOW)
+    elsewhere = Watch.model_validate(waiting.as_arguments())
+    assert [elsewhere.see(stale, NOW + at).outcome for at in (1, 1000)] == [Outcome.PENDING] * 2
+
+
+def test_what_a_watch_does_not_know_is_refused():
+    with pytest.raises(ValidationError):
+        watch(api_key="fw_x")
