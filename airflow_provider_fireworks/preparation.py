@@ -22,7 +22,7 @@ START_LAG = 30.0
 """Seconds for which a preparation that has begun may not show yet."""
 SHORTEST_PAUSE = 1.0
 """Seconds between two looks during that time …"""
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 10.0
 """… and the most of them, however long the poll interval is."""
 
 _MAY_BE_BUSY = ("FAILED_PRECONDITION", "ABORTED", "ALREADY_EXISTS")

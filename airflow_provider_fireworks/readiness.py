@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from airflow_provider_fireworks.gateway.shapes import Model, Status
 from airflow_provider_fireworks.verdict import Outcome, Verdict
@@ -21,6 +22,8 @@ START_GRACE = 300.0
 """Seconds that a preparation may take to begin, before a model on which nothing moves is judged."""
 LAGGING_POLLS = 3
 """Looks at a model that is back to READY, during which its lists of precisions may lag behind."""
+
+_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
 class Baseline(BaseModel):
@@ -180,7 +183,8 @@ def judge(
             "It has to be prepared again",
             may_post_again=True,
         )
-    grace_left = START_GRACE - (now - max(posted_at, memory.back_at or posted_at))
+    back_at = memory.back_at or _changed_at(model, baseline) or posted_at
+    grace_left = START_GRACE - (now - max(posted_at, min(back_at, now)))
     if grace_left > 0:
         return _pending(
             f"its state is {state} and {precision} is not named; it may begin within {grace_left:.0f} s"
@@ -251,6 +255,16 @@ def _is_news(model: Model, baseline: Baseline | None) -> bool:
         or model.update_time != baseline.update_time
         or _differs(model.status, baseline.status)
     )
+
+
+def _changed_at(model: Model, baseline: Baseline) -> float | None:
+    """When the model last changed since the baseline, by the gateway's clock: a stand-in for a memory that was lost."""
+    if not model.update_time or model.update_time == baseline.update_time:
+        return None
+    try:
+        return _TIME.validate_python(model.update_time).timestamp()
+    except ValueError:
+        return None
 
 
 def _status_before(baseline: Baseline | None, memory: Memory) -> Status | None:

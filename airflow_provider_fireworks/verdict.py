@@ -44,28 +44,29 @@ class Verdict:
         """Whether the wait is over."""
         return self.outcome is not Outcome.PENDING
 
-    def as_event(self, model: str) -> dict[str, Any]:
-        """Return the payload of a trigger's event: plain JSON that names the model it is about."""
+    def as_event(self, carry: dict[str, Any]) -> dict[str, Any]:
+        """Return the payload of a trigger's event, plain JSON: the verdict, and what the task gave along."""
         verdict: dict[str, Any] = _VERDICT.dump_python(self, mode="json")
-        return {"model": model, "verdict": verdict}
+        return {"verdict": verdict, "carry": carry}
 
     @classmethod
-    def of_event(cls, event: Any, model: str) -> Verdict:
+    def of_event(cls, event: Any) -> tuple[Verdict, dict[str, Any]]:
         """
-        Check what a trigger has sent.
+        Check what a trigger has sent, and return the verdict with what the task gave along.
 
         :param event: the payload that a deferred task resumes with.
-        :param model: the full name of the model that the task waits for.
-        :raises ValueError: if it is none, is about another model, or claims that the wait is not over.
+        :raises ValueError: if it is no verdict, or one that the wait is not over.
         """
-        if not isinstance(event, dict) or event.keys() != {"model", "verdict"}:
-            raise ValueError("it is no verdict on a model")
-        if event["model"] != model:
-            raise ValueError(f"it is about {event['model']!r}")
+        if (
+            not isinstance(event, dict)
+            or event.keys() != {"verdict", "carry"}
+            or not isinstance(event["carry"], dict)
+        ):
+            raise ValueError("it is no verdict")
         verdict = _VERDICT.validate_python(event["verdict"])
         if not verdict.ends:
             raise ValueError("it says that the wait is not over")
-        return verdict
+        return verdict, event["carry"]
 
 
 _VERDICT = TypeAdapter(Verdict)

@@ -1,9 +1,8 @@
 """
 ### Prepare several models every week, unattended
 
-Every model at every precision, each Monday at four. One gate per model then waits for all of its precisions
-at once, with a single request a poll. What is prepared already is not prepared again, so a run that is
-repeated or retried costs next to nothing.
+Every model at every precision, each Monday at four, waited for by the task that asked. What the gateway names
+as prepared already is not asked for again, so a run that is repeated or retried takes up what is there.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import pendulum
 from airflow.sdk import dag, task
 
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
-from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 
 MODELS = ["my-model", "my-other-model"]
 PRECISIONS = ["FP8", "FP4"]
@@ -36,20 +34,16 @@ PRECISIONS = ["FP8", "FP4"]
 )
 def prepare_scheduled():
     # Two mapped arguments: every model with every precision.
-    prepare = FireworksPrepareModelOperator.partial(task_id="prepare", timeout=4 * 60 * 60).expand(
-        model=MODELS, precision=PRECISIONS
-    )
-    gate = FireworksModelReadySensor.partial(
-        task_id="gate", precision=PRECISIONS, poke_interval=60, timeout=4 * 60 * 60
-    ).expand(model=MODELS)
+    prepared = FireworksPrepareModelOperator.partial(
+        task_id="prepare", wait_for_completion=True, poll_interval=60, timeout=4 * 60 * 60
+    ).expand(model=MODELS, precision=PRECISIONS)
 
     @task
     def announce(ready: list[dict]) -> None:
         for each in ready:
-            print(f"{each['model']} is ready at {', '.join(each['precision'])}.")
+            print(f"{each['model']} is ready at {each['precision']}.")
 
-    prepare >> gate
-    announce(gate.output)
+    announce(prepared.output)
 
 
 prepare_scheduled()

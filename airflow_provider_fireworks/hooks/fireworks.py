@@ -6,8 +6,8 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -75,7 +75,9 @@ class FireworksHook(BaseHook):
         """The base URL and the key that the connection holds."""
         if self.fireworks_conn_id is None:
             return _endpoint_of_environment()
-        return _endpoint_of(self.fireworks_conn_id, self.get_connection(self.fireworks_conn_id))
+        with _missing_is_bad():
+            connection = self.get_connection(self.fireworks_conn_id)
+        return _endpoint_of(self.fireworks_conn_id, connection)
 
     @cached_property
     def _gateway(self) -> WorkerGateway:
@@ -299,8 +301,15 @@ async def _aendpoint(conn_id: str | None) -> Endpoint:
     if conn_id is None:
         # Masking tells the supervisor, with a call that blocks.
         return await asyncio.to_thread(_endpoint_of_environment)
+    with _missing_is_bad():
+        connection = await get_async_connection(conn_id, FireworksHook)
+    return _endpoint_of(conn_id, connection)
+
+
+@contextmanager
+def _missing_is_bad() -> Iterator[None]:
     try:
-        return _endpoint_of(conn_id, await get_async_connection(conn_id, FireworksHook))
+        yield
     except AirflowNotFoundException as error:
         raise FireworksBadConnection(str(error)) from None
 

@@ -42,7 +42,8 @@ class FireworksPrepareModelOperator(BaseOperator):
     :param allow_unknown_precision: pass a precision that is newer than this package.
     :param wait_for_completion: wait in this task until the model is ready. If the preparation ends without its
         precision, it is asked for once more.
-    :param require_proof: fail where readiness could only be inferred, because the gateway lists no precisions.
+    :param require_proof: with ``wait_for_completion``, fail where readiness could only be inferred, because the
+        gateway lists no precisions.
     :param deferrable: wait in the triggerer.
     :param poll_interval: seconds between two looks.
     :param timeout: seconds for waiting its turn and, where asked for, for completion.
@@ -129,26 +130,23 @@ class FireworksPrepareModelOperator(BaseOperator):
         preparation.model = self._full_name(preparation)
         return self._go_on(preparation)
 
-    def execute_complete(
-        self, context: Context, event: Any = None, *, preparation: dict[str, Any]
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """
         Go on after a deferral.
 
-        :param event: the trigger's verdict.
-        :param preparation: where the task stood when it was deferred.
+        :param event: the trigger's verdict, and where the task stood when it was deferred.
         """
         from airflow_provider_fireworks.exceptions import FireworksInvalidEvent
         from airflow_provider_fireworks.preparation import Preparation
         from airflow_provider_fireworks.verdict import Verdict
 
-        before = Preparation.model_validate(preparation)
         try:
-            verdict = Verdict.of_event(event, before.model)
+            verdict, carried = Verdict.of_event(event)
+            preparation = Preparation.model_validate(carried)
         except ValueError as error:
             raise FireworksInvalidEvent(f"The trigger's event makes no sense: {error}.") from None
-        self._settle(before, verdict)
-        return self._go_on(before)
+        self._settle(preparation, verdict)
+        return self._go_on(preparation)
 
     def _go_on(self, preparation: Preparation) -> dict[str, Any]:
         from airflow_provider_fireworks.preparation import Step
@@ -245,10 +243,11 @@ class FireworksPrepareModelOperator(BaseOperator):
         if self._arguments.deferrable:
             self.defer(
                 trigger=FireworksModelReadyTrigger(
-                    fireworks_conn_id=self._arguments.fireworks_conn_id, watch=watch.as_arguments()
+                    fireworks_conn_id=self._arguments.fireworks_conn_id,
+                    watch=watch.as_arguments(),
+                    carry=preparation.model_dump(mode="json", exclude_defaults=True),
                 ),
                 method_name="execute_complete",
-                kwargs={"preparation": preparation.model_dump(mode="json")},
                 timeout=timedelta(seconds=max(watch.deadline - now, 0) + DEFERRAL_SLACK),
             )
         while True:

@@ -143,37 +143,28 @@ class FireworksModelReadySensor(BaseSensorOperator):
         self.log.info("%s", watch.still_waiting(verdict, time.time()))
         # A trigger needs the full name. While the account cannot be found out, the worker goes on asking.
         if self._arguments.deferrable and "/" in watch.model:
+            arguments = watch.as_arguments()
             self.defer(
                 trigger=FireworksModelReadyTrigger(
-                    fireworks_conn_id=self._arguments.fireworks_conn_id, watch=watch.as_arguments()
+                    fireworks_conn_id=self._arguments.fireworks_conn_id, watch=arguments, carry=arguments
                 ),
                 method_name="execute_complete",
-                kwargs={"model": watch.model, "started_at": watch.deadline - self.timeout},
                 timeout=timedelta(seconds=max(watch.deadline - time.time(), 0) + DEFERRAL_SLACK),
             )
         return PokeReturnValue(is_done=False)
 
-    def execute_complete(
-        self, context: Context, event: Any = None, *, model: str, started_at: float
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """
         End a deferred wait.
 
-        :param event: the trigger's verdict.
-        :param model: the full name of the model that was waited for.
-        :param started_at: when the wait began, in seconds since the epoch.
+        :param event: the trigger's verdict, and what it was a wait for.
         """
         from airflow_provider_fireworks.verdict import Verdict
         from airflow_provider_fireworks.watch import Watch
 
-        watch = Watch(
-            model=model,
-            precisions=self._arguments.precision,
-            deadline=started_at + self.timeout,
-            poll_interval=self.poke_interval,
-        )
         try:
-            verdict = Verdict.of_event(event, model)
+            verdict, carried = Verdict.of_event(event)
+            watch = Watch.model_validate(carried)
         except ValueError as error:
             raise FireworksInvalidEvent(f"The trigger's event makes no sense: {error}.") from None
         return self._result(watch, verdict)

@@ -29,18 +29,23 @@ class FireworksModelReadyTrigger(BaseTrigger):
 
     :param fireworks_conn_id: the Airflow connection, ``None`` for the environment's.
     :param watch: the fields of a ``Watch``: what is waited for, until when, how often to look.
+    :param carry: what the task needs when it resumes; handed back in the event, since ``dag.test()`` drops the
+        ``kwargs`` of a deferral.
     """
 
-    def __init__(self, *, fireworks_conn_id: str | None, watch: dict[str, Any]) -> None:
+    def __init__(
+        self, *, fireworks_conn_id: str | None, watch: dict[str, Any], carry: dict[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self.fireworks_conn_id = fireworks_conn_id
         self.watch = watch
+        self.carry = carry or {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
-            {"fireworks_conn_id": self.fireworks_conn_id, "watch": self.watch},
+            {"fireworks_conn_id": self.fireworks_conn_id, "watch": self.watch, "carry": self.carry},
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -73,4 +78,4 @@ class FireworksModelReadyTrigger(BaseTrigger):
                 if verdict.ends:
                     break
                 self.log.info("%s", watch.still_waiting(verdict, time.time()))
-        yield TriggerEvent(verdict.as_event(watch.model))
+        yield TriggerEvent(verdict.as_event(self.carry))

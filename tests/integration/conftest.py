@@ -58,22 +58,22 @@ def run_task(make: Callable[[], BaseOperator]) -> Any:
     """
     instance = TaskInstance()
     context: Any = {"ti": instance}
-    task = make()
-    proceed: Callable[[], Any] = lambda: task.execute(context)  # noqa: E731
+    resuming: tuple[str, Any] | None = None
     while True:
+        task = make()
         try:
-            return proceed()
+            if resuming is None:
+                return task.execute(context)
+            method, event = resuming
+            return task.resume_execution(method, {"event": event}, context)
         except AirflowRescheduleException as rescheduled:
             now = datetime.now(tz=timezone.utc)
             instance.first_reschedule = instance.first_reschedule or now
             time.sleep(max((rescheduled.reschedule_date - now).total_seconds(), 0))
-            task = make()
-            proceed = lambda: task.execute(context)  # noqa: E731
-        except TaskDeferred as deferred:
-            method, kwargs = deferred.method_name, json.loads(json.dumps(deferred.kwargs or {}))
-            event = fire(*deferred.trigger.serialize())
-            task = make()
-            proceed = lambda: task.resume_execution(method, {**kwargs, "event": event}, context)  # noqa: B023, E731
+        except TaskDeferred as deferral:
+            if deferral.kwargs:
+                raise AssertionError("dag.test() would drop the kwargs of a deferral") from None
+            resuming = deferral.method_name, fire(*deferral.trigger.serialize())
 
 
 def fire(path: str, kwargs: dict[str, Any]) -> Any:

@@ -9,12 +9,22 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_fireworks.watch import Watch
+
 EXAMPLES = sorted((Path(__file__).parents[2] / "example_dags").glob("*.py"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _database() -> None:
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=180)
+    subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=180
+    )
+
+
+@pytest.fixture(autouse=True)
+def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples poll as often as suits the real gateway."""
+    monkeypatch.setattr(Watch, "pause", lambda self, now: 0.5)
 
 
 def dag_of(file: Path) -> Any:
@@ -31,7 +41,7 @@ def dag_of(file: Path) -> Any:
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_every_example_runs_to_its_end(gateway, file):
-    gateway.configure(duration=0.2)
+    gateway.configure(duration=1.5)
     run = dag_of(file).test()
     assert run.state == "success", [(ti.task_id, ti.map_index, ti.state) for ti in run.get_task_instances()]
     wanted = {(p.model, p.precision) for p in gateway.preparations}

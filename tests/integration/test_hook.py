@@ -116,7 +116,9 @@ def test_retry_after_is_honoured(gateway):
     assert time.monotonic() - started >= 1
 
 
-@pytest.mark.parametrize("bad", ["../x", "a/b", "x?y=1", "x#y", "x%2fy", "x y", "X", "", "accounts/a/models/b/c"])
+@pytest.mark.parametrize(
+    "bad", ["../x", "a/b", "x?y=1", "x#y", "x%2fy", "x y", "X", "", "accounts/a/models/b/c"]
+)
 def test_names_that_would_change_the_path_are_not_sent(gateway, bad):
     for call in (FireworksHook().get_model, lambda model: FireworksHook().prepare_model(model, "FP8")):
         with pytest.raises(exceptions.FireworksInvalidArgument):
@@ -170,7 +172,9 @@ def test_nobody_there_is_told_as_such(monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps({"host": url, "password": "k", "login": "a"}))
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps({"host": url, "password": "k", "login": "a"})
+        )
         with pytest.raises(exceptions.UnreachableError, match=f"cannot be reached at {url}"):
             FireworksHook().get_model("my-model", attempts=1)
 
@@ -193,7 +197,10 @@ def test_a_key_that_the_gateway_echoes_is_taken_out(gateway, monkeypatch, caplog
                 peer.sendall(f"HTTP/1.1 401 x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
     connect(monkeypatch, gateway, host=Echo().url, password="fw_secret_123")
-    with caplog.at_level(logging.DEBUG), pytest.raises(exceptions.AccessDeniedError, match=r"bad key \*\*\*") as failure:
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(exceptions.AccessDeniedError, match=r"bad key \*\*\*") as failure,
+    ):
         FireworksHook().get_model("my-model")
     assert "fw_secret_123" not in repr(failure.value) + repr(failure.value.__dict__) + caplog.text
 

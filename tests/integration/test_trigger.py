@@ -19,8 +19,13 @@ TRIGGER = "airflow_provider_fireworks.triggers.model.FireworksModelReadyTrigger"
 
 
 def arguments(precision: str = "FP8", **watch: Any) -> dict[str, Any]:
-    watch = {"model": MODEL, "precisions": [precision], "deadline": time.time() + 10, "poll_interval": 0.1} | watch
-    return {"fireworks_conn_id": "fireworks_default", "watch": watch}
+    watch = {
+        "model": MODEL,
+        "precisions": [precision],
+        "deadline": time.time() + 10,
+        "poll_interval": 0.1,
+    } | watch
+    return {"fireworks_conn_id": "fireworks_default", "watch": watch, "carry": {"kept": [1]}}
 
 
 async def event_of(trigger: FireworksModelReadyTrigger) -> Any:
@@ -64,6 +69,7 @@ def test_it_sleeps_before_its_first_look_and_not_beyond_the_deadline(gateway):
     started = time.time()
     event = fire(TRIGGER, arguments(poll_interval=60, deadline=started + 0.5))
     assert event["verdict"]["outcome"] == "timeout"
+    assert event["carry"] == {"kept": [1]}
     assert time.time() - started < 2
     assert [request.at - started >= 0.4 for request in gateway.requests] == [True]
 
@@ -72,7 +78,9 @@ def test_many_share_one_client_and_one_connection_read(gateway, monkeypatch):
     made, read = [], []
     real_init, real_read = httpx.AsyncClient.__init__, hooks.get_async_connection
     monkeypatch.setattr(
-        httpx.AsyncClient, "__init__", lambda self, **how: (made.append(how["verify"]), real_init(self, **how))[1]
+        httpx.AsyncClient,
+        "__init__",
+        lambda self, **how: (made.append(how["verify"]), real_init(self, **how))[1],
     )
 
     async def reading(conn_id: str, hook: Any) -> Any:
