@@ -159,4 +159,5 @@ class Preparation(BaseModel):
         if self.baseline is not None:
             self.baseline = self.baseline.after(outcome, at)
         self.lost_at = self.refusal = self.refused_at = None
+        self.refusals = 0
         self.step = Step.POSTED

@@ -224,7 +224,7 @@ def _demo(given: argparse.Namespace, console: Console) -> int:
             connection = _real_connection(os.environ)
         else:
             outcomes = dict.fromkeys(_checked(given.fail), "failed_state")
-            gateway = cleanup.enter_context(Emulator(duration=15, outcomes=outcomes))
+            gateway = cleanup.enter_context(Emulator(duration=given.duration, outcomes=outcomes))
             _say(console, f"The Fireworks gateway, emulated, at {gateway.url}")
             if os.environ.get("FIREWORKS_API_KEY"):
                 _say(
@@ -287,6 +287,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PRECISION",
         default=env.get("FAIL", "").split(),
         help="let the emulated gateway fail these, to see what that looks like",
+    )
+    parser.add_argument(
+        "--duration",
+        type=float,
+        default=15,
+        metavar="SECONDS",
+        help="of a preparation in the emulated gateway (default: %(default)s)",
     )
     parser.add_argument(
         "--port",

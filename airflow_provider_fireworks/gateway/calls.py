@@ -72,7 +72,7 @@ class Call(Generic[ResultT]):
         except ValidationError as error:
             places = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
             problem = f"the answer's shape is not the expected one: {places}"
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problem = f"the answer cannot be read: {error}"
         raise AnswerLostError(
             one_line(problem), call=str(self), status=status, request_id=headers.get("x-request-id")
@@ -101,8 +101,8 @@ def list_accounts() -> Errand[list[Account]]:
 
 def _all_pages(path: str, plural: str, shape: type[ItemT], filter: str = "") -> Errand[list[ItemT]]:
     def read(answer: dict[str, Any]) -> Page[ItemT]:
-        items = [shape.model_validate(item) for item in answer.get(plural) or []]
-        return Page(items=items, next_page_token=answer.get("nextPageToken") or "")
+        page = {"items": answer.get(plural) or [], "next_page_token": answer.get("nextPageToken") or ""}
+        return Page[shape].model_validate(page)  # type: ignore[valid-type]  # mypy takes no type variable's value
 
     everything: list[ItemT] = []
     tokens = {""}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -22,6 +23,9 @@ HEADERS = {
 
 class InvalidEndpointError(ValueError):
     """A base URL or a key that cannot be used. The key itself is never part of the message."""
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9._~:/%-]*")
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,11 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
     host, schema = (host or "").strip(), (schema or "").strip().removesuffix("://").lower()
     if not host:
         return DEFAULT_BASE_URL
+    if "@" in host:
+        # Not shown: what stands before it may be the key.
+        raise InvalidEndpointError(
+            "the base URL holds a user name or password; the key goes into the password field"
+        )
     try:
         parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{host}")
         in_host = parts.port
@@ -93,10 +102,8 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
         raise InvalidEndpointError(f"the base URL {host!r} cannot be read: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise InvalidEndpointError(f"{host!r} is no base URL; it should look like {DEFAULT_BASE_URL}")
-    if parts.username or parts.password:
-        raise InvalidEndpointError(
-            "the base URL holds a user name or password; the key goes into the password field"
-        )
+    if not _PLAIN.fullmatch(f"{parts.hostname}{parts.path}"):
+        raise InvalidEndpointError(f"the base URL {host!r} has characters that none has")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise InvalidEndpointError(
             f"{host!r} is plain http, which would show the API key to the network; only https will do, or http "

@@ -163,7 +163,7 @@ def _envelope(body: bytes) -> tuple[str, str | None, str | None] | None:
     """Return (message, code, request id) of the gateway's two JSON envelopes, ``None`` for anything else."""
     try:
         parsed: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(parsed, dict):
         return None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from enum import Enum
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
 class UnknownPrecisionError(ValueError):
@@ -51,7 +54,12 @@ def check_precision(value: object, *, allow_unknown: bool = False) -> str:
     known = [precision.value for precision in Precision]
     if isinstance(value, str) and value in known:
         return value
-    if allow_unknown and isinstance(value, str) and value.isascii() and value.isidentifier():
+    if (
+        allow_unknown
+        and isinstance(value, str)
+        and _NAME.fullmatch(value)
+        and value != "PRECISION_UNSPECIFIED"
+    ):
         return value
     near = difflib.get_close_matches(str(value).upper(), known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""

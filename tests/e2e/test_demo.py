@@ -34,7 +34,7 @@ def demo(*arguments: str, **env: str) -> subprocess.Popen[str]:
 def test_it_fails_if_the_run_fails_and_says_why(
     tmp_path: Path, processes_in: Callable[[Path], list[str]]
 ) -> None:
-    process = demo("--precisions", "FP4", "--fail", "FP4", "--home", str(tmp_path))
+    process = demo("--precisions", "FP4", "--fail", "FP4", "--duration", "1", "--home", str(tmp_path))
     told, _ = process.communicate(timeout=180)
 
     assert process.returncode == 1, told

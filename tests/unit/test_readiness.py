@@ -132,6 +132,9 @@ ROWS = {
     "FAILED again, at another time": (
         model("FAILED", status=BAD, update_time="t1"), posted(model("FAILED", status=BAD)), None, EARLY, FAILED,
     ),
+    "FAILED again, with a status that is OK": (
+        model("FAILED", status=OK), posted(model("FAILED", status=BAD)), None, EARLY, FAILED,
+    ),
     "FAILED without a baseline": (model("FAILED"), None, None, EARLY, FAILED),
     "FAILED still, as before": (
         model("FAILED", status=BAD), posted(model("FAILED", status=BAD)), None, EARLY, PENDING,
@@ -172,6 +175,9 @@ ROWS = {
     "no lists, bad as before, never begun": (model(status=BAD), posted(model(status=BAD)), None, LATE, FAILED),
     "FAILED as before, never begun": (
         model("FAILED", status=BAD), posted(model("FAILED", status=BAD)), None, LATE, FAILED,
+    ),
+    "no lists, FAILED as before with no status, never begun": (
+        model("FAILED"), posted(model("FAILED")), None, LATE, FAILED,
     ),
     "no baseline, READY": (model(), None, None, LATE, PENDING),
     "no baseline, calibrated": (model(calibrated=True), None, LEFT, LATE, PENDING),

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from airflow_provider_fireworks.verdict import Outcome, Verdict
 
-NAME = "accounts/demo/models/my-model"
+CARRY = {"model": "accounts/demo/models/my-model", "started_at": 1.5}
 READY = {
     "outcome": "ready",
     "reason": "named",
@@ -23,23 +23,20 @@ def test_every_outcome_but_pending_ends_a_wait(outcome):
 
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.PENDING])
-def test_a_verdict_survives_the_way_through_an_event(outcome):
+def test_a_verdict_survives_the_way_through_an_event_with_what_the_task_gave_along(outcome):
     verdict = Verdict(outcome, "why", precisions=("FP8", "FP4"), inferred=True, may_post_again=True)
-    event = json.loads(json.dumps(verdict.as_event(NAME)))
-    assert Verdict.of_event(event, NAME) == verdict
+    event = json.loads(json.dumps(verdict.as_event(CARRY)))
+    assert Verdict.of_event(event) == (verdict, CARRY)
 
 
-def test_an_event_is_plain_json_that_names_its_model():
-    assert Verdict(Outcome.READY, "named", precisions=("FP8",)).as_event(NAME) == {
-        "model": NAME,
-        "verdict": READY,
-    }
+def test_an_event_is_plain_json():
+    event = Verdict(Outcome.READY, "named", precisions=("FP8",)).as_event(CARRY)
+    assert event == {"verdict": READY, "carry": CARRY}
 
 
 def test_an_event_of_the_least_that_a_verdict_has():
-    assert Verdict.of_event(
-        {"model": NAME, "verdict": {"outcome": "failed", "reason": "r"}}, NAME
-    ) == Verdict(Outcome.FAILED, "r")
+    event = {"verdict": {"outcome": "failed", "reason": "r"}, "carry": {}}
+    assert Verdict.of_event(event) == (Verdict(Outcome.FAILED, "r"), {})
 
 
 @pytest.mark.parametrize(
@@ -47,34 +44,34 @@ def test_an_event_of_the_least_that_a_verdict_has():
     [
         pytest.param(None, "no verdict", id="nothing"),
         pytest.param("ready", "no verdict", id="text"),
-        pytest.param(["model", "verdict"], "no verdict", id="a list"),
+        pytest.param(["carry", "verdict"], "no verdict", id="a list"),
         pytest.param({}, "no verdict", id="empty"),
         pytest.param({"status": "success"}, "no verdict", id="another trigger's"),
-        pytest.param({"model": NAME}, "no verdict", id="no verdict in it"),
-        pytest.param({"verdict": READY}, "no verdict", id="no model in it"),
-        pytest.param({"model": NAME, "verdict": READY, "x": 1}, "no verdict", id="more than that"),
+        pytest.param({"carry": CARRY}, "no verdict", id="no verdict in it"),
+        pytest.param({"verdict": READY}, "no verdict", id="nothing given along"),
+        pytest.param({"verdict": READY, "carry": None}, "no verdict", id="None given along"),
+        pytest.param({"verdict": READY, "carry": "x"}, "no verdict", id="text given along"),
+        pytest.param({"carry": CARRY, "verdict": READY, "x": 1}, "no verdict", id="more than that"),
+        pytest.param({"carry": CARRY, "verdict": None}, None, id="verdict nothing"),
+        pytest.param({"carry": CARRY, "verdict": "ready"}, None, id="verdict text"),
+        pytest.param({"carry": CARRY, "verdict": {}}, None, id="verdict empty"),
+        pytest.param({"carry": CARRY, "verdict": READY | {"x": 1}}, None, id="verdict with more"),
+        pytest.param({"carry": CARRY, "verdict": READY | {"outcome": "pending"}}, "not over", id="pending"),
         pytest.param(
-            {"model": "accounts/demo/models/other", "verdict": READY}, "it is about", id="another model"
+            {"carry": CARRY, "verdict": READY | {"outcome": "done"}}, None, id="an outcome that is none"
         ),
-        pytest.param({"model": None, "verdict": READY}, "it is about None", id="a model that is none"),
-        pytest.param({"model": NAME, "verdict": None}, None, id="verdict nothing"),
-        pytest.param({"model": NAME, "verdict": "ready"}, None, id="verdict text"),
-        pytest.param({"model": NAME, "verdict": {}}, None, id="verdict empty"),
-        pytest.param({"model": NAME, "verdict": READY | {"x": 1}}, None, id="verdict with more"),
-        pytest.param({"model": NAME, "verdict": READY | {"outcome": "pending"}}, "not over", id="pending"),
+        pytest.param({"carry": CARRY, "verdict": READY | {"outcome": None}}, None, id="no outcome"),
+        pytest.param({"carry": CARRY, "verdict": READY | {"precisions": "FP8"}}, None, id="precisions text"),
+        pytest.param({"carry": CARRY, "verdict": READY | {"precisions": [8]}}, None, id="precisions numbers"),
+        pytest.param({"carry": CARRY, "verdict": READY | {"reason": None}}, None, id="no reason"),
         pytest.param(
-            {"model": NAME, "verdict": READY | {"outcome": "done"}}, None, id="an outcome that is none"
+            {"carry": CARRY, "verdict": READY | {"inferred": "perhaps"}}, None, id="inferred a word"
         ),
-        pytest.param({"model": NAME, "verdict": READY | {"outcome": None}}, None, id="no outcome"),
-        pytest.param({"model": NAME, "verdict": READY | {"precisions": "FP8"}}, None, id="precisions text"),
-        pytest.param({"model": NAME, "verdict": READY | {"precisions": [8]}}, None, id="precisions numbers"),
-        pytest.param({"model": NAME, "verdict": READY | {"reason": None}}, None, id="no reason"),
-        pytest.param({"model": NAME, "verdict": READY | {"inferred": "perhaps"}}, None, id="inferred a word"),
     ],
 )
 def test_an_event_that_makes_no_sense_is_refused(event, why):
     with pytest.raises(ValueError, match=why):
-        Verdict.of_event(event, NAME)
+        Verdict.of_event(event)
 
 
 JSON = st.recursive(
@@ -84,7 +81,7 @@ JSON = st.recursive(
 )
 
 
-@given(event=JSON | st.fixed_dictionaries({"model": st.just(NAME), "verdict": JSON}))
+@given(event=JSON | st.fixed_dictionaries({"carry": st.just(CARRY), "verdict": JSON}))
 def test_no_event_at_all_raises_anything_but_a_value_error(event):
     with pytest.raises(ValueError):  # noqa: PT011
-        Verdict.of_event(event, NAME)
+        Verdict.of_event(event)
