@@ -578,3 +578,20 @@ def test_one_precision_alone_is_judged_like_itself(row):
         alone.inferred,
     )
     assert alone.reason in of_all.reason
+
+
+@pytest.mark.parametrize(
+    ("changed", "outcome"),
+    [
+        pytest.param("2025-06-15T15:16:41.123456789Z", PENDING, id="a minute ago"),
+        pytest.param("2025-06-15T16:00:00Z", PENDING, id="in the future, by the gateway's clock"),
+        pytest.param("2025-06-15T15:07:00Z", FAILED, id="long ago"),
+        pytest.param("t1", FAILED, id="at no time that can be read"),
+        pytest.param("t0", FAILED, id="not since the baseline"),
+    ],
+)
+def test_a_change_that_nobody_saw_is_given_the_grace_as_well(changed, outcome):
+    """Lists may lag behind a preparation that ended while a triggerer was down."""
+    baseline = posted(model(**LISTS))
+    now = POSTED + 660
+    assert verdict(model(update_time=changed, **LISTS), baseline, now=now).outcome is outcome
