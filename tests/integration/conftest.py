@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
-from airflow.sdk.exceptions import AirflowRescheduleException
 
 from airflow_provider_fireworks import preparation, readiness, watch
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.triggers import model as triggers
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # Airflow 3.0 and 3.1
+    from airflow.exceptions import AirflowRescheduleException
 
 MODEL = "accounts/demo/models/my-model"
 
