@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LONGEST_RETRY_AFTER = 60.0
 """Seconds: however long the gateway asks to be left alone, this is as much of it as is honoured at once."""
 
+SHORTEST_WAIT = 1.0
+"""Seconds between two attempts of one call: no task asks the gateway more often than that."""
+
 _FIRST_BACKOFF = 0.5
 
 
@@ -61,7 +64,8 @@ def wait_before_retry(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, GatewayError):
         return 0.0
-    return backoff(error, state.attempt_number, longest=8.0, jitter=random.random())
+    wait = backoff(error, state.attempt_number, longest=8.0, jitter=random.random())
+    return max(wait, SHORTEST_WAIT)
 
 
 def backoff(error: GatewayError, failures: int, *, longest: float, jitter: float) -> float:

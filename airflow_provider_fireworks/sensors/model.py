@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
@@ -171,8 +172,14 @@ class FireworksModelReadySensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume as any sensor does, but for what must not be skipped."""
-        with _skipping_none_of(NEVER_SKIPPED):
-            return super().resume_execution(next_method, next_kwargs, context)
+        try:
+            with _skipping_none_of(NEVER_SKIPPED):
+                return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            # The sensors of Airflow 3.0 forget never_fail here.
+            if not self.never_fail or isinstance(error, (AirflowSkipException, *NEVER_SKIPPED)):
+                raise
+            raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
 
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int

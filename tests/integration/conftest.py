@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
 from airflow_provider_fireworks import preparation, readiness, watch
 from airflow_provider_fireworks.emulator import Emulator
+from airflow_provider_fireworks.gateway import retrying
 from airflow_provider_fireworks.triggers import model as triggers
 
 try:
@@ -28,6 +29,7 @@ MODEL = "accounts/demo/models/my-model"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that are there to spare a real gateway are shortened; what follows from them is not."""
+    monkeypatch.setattr(retrying, "SHORTEST_WAIT", 0.05)
     monkeypatch.setattr(watch, "SHORTEST_PAUSE", 0.05)
     monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.2)
     monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
