@@ -150,6 +150,7 @@ class Preparation(BaseModel):
         elif self.refusal == "ALREADY_EXISTS":
             self._posted("already", refused_at)
         else:
+            self.note += " Nothing was seen in preparation meanwhile, so it is final."
             self.step = Step.REFUSED
 
     def _post_over(self, model: Model) -> None:

@@ -149,6 +149,7 @@ class FireworksPrepareModelOperator(BaseOperator):
         return self._go_on(preparation)
 
     def _go_on(self, preparation: Preparation) -> dict[str, Any]:
+        from airflow_provider_fireworks.exceptions import FireworksRefused
         from airflow_provider_fireworks.preparation import Step
         from airflow_provider_fireworks.verdict import Outcome, Verdict
         from airflow_provider_fireworks.watch import Until
@@ -171,7 +172,7 @@ class FireworksPrepareModelOperator(BaseOperator):
                 self.log.info("%s Waiting for its turn.", preparation.note)
                 self._wait(Until.TURN, preparation)
             elif step is Step.REFUSED:
-                raise self._error_refused(preparation)
+                raise FireworksRefused(f"{preparation.model} at {precision}: {preparation.note}")
             elif step is Step.POSTED and self._arguments.wait_for_completion:
                 self._wait(Until.READY, preparation)
             else:
@@ -296,13 +297,6 @@ class FireworksPrepareModelOperator(BaseOperator):
             verdict,
             f"{preparation.model} at {self._arguments.precision[0]}, after {waited:.0f} s: {verdict.reason}",
             sensor=False,
-        )
-
-    def _error_refused(self, preparation: Preparation) -> Exception:
-        from airflow_provider_fireworks.exceptions import FireworksRefused
-
-        return FireworksRefused(
-            f"{preparation.model} at {self._arguments.precision[0]}; nothing else is in preparation: {preparation.note}"
         )
 
     def _result(self, preparation: Preparation) -> dict[str, Any]:
