@@ -10,12 +10,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pendulum
-from airflow.sdk import dag, task
+from airflow.sdk import Param, dag, task
 
+from airflow_provider_fireworks.gateway.precision import Precision
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
-
-MODELS = ["my-model", "my-other-model"]
-PRECISIONS = ["FP8", "FP4"]
 
 
 @dag(
@@ -25,6 +23,19 @@ PRECISIONS = ["FP8", "FP4"]
     max_active_runs=1,
     tags=["fireworks"],
     doc_md=__doc__,
+    params={
+        "models": Param(
+            ["my-model", "my-other-model"], type="array", title="Models", minItems=1, uniqueItems=True
+        ),
+        "precisions": Param(
+            ["FP8", "FP4"],
+            type="array",
+            title="Precisions",
+            examples=[precision.value for precision in Precision],
+            minItems=1,
+            uniqueItems=True,
+        ),
+    },
     default_args={
         "retries": 3,
         "retry_delay": timedelta(minutes=5),
@@ -33,10 +44,18 @@ PRECISIONS = ["FP8", "FP4"]
     },
 )
 def prepare_scheduled():
+    @task
+    def models(params: dict) -> list[str]:
+        return params["models"]
+
+    @task
+    def precisions(params: dict) -> list[str]:
+        return params["precisions"]
+
     # Two mapped arguments: every model with every precision.
     prepared = FireworksPrepareModelOperator.partial(
         task_id="prepare", wait_for_completion=True, poll_interval=60, timeout=4 * 60 * 60
-    ).expand(model=MODELS, precision=PRECISIONS)
+    ).expand(model=models(), precision=precisions())
 
     @task
     def announce(ready: list[dict]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pendulum
 from airflow.sdk import Param, dag, task, task_group
 
+from airflow_provider_fireworks.gateway.precision import Precision
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 
@@ -21,10 +22,22 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
     tags=["fireworks"],
     doc_md=__doc__,
     params={
-        "model": Param("my-model", type="string", title="Model", description="Its id, or its full name.")
+        "model": Param("my-model", type="string", title="Model", description="Its id, or its full name."),
+        "precisions": Param(
+            ["FP8", "FP4"],
+            type="array",
+            title="Precisions",
+            examples=[precision.value for precision in Precision],
+            minItems=1,
+            uniqueItems=True,
+        ),
     },
 )
 def prepare_task_group():
+    @task
+    def precisions(params: dict) -> list[str]:
+        return params["precisions"]
+
     @task
     def deploy(model: str, precision: str) -> None:
         print(f"Here {model} would be deployed at {precision}.")
@@ -48,7 +61,7 @@ def prepare_task_group():
         )
         deploy(ready.output["model"], ready.output["precision"])
 
-    serve.expand(precision=["FP8", "FP4"])
+    serve.expand(precision=precisions())
 
 
 prepare_task_group()
