@@ -2,8 +2,9 @@
 The Fireworks gateway (the control plane's REST API), without Airflow.
 
 ``precision`` and ``names`` check what users write; ``shapes`` are the resources; ``calls`` says what is asked
-and ``errors`` what an answer means; ``retrying`` whether and when to ask again. ``worker`` (requests) and
-``triggerer`` (httpx) are the two transports. The names below are loaded when they are first used.
+and ``errors`` what can come of it; ``retrying`` whether and when to ask again. ``worker`` (requests) and
+``triggerer`` (httpx) are the two transports, ``answers`` is what they share. The names below are loaded when
+they are first used.
 """
 
 from __future__ import annotations

@@ -101,8 +101,13 @@ def list_accounts() -> Errand[list[Account]]:
 
 def _all_pages(path: str, plural: str, shape: type[ItemT], filter: str = "") -> Errand[list[ItemT]]:
     def read(answer: dict[str, Any]) -> Page[ItemT]:
-        page = {"items": answer.get(plural) or [], "next_page_token": answer.get("nextPageToken") or ""}
-        return Page[shape].model_validate(page)  # type: ignore[valid-type]  # mypy takes no type variable's value
+        items = answer.get(plural) or []
+        if not isinstance(items, list):
+            raise ValueError(f"{plural} is no list")
+        return Page(
+            items=[shape.model_validate(item) for item in items],
+            next_page_token=answer.get("nextPageToken") or "",
+        )
 
     everything: list[ItemT] = []
     tokens = {""}

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import functools
 import ssl
-import time
 from collections.abc import Generator
 from typing import TypeVar
 
 import httpx
 
+from airflow_provider_fireworks.gateway.answers import result_of, without_answer
 from airflow_provider_fireworks.gateway.calls import Call
 from airflow_provider_fireworks.gateway.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
-from airflow_provider_fireworks.gateway.errors import (
-    AnswerLostError,
-    GatewayError,
-    UnreachableError,
-    one_line,
-)
 
 ResultT = TypeVar("ResultT")
 
@@ -72,16 +66,8 @@ class TriggererGateway:
             )
         except httpx.HTTPError as error:
             never_sent = isinstance(error, _NEVER_SENT)
-            kind = UnreachableError if never_sent else AnswerLostError
-            what = "the gateway cannot be reached" if never_sent else "no answer came back"
-            told = self.endpoint.hide_key(one_line(f"{type(error).__name__}: {error}"))
-            raise kind(f"{what} at {self.endpoint.base_url}: {told}", call=str(call)) from None
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        try:
-            return call.result(answer.status_code, headers, answer.content, now=time.time())
-        except GatewayError as error:
-            error.hide(self.endpoint.hide_key)
-            raise
+            raise without_answer(call, self.endpoint, error, error, never_sent=never_sent) from None
+        return result_of(call, self.endpoint, answer.status_code, answer.headers.items(), answer.content)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
+import ssl
 from typing import Any, TypeVar
 
 import requests
 import tenacity
 import urllib3.exceptions
 
+from airflow_provider_fireworks.gateway.answers import result_of, without_answer
 from airflow_provider_fireworks.gateway.calls import Call, Errand
 from airflow_provider_fireworks.gateway.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
-from airflow_provider_fireworks.gateway.errors import (
-    AnswerLostError,
-    GatewayError,
-    UnreachableError,
-    one_line,
-)
 from airflow_provider_fireworks.gateway.retrying import wait_before_retry, worth_a_retry
 
 ResultT = TypeVar("ResultT")
@@ -108,22 +103,18 @@ class WorkerGateway:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise self._without_answer(call, error) from None
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        try:
-            return call.result(answer.status_code, headers, answer.content, now=time.time())
-        except GatewayError as error:
-            error.hide(self._endpoint.hide_key)
-            raise
+            reason = getattr(error.args[0], "reason", None) if error.args else None
+            raise without_answer(
+                call, self._endpoint, error, reason or error, never_sent=_never_sent(error, reason)
+            ) from None
+        return result_of(call, self._endpoint, answer.status_code, answer.headers.items(), answer.content)
 
-    def _without_answer(self, call: Call[Any], error: requests.RequestException) -> GatewayError:
-        reason = getattr(error.args[0], "reason", None) if error.args else None
-        never_sent = isinstance(
-            error, (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
-        ) or isinstance(
-            reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
-        )
-        kind = UnreachableError if never_sent else AnswerLostError
-        what = "the gateway cannot be reached" if never_sent else "no answer came back"
-        told = self._endpoint.hide_key(one_line(reason or error))
-        return kind(f"{what} at {self._endpoint.base_url}: {type(error).__name__}: {told}", call=str(call))
+
+def _never_sent(error: requests.RequestException, reason: object) -> bool:
+    if isinstance(error, requests.exceptions.SSLError):
+        # TLS can also break in the middle of an answer; a certificate is refused before anything is sent.
+        cause = reason.args[0] if isinstance(reason, urllib3.exceptions.SSLError) and reason.args else None
+        return isinstance(cause, ssl.SSLCertVerificationError)
+    return isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)) or isinstance(
+        reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+    )

@@ -321,7 +321,8 @@ def _named(conn_id: str | None) -> str:
 def _mask(key: str) -> None:
     try:
         from airflow.sdk.log import mask_secret
-    except ImportError:  # Airflow 3.0
+    except ImportError:
+        # Airflow 3.0 has it here; mypy, which sees one version only, takes it for a second definition.
         from airflow.sdk.execution_time.secrets_masker import mask_secret  # type: ignore[no-redef]
 
     mask_secret(key)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import pickle
 import socket
+import ssl
 import threading
 import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.emulator import Emulator
@@ -219,3 +227,46 @@ def test_the_form_of_older_airflows_is_that_of_the_metadata():
     behaviour = FireworksHook.get_ui_field_behaviour()
     assert behaviour["relabeling"] == {"login": "Account ID", "password": "API key", "host": "Base URL"}
     assert set(behaviour) == {"hidden_fields", "relabeling", "placeholders"}
+
+
+async def test_the_triggerer_reads_the_same(gateway):
+    hook = FireworksHook()
+    assert await hook.aget_model(hook.model_name("my-model")) == hook.get_model("my-model")
+
+
+def self_signed(folder: Path) -> Path:
+    """Make a key and a certificate that nobody trusts, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(tz=timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "server.pem"
+    pem = serialization.Encoding.PEM
+    file.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(pem)
+    )
+    return file
+
+
+def test_a_certificate_that_is_not_trusted_has_sent_nothing(tmp_path, monkeypatch):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+    server = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            server.accept()
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"https://127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps({"host": url, "password": "k", "login": "a"})
+    )
+    with server, pytest.raises(exceptions.UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+        FireworksHook().get_model("my-model", attempts=1)

@@ -43,7 +43,6 @@ def test_a_restart_keeps_deadline_and_baseline(gateway):
     gateway.configure(precision_lists="absent", duration=0.5)
     before = {"state": "READY", "calibrated": False, "posted": "accepted", "posted_at": time.time()}
     kwargs = arguments(baseline=before, deadline=time.time() + 5)
-    gateway.add_model("unused")
 
     async def killed_and_restarted() -> Any:
         running = asyncio.create_task(event_of(FireworksModelReadyTrigger(**kwargs)))
