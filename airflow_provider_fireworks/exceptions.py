@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
-    AirflowSensorTimeout,
 )
 
 from airflow_provider_fireworks.gateway.errors import (
@@ -24,6 +23,7 @@ from airflow_provider_fireworks.gateway.errors import (
     AnswerLostError as AnswerLostError,
     GatewayError as GatewayError,
     NotFoundError as NotFoundError,
+    QuotaExceededError as QuotaExceededError,
     RateLimitedError as RateLimitedError,
     RefusedError as RefusedError,
     UnavailableError as UnavailableError,
@@ -55,7 +55,7 @@ class FireworksAccessDenied(FireworksFinalError):
 
 
 class FireworksNotFound(FireworksFinalError):
-    """The gateway knows no such model."""
+    """The gateway knows no such model, or no such deployment."""
 
 
 class FireworksRefused(FireworksFinalError):
@@ -67,7 +67,27 @@ class FireworksPreparationFailed(FireworksError):
 
 
 class FireworksModelNotReady(FireworksFinalError):
-    """The preparation that a sensor waits for failed, or ended without its precision; looking again is no use."""
+    """
+    The model is not ready at a precision, and neither looking nor deploying again is of use.
+
+    A sensor's: the preparation failed, or ended without its precision. An operator's: it is to be deployed.
+    """
+
+
+class FireworksDeploymentFailed(FireworksError):
+    """The deployment failed, or was deleted while it was waited for. The operator's: a retry makes it anew."""
+
+
+class FireworksDeploymentNotReady(FireworksFinalError):
+    """The deployment that a sensor waits for failed, or was deleted; looking again is no use."""
+
+
+class FireworksDeploymentConflict(FireworksFinalError):
+    """The id is taken, by a deployment that is not this task's or is another than was asked for: untouched."""
+
+
+class FireworksQuotaExceeded(FireworksError):
+    """The account's quota has no GPUs left for it. Retried, as some may be free again by then."""
 
 
 class FireworksTimeout(FireworksError):
@@ -75,7 +95,7 @@ class FireworksTimeout(FireworksError):
 
 
 class FireworksInvalidEvent(FireworksError):
-    """A trigger has sent what is no verdict on the model that was waited for."""
+    """A trigger has sent what is no verdict on what was waited for."""
 
 
 NEVER_SKIPPED = (
@@ -87,22 +107,45 @@ NEVER_SKIPPED = (
 )
 """What fails a sensor even with ``soft_fail`` or ``never_fail``: nothing that waiting was meant to find out."""
 
-_ENDS: dict[str, tuple[type[AirflowException], type[AirflowException]]] = {
-    "failed": (FireworksPreparationFailed, FireworksModelNotReady),
-    "timeout": (FireworksTimeout, AirflowSensorTimeout),
-    "access_denied": (FireworksAccessDenied, FireworksAccessDenied),
-    "not_found": (FireworksNotFound, FireworksNotFound),
-    "refused": (FireworksRefused, FireworksRefused),
-    "bad_connection": (FireworksBadConnection, FireworksBadConnection),
+_ENDS: dict[str, type[FireworksError]] = {
+    "access_denied": FireworksAccessDenied,
+    "not_found": FireworksNotFound,
+    "refused": FireworksRefused,
+    "bad_connection": FireworksBadConnection,
 }
 
 
-def error_of_verdict(verdict: Verdict, message: str, *, sensor: bool) -> AirflowException:
+def error_of_verdict(
+    verdict: Verdict,
+    message: str,
+    *,
+    failed: type[FireworksError],
+    timeout: type[AirflowException],
+) -> AirflowException:
     """
     Return what a task raises for a wait that did not end well.
 
     :param verdict: of any outcome but pending and ready.
     :param message: for people: what was waited for, and why it ended.
-    :param sensor: whether a sensor waited, or an operator.
+    :param failed: raised where what was waited for will never be.
+    :param timeout: raised where time is over.
     """
-    return _ENDS[verdict.outcome.value][sensor](message)
+    ends = {**_ENDS, "failed": failed, "timeout": timeout}
+    return ends[verdict.outcome.value](message)
+
+
+def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
+    """
+    Return what a task raises for a call that waiting cannot mend.
+
+    :param error: none that is a blip.
+    :param message: for people: what could not be done, and why.
+    """
+    for kind, raised in (
+        (QuotaExceededError, FireworksQuotaExceeded),
+        (AccessDeniedError, FireworksAccessDenied),
+        (NotFoundError, FireworksNotFound),
+    ):
+        if isinstance(error, kind):
+            return raised(message)
+    return FireworksRefused(message)

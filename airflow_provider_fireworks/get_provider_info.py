@@ -10,7 +10,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-fireworks",
         "name": "Fireworks AI",
-        "description": "Prepare models on Fireworks AI per precision, and wait until they are ready to deploy.",
+        "description": "Prepare models on Fireworks AI per precision, wait until they are ready, and deploy them.",
         "integrations": [
             {
                 "integration-name": "Fireworks AI",
@@ -19,9 +19,13 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("hooks.fireworks")],
-        "operators": [_modules("operators.model")],
-        "sensors": [_modules("sensors.model")],
-        "triggers": [_modules("triggers.model")],
+        "operators": [_modules("operators.model", "operators.deployment")],
+        "sensors": [_modules("sensors.model", "sensors.deployment")],
+        "triggers": [_modules("triggers.model", "triggers.deployment")],
+        "extra-links": [
+            "airflow_provider_fireworks.links.model.FireworksModelLink",
+            "airflow_provider_fireworks.links.deployment.FireworksDeploymentLink",
+        ],
         "connection-types": [
             {
                 "connection-type": "fireworks",
@@ -41,8 +45,8 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _modules(module: str) -> dict[str, Any]:
+def _modules(*modules: str) -> dict[str, Any]:
     return {
         "integration-name": "Fireworks AI",
-        "python-modules": [f"airflow_provider_fireworks.{module}"],
+        "python-modules": [f"airflow_provider_fireworks.{module}" for module in modules],
     }

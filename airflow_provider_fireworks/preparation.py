@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from airflow_provider_fireworks.gateway.errors import RefusedError
 from airflow_provider_fireworks.gateway.shapes import Model
-from airflow_provider_fireworks.readiness import Baseline, is_being_prepared, proven
+from airflow_provider_fireworks.readiness.model import Baseline, is_being_prepared, proven
 from airflow_provider_fireworks.verdict import Verdict
 
 START_LAG = 30.0

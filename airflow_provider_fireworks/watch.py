@@ -1,18 +1,22 @@
-"""One wait for a model: what was seen, what to make of it, and when to look again. It neither reads nor sleeps."""
+"""One wait: what was seen, what to make of it, and when to look again. It neither reads nor sleeps."""
 
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
+from airflow_provider_fireworks.gateway import calls
 from airflow_provider_fireworks.gateway.errors import AccessDeniedError, GatewayError, NotFoundError
+from airflow_provider_fireworks.gateway.names import parse_deployment, parse_model
 from airflow_provider_fireworks.gateway.retrying import backoff
-from airflow_provider_fireworks.gateway.shapes import Model
-from airflow_provider_fireworks.readiness import Baseline, Memory, is_being_prepared, judge_all, proven
+from airflow_provider_fireworks.gateway.shapes import Deployment, Model
+from airflow_provider_fireworks.readiness import deployment as deployments
+from airflow_provider_fireworks.readiness.model import Baseline, Memory, is_being_prepared, judge_all, proven
 from airflow_provider_fireworks.verdict import Outcome, Verdict
 
 SHORTEST_PAUSE = 1.0
@@ -27,20 +31,21 @@ class Until(str, Enum):
     """What is waited for."""
 
     READY = "ready"
-    """The precisions are ready, or never will be."""
+    """The precisions, or the deployment, are ready, or never will be."""
     TURN = "turn"
     """Nothing is being prepared any more, whatever became of it."""
+    SERVING = "serving"
+    """The deployment is ready, and inference answers."""
     ANSWER = "answer"
     """The gateway answers again."""
 
 
-class Watch(BaseModel):
+class Watch(BaseModel, ABC):
     """
-    A wait, as the sensor, the operator and the trigger share it; its fields are a trigger's arguments.
+    A wait, as sensors, operators and triggers share it; its fields are a trigger's arguments.
 
-    :ivar model: full resource name.
-    :ivar precisions: what is waited for, all of them.
-    :ivar accept: precisions that satisfy the wait as well.
+    Whoever waits makes the call it names, tells it what came of that, and sleeps for as long as it says.
+
     :ivar until: what ends it.
     :ivar deadline: seconds since the epoch.
     :ivar poll_interval: seconds between looks.
@@ -50,21 +55,102 @@ class Watch(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str
-    precisions: list[str]
-    accept: list[str] = []
-    require_proof: bool = False
-    baseline: Baseline | None = None
     until: Until = Until.READY
     deadline: float
     poll_interval: float
     growing: bool = False
     longest_interval: float | None = None
 
-    _memory: Memory = PrivateAttr(default_factory=Memory)
     _blip: GatewayError | None = PrivateAttr(default=None)
     _blips: int = PrivateAttr(default=0)
     _looks: int = PrivateAttr(default=0)
+
+    @property
+    @abstractmethod
+    def wanted(self) -> str:
+        """What is waited for, in words."""
+
+    @abstractmethod
+    def call(self) -> calls.Call[Any]:
+        """Return the call to make next."""
+
+    @property
+    def half_way(self) -> bool:
+        """Whether the look has a second part, to be made at once."""
+        return False
+
+    def as_arguments(self) -> dict[str, Any]:
+        """Return the fields as plain JSON, to go on with this wait elsewhere."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def see(self, reading: Any, now: float) -> Verdict:
+        """
+        Take in what a look has brought, and judge it.
+
+        :param reading: the call's result, or how it failed.
+        :param now: seconds since the epoch.
+        """
+        if isinstance(reading, GatewayError):
+            verdict = self._judge_error(reading, now)
+        else:
+            self._blip, self._blips = None, 0
+            verdict = self._judge(reading, now)
+        self._looks += 1
+        if not verdict.ends and now >= self.deadline:
+            return Verdict(Outcome.TIMEOUT, f"last seen: {verdict.reason}")
+        return verdict
+
+    def pause(self, now: float) -> float:
+        """Return the seconds until the next look, never beyond the deadline."""
+        if self.half_way:
+            return 0.0
+        interval = self.poll_interval
+        if self.growing:
+            interval *= 2.0 ** min(max(self._looks - 1, 0), 32)
+            interval = min(interval, self.longest_interval or interval)
+        if self._blip is not None:
+            interval = max(
+                interval,
+                backoff(self._blip, self._blips, longest=LONGEST_BACKOFF, jitter=random.random()),
+            )
+        interval = max(interval, SHORTEST_PAUSE) * (1 + JITTER * random.random())
+        return max(min(interval, self.deadline - now), 0.0)
+
+    def still_waiting(self, verdict: Verdict, now: float) -> str:
+        """Return the line to log for a look that did not end the wait."""
+        left = max(self.deadline - now, 0)
+        return f"Waiting for {self.wanted}: {verdict.reason}. Giving up in {left:.0f} s."
+
+    @abstractmethod
+    def _judge(self, reading: Any, now: float) -> Verdict:
+        """Judge a call's result."""
+
+    def _judge_error(self, error: GatewayError, now: float) -> Verdict:
+        if error.blip:
+            self._blip, self._blips = error, self._blips + 1
+            return Verdict(Outcome.PENDING, f"{error}; asking again")
+        if isinstance(error, NotFoundError):
+            return Verdict(Outcome.NOT_FOUND, str(error))
+        denied = isinstance(error, AccessDeniedError)
+        return Verdict(Outcome.ACCESS_DENIED if denied else Outcome.REFUSED, str(error))
+
+
+class ModelWatch(Watch):
+    """
+    A wait for a model.
+
+    :ivar model: full resource name.
+    :ivar precisions: what is waited for, all of them.
+    :ivar accept: precisions that satisfy the wait as well.
+    """
+
+    model: str
+    precisions: list[str]
+    accept: list[str] = []
+    require_proof: bool = False
+    baseline: Baseline | None = None
+
+    _memory: Memory = PrivateAttr(default_factory=Memory)
     _first: Model | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any) -> None:
@@ -90,42 +176,11 @@ class Watch(BaseModel):
             return f"an answer about {self.model}"
         return f"{self.model} to be ready at {', '.join(self.precisions)}"
 
-    def see(self, reading: Model | GatewayError, now: float) -> Verdict:
-        """
-        Take in what a look has brought, and judge it.
+    def call(self) -> calls.Call[Model]:
+        """Return the call that reads the model."""
+        return calls.get_model(parse_model(self.model, account=None))
 
-        :param reading: the model, or how the call failed.
-        :param now: seconds since the epoch.
-        """
-        verdict = self._judge(reading, now)
-        self._looks += 1
-        if not verdict.ends and now >= self.deadline:
-            return Verdict(Outcome.TIMEOUT, f"last seen: {verdict.reason}")
-        return verdict
-
-    def pause(self, now: float) -> float:
-        """Return the seconds until the next look, never beyond the deadline."""
-        interval = self.poll_interval
-        if self.growing:
-            interval *= 2.0 ** min(max(self._looks - 1, 0), 32)
-            interval = min(interval, self.longest_interval or interval)
-        if self._blip is not None:
-            interval = max(
-                interval,
-                backoff(self._blip, self._blips, longest=LONGEST_BACKOFF, jitter=random.random()),
-            )
-        interval = max(interval, SHORTEST_PAUSE) * (1 + JITTER * random.random())
-        return max(min(interval, self.deadline - now), 0.0)
-
-    def still_waiting(self, verdict: Verdict, now: float) -> str:
-        """Return the line to log for a look that did not end the wait."""
-        left = max(self.deadline - now, 0)
-        return f"Waiting for {self.wanted}: {verdict.reason}. Giving up in {left:.0f} s."
-
-    def _judge(self, reading: Model | GatewayError, now: float) -> Verdict:
-        if isinstance(reading, GatewayError):
-            return self._judge_error(reading, now)
-        self._blip, self._blips = None, 0
+    def _judge(self, reading: Model, now: float) -> Verdict:
         self._memory = self._memory.seeing(reading, now)
         self._first = self._first or reading
         if self.until is Until.ANSWER:
@@ -149,13 +204,76 @@ class Watch(BaseModel):
         )
 
     def _judge_error(self, error: GatewayError, now: float) -> Verdict:
-        if error.blip:
-            self._blip, self._blips = error, self._blips + 1
-            return Verdict(Outcome.PENDING, f"{error}; asking again")
         if isinstance(error, NotFoundError) and self._memory.looked:
             deleted = self._judge_model(None, now)
             return replace(deleted, reason=f"{deleted.reason}: {error}")
-        if isinstance(error, NotFoundError):
-            return Verdict(Outcome.NOT_FOUND, str(error))
-        denied = isinstance(error, AccessDeniedError)
-        return Verdict(Outcome.ACCESS_DENIED if denied else Outcome.REFUSED, str(error))
+        return super()._judge_error(error, now)
+
+
+class DeploymentWatch(Watch):
+    """
+    A wait for a deployment.
+
+    :ivar deployment: full resource name.
+    :ivar replica_count: replicas that it is to have come to; ``None`` takes any number of them.
+    :ivar known: whether it has been seen, so that a 404 means that it was deleted.
+    :ivar appears_by: seconds since the epoch until which a 404 means that it does not show yet.
+    """
+
+    deployment: str
+    replica_count: int | None = None
+    known: bool = False
+    appears_by: float | None = None
+
+    _ready: Deployment | None = PrivateAttr(default=None)
+
+    @property
+    def wanted(self) -> str:
+        """What is waited for, in words."""
+        if self.until is Until.ANSWER:
+            return f"an answer about {self.deployment}"
+        replicas = "" if self.replica_count is None else f" with {self.replica_count} replicas"
+        return f"{self.deployment} to be {self.until.value}{replicas}"
+
+    @property
+    def half_way(self) -> bool:
+        """Whether inference is to be asked next."""
+        return self._ready is not None
+
+    def call(self) -> calls.Call[Any]:
+        """Return the call that reads the deployment, or asks it something once that has said it is ready."""
+        if self._ready is not None:
+            return calls.ask_deployment(f"{self._ready.base_model}#{self.deployment}")
+        return calls.get_deployment(parse_deployment(self.deployment, account=None))
+
+    def _judge(self, reading: Deployment | None, now: float) -> Verdict:
+        if self._ready is not None:
+            self._ready = None
+            return Verdict(Outcome.READY, "inference answers")
+        self.known = True
+        if self.until is Until.ANSWER:
+            return Verdict(Outcome.READY, "the gateway answers again")
+        verdict = deployments.judge(reading, replica_count=self.replica_count)
+        if self.until is Until.SERVING and verdict.outcome is Outcome.READY:
+            self._ready = reading
+            return Verdict(Outcome.PENDING, f"{verdict.reason}; asking it something")
+        return verdict
+
+    def _judge_error(self, error: GatewayError, now: float) -> Verdict:
+        asked, self._ready = self._ready is not None, None
+        if asked and (isinstance(error, NotFoundError) or error.code == "DEPLOYMENT_SCALING_UP"):
+            return Verdict(Outcome.PENDING, f"its state is READY, but inference does not answer yet: {error}")
+        if asked and not (error.blip or isinstance(error, AccessDeniedError)):
+            return Verdict(
+                Outcome.REFUSED,
+                f"{error}. A model that takes no chat can only be waited for until it is READY, without "
+                "wait_for_serving",
+            )
+        if isinstance(error, NotFoundError) and self.until is Until.ANSWER:
+            return Verdict(Outcome.READY, "the gateway answers again")
+        if isinstance(error, NotFoundError) and not self.known and now < (self.appears_by or 0.0):
+            return Verdict(Outcome.PENDING, f"it was made just now and does not show yet: {error}")
+        if isinstance(error, NotFoundError) and (self.known or self.appears_by):
+            deleted = deployments.judge(None)
+            return replace(deleted, reason=f"{deleted.reason}: {error}")
+        return super()._judge_error(error, now)

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.faults import Fault
     from airflow_provider_fireworks.emulator.options import Options
-    from airflow_provider_fireworks.emulator.records import Preparation, Request
+    from airflow_provider_fireworks.emulator.records import Creation, Preparation, Request
     from airflow_provider_fireworks.emulator.server import Emulator
 
-__all__ = ["Emulator", "Fault", "Options", "Preparation", "Request"]
+__all__ = ["Creation", "Emulator", "Fault", "Options", "Preparation", "Request"]
 
 _HOME = {
+    "Creation": "records",
     "Emulator": "server",
     "Fault": "faults",
     "Options": "options",

@@ -1,4 +1,4 @@
-"""The gateway's answers: JSON, its two error envelopes, and the plain text of paths that it does not know."""
+"""The gateway's answers: JSON, its error envelopes, and the plain text of paths that it does not know."""
 
 from __future__ import annotations
 
@@ -45,16 +45,21 @@ class Answer:
 
 
 class GatewayError(Exception):
-    """A refusal in the gateway's own words. Its name is a key of :data:`CODES`."""
+    """
+    A refusal in the gateway's own words. Its name is a key of :data:`CODES`.
 
-    def __init__(self, name: str, message: str) -> None:
+    :param status: an HTTP status other than that of the name.
+    """
+
+    def __init__(self, name: str, message: str, *, status: int | None = None) -> None:
         super().__init__(f"{name}: {message}")
         self.name = name
         self.message = message
+        self.status = status
 
     def answer(self) -> Answer:
         number, status = CODES[self.name]
-        return envelope(status, self.message, code=number)
+        return envelope(self.status or status, self.message, code=number)
 
 
 def as_json(value: Any, status: int = 200, **headers: str) -> Answer:
@@ -71,6 +76,11 @@ def envelope(status: int, message: str, *, code: int | None = None) -> Answer:
     """Return an error in the envelope of the gateway's resources, by default with the status' own code."""
     number = code if code is not None else _BY_STATUS.get(status, CODES["UNKNOWN"][0])
     return as_json({"code": number, "message": message, "details": []}, status)
+
+
+def inference_error(status: int, code: str, message: str) -> Answer:
+    """Return an error of the inference API, whose envelope is another one again."""
+    return as_json({"error": {"message": message, "code": code, "type": "error", "param": None}}, status)
 
 
 def unauthorized(status: int) -> Answer:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from airflow_provider_fireworks.emulator.answers import Answer, as_text, envelope
-from airflow_provider_fireworks.emulator.api import accounts, admin, models, routing
+from airflow_provider_fireworks.emulator.api import (
+    accounts,
+    admin,
+    deployments,
+    inference,
+    models,
+    routing,
+    shapes,
+)
 from airflow_provider_fireworks.emulator.records import Request, without_secrets
 
 if TYPE_CHECKING:
@@ -22,7 +30,13 @@ Send = Callable[[Message], Awaitable[None]]
 #: Closes the connection of the peer (address, port) that a request came from.
 Hangup = Callable[[tuple[str, int]], None]
 
-GATEWAY_ROUTES = [*accounts.ROUTES, *models.ROUTES]
+GATEWAY_ROUTES = [
+    *accounts.ROUTES,
+    *models.ROUTES,
+    *deployments.ROUTES,
+    *shapes.ROUTES,
+    *inference.ROUTES,
+]
 ADMIN_PREFIX = "/emulator/"
 
 _PAGE = "<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"

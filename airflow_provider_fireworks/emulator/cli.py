@@ -64,10 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         description="The Fireworks gateway on this machine: its control plane over HTTP, with models that "
-        "prepare in seconds. To try DAGs without an account; nothing leaves this machine.",
+        "prepare and deployments that come up in seconds. To try DAGs without an account; nothing leaves this machine.",
         epilog="While it runs, /emulator/requests, /emulator/counts, /emulator/preparations, "
-        "/emulator/options, /emulator/faults, /emulator/models/{account}/{model} and /emulator/reset show "
-        "and change what it does; no key is needed there.",
+        "/emulator/creations, /emulator/deployments, /emulator/gpu_seconds, /emulator/options, "
+        "/emulator/faults, /emulator/models/{account}/{model}, "
+        "/emulator/deployments/{account}/{deployment} and /emulator/reset show and change what it does; no "
+        "key is needed there.",
     )
     parser.add_argument(
         "--host",
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_option(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
     """Add the flag of one field of :class:`Options`; its values are judged there, not here."""
-    kinds = [kind for kind in (typing.get_args(field.annotation) or ()) if kind is not type(None)]
+    kinds = [_bare(kind) for kind in (typing.get_args(field.annotation) or ()) if kind is not type(None)]
     origin = typing.get_origin(field.annotation)
     how: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
     default = field.default
@@ -108,6 +110,11 @@ def _add_option(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> 
         how["metavar"] = {float: "SECONDS", int: "N"}.get(typing.cast("type", kind), "TEXT")
     text = f"{field.description} (default: {'unset' if default is None else default})"
     group.add_argument(f"--{name.replace('_', '-')}", help=text.replace("%", "%%"), **how)
+
+
+def _bare(kind: Any) -> Any:
+    """Return a type without what ``Annotated`` says of it."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
 
 
 def _value(name: str, given: Any) -> Any:
@@ -165,4 +172,10 @@ def _log(request: Request) -> None:
 
 def _take_leave(emulator: Emulator) -> None:
     counts = "".join(f"\n  {count:6}  {what}" for what, count in emulator.counts.items())
-    print(f"\nStopped. It was asked:{counts or ' nothing'}", flush=True)
+    left = emulator.deployments_left
+    names = "".join(f"\n          {name}" for name in left)
+    print(
+        f"\nStopped. It was asked:{counts or ' nothing'}\n"
+        f"Deployments left: {len(left)}. GPU-seconds: {emulator.gpu_seconds:.1f}.{names}",
+        flush=True,
+    )

@@ -173,6 +173,25 @@ class EmulatedModel:
         """Whether anyone may read it."""
         return bool(self._fields["public"])
 
+    @property
+    def kind(self) -> str:
+        """The field of that name."""
+        return str(self._fields["kind"])
+
+    @property
+    def adds_to(self) -> str:
+        """The full name of the model that an add-on belongs to, ``""`` for any other."""
+        return str((self._fields["peftDetails"] or {}).get("baseModel", "")) if "ADDON" in self.kind else ""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Its ``baseModelDetails``, empty if it has none."""
+        return dict(self._fields["baseModelDetails"] or {})
+
+    def is_prepared_for(self, precision: str) -> bool:
+        """Whether it can be deployed at a precision, whatever of that is shown."""
+        return precision in self._prepared() - self._active
+
     def settle(self, now: float) -> None:
         """Let everything happen that was due by ``now``, in order."""
         self._events.sort()
@@ -198,7 +217,7 @@ class EmulatedModel:
         """
         if self.state == "UPLOADING":
             raise GatewayError("FAILED_PRECONDITION", f"model {self.name} is still being uploaded")
-        if "ADDON" in str(self._fields["kind"]):
+        if "ADDON" in self.kind:
             raise GatewayError(
                 "FAILED_PRECONDITION", f"model {self.name} is an add-on: prepare its base model"
             )

@@ -13,6 +13,8 @@ Outcome = Literal["ok", "calibrated", "failed_status", "failed_state", "without_
 Repeated = Literal["ok", "aborted", "already_exists", "failed_precondition"]
 Second = Literal["accepted", "aborted", "already_exists", "failed_precondition", "ignored"]
 
+DeployOutcome = Literal["ok", "failed", "never"]
+
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 #: The account that public models live in; the key may read there, and nothing else.
@@ -90,6 +92,63 @@ class Options(BaseModel):
     upload_duration: Seconds = Field(
         default=0, description="Seconds that a new model is UPLOADING. The upload itself is not emulated."
     )
+    deploy_duration: Seconds = Field(default=8, description="Seconds that a new deployment is CREATING.")
+    deploy_outcome: DeployOutcome = Field(
+        default="ok",
+        description="How new deployments end: READY; FAILED with a bad status; or CREATING for ever, with "
+        "replicas that are billed and never ready.",
+    )
+    deploy_outcomes: dict[str, DeployOutcome] = Field(
+        default={},
+        description="Outcomes of deployments at single precisions, before the one for all: FP4=failed.",
+    )
+    start_at_zero: bool = Field(
+        default=False,
+        description="Whether a deployment with minReplicaCount 0 begins without a replica; else with one.",
+    )
+    scale_duration: Seconds = Field(
+        default=2, description="Seconds that a deployment is UPDATING while replicas come or go."
+    )
+    scale_to_zero_after: Seconds | None = Field(
+        default=None,
+        description="Seconds without a request after which a deployment with minReplicaCount 0 goes to zero. "
+        "Unset: its scaleToZeroWindow, by default an hour.",
+    )
+    create_lag: Seconds = Field(
+        default=0,
+        description="Seconds between an accepted create of a deployment and the first sign of it in what is "
+        "read. Its id is taken at once.",
+    )
+    serving_lag: Seconds = Field(
+        default=0, description="Seconds by which inference lags behind a replica that is ready."
+    )
+    recent_traffic: Seconds = Field(
+        default=3600,
+        description="Seconds after an answered request in which a deployment is deleted with ignoreChecks only.",
+    )
+    delete_duration: Seconds = Field(
+        default=0, description="Seconds that a deployment is DELETING, and still billed."
+    )
+    purge_after: Seconds = Field(
+        default=7 * 86_400,
+        description="Seconds that a deleted deployment can be undeleted and its id is taken.",
+    )
+    deleted_get: Literal["deleted", "not_found"] = Field(
+        default="deleted", description="A GET of a deleted deployment: the deployment, or 404."
+    )
+    shape_exclusive: bool = Field(
+        default=True,
+        description="Whether a deployment with a shape is refused if it names accelerators or a precision "
+        "too; else those of the shape are taken.",
+    )
+    gpu_quota: int | None = Field(
+        default=None,
+        ge=0,
+        description="GPUs that the deployments of an account may occupy at once. Unset: no limit.",
+    )
+    quota_status: Literal[429, 400, 403] = Field(
+        default=429, description="HTTP status that answers what would exceed the quota of GPUs."
+    )
     unauthorized_status: Literal[401, 403] = Field(
         default=403, description="HTTP status that answers a missing or wrong API key."
     )
@@ -123,9 +182,9 @@ class Options(BaseModel):
     def _model_ids(cls, value: list[str]) -> list[str]:
         return [check_id(model, "model id") for model in value]
 
-    @field_validator("outcomes")
+    @field_validator("outcomes", "deploy_outcomes")
     @classmethod
-    def _known_precisions(cls, value: dict[str, Outcome]) -> dict[str, Outcome]:
+    def _known_precisions(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
             Precision(name)
         # str() so that members of Precision, which are welcome in Python, are plain keys afterwards.
@@ -134,6 +193,10 @@ class Options(BaseModel):
     def outcome_of(self, precision: str) -> Outcome:
         """Return how a preparation at this precision ends."""
         return self.outcomes.get(precision, self.outcome)
+
+    def deploy_outcome_of(self, precision: str) -> DeployOutcome:
+        """Return how a deployment at this precision ends."""
+        return self.deploy_outcomes.get(precision, self.deploy_outcome)
 
     def changed(self, /, **changes: object) -> Options:
         """

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def fireworks_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """
-    A Fireworks gateway on this machine, new for every test, which prepares models within 0.2 s.
+    A Fireworks gateway on this machine, new for every test. Models prepare, and deployments come up and are
+    scaled, within 0.2 s.
 
     The connection ``fireworks_default`` points to it, through ``AIRFLOW_CONN_FIREWORKS_DEFAULT``. It starts
     with the models ``my-model`` (READY at FP16) and ``my-other-model`` (READY at BF16), among others, in
@@ -38,6 +39,6 @@ def fireworks_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """
     from airflow_provider_fireworks.emulator import Emulator
 
-    with Emulator(duration=0.2) as emulator:
+    with Emulator(duration=0.2, deploy_duration=0.2, scale_duration=0.2) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         yield emulator

@@ -58,6 +58,26 @@ class Preparation:
     outcome: str
 
 
+@dataclass(frozen=True)
+class Creation:
+    """
+    One create of a deployment that was accepted.
+
+    :param account: the account's id.
+    :param deployment: the deployment's id.
+    :param base_model: the full name of its model.
+    :param precision: the deployment's precision, ``PRECISION_UNSPECIFIED`` where neither the request nor the
+        shape has one.
+    :param at: when it was accepted, in seconds since 1970.
+    """
+
+    account: str
+    deployment: str
+    base_model: str
+    precision: str
+    at: float
+
+
 def without_secrets(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that may be shown."""
     return {name: value for name, value in headers.items() if name not in _SECRET_HEADERS}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_fireworks.emulator.answers import GatewayError
+from airflow_provider_fireworks.emulator.models import rfc3339
 from airflow_provider_fireworks.gateway.precision import Precision
 
 PRECISION_UNSPECIFIED = "PRECISION_UNSPECIFIED"
@@ -28,6 +32,57 @@ Kind = Literal[
     "SNAPSHOT_MODEL",
 ]
 
+AcceleratorType = Literal[
+    "ACCELERATOR_TYPE_UNSPECIFIED",
+    "NVIDIA_A100_80GB",
+    "NVIDIA_H100_80GB",
+    "AMD_MI300X_192GB",
+    "NVIDIA_A10G_24GB",
+    "NVIDIA_A100_40GB",
+    "NVIDIA_L4_24GB",
+    "NVIDIA_H200_141GB",
+    "NVIDIA_B200_180GB",
+    "AMD_MI325X_256GB",
+    "AMD_MI350X_288GB",
+    "NVIDIA_B300_288GB",
+]
+
+Region = Literal[
+    "REGION_UNSPECIFIED",
+    "US_IOWA_1",
+    "US_VIRGINIA_1",
+    "US_VIRGINIA_2",
+    "US_ILLINOIS_1",
+    "AP_TOKYO_1",
+    "US_ARIZONA_1",
+    "US_TEXAS_1",
+    "US_ILLINOIS_2",
+    "EU_FRANKFURT_1",
+    "US_TEXAS_2",
+    "EU_ICELAND_1",
+    "EU_ICELAND_2",
+    "US_WASHINGTON_1",
+    "US_WASHINGTON_2",
+    "US_WASHINGTON_3",
+    "AP_TOKYO_2",
+    "US_CALIFORNIA_1",
+    "US_UTAH_1",
+    "US_GEORGIA_1",
+    "US_GEORGIA_2",
+    "US_WASHINGTON_4",
+    "US_GEORGIA_3",
+    "NA_BRITISHCOLUMBIA_1",
+    "US_GEORGIA_4",
+    "US_OHIO_1",
+    "US_NEWYORK_1",
+    "EU_NETHERLANDS_1",
+    "US_WASHINGTON_5",
+    "US_MINNESOTA_1",
+    "US_CALIFORNIA_2",
+    "AP_MALAYSIA_1",
+    "US_OHIO_2",
+]
+
 
 def _precision(value: str) -> str:
     if value not in _PRECISIONS:
@@ -43,8 +98,34 @@ def _int64(value: int | str) -> str:
     return str(number)
 
 
+def _duration(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?s", value):
+        raise ValueError(f"no duration: {value!r}")
+    return value
+
+
+def _at_least(seconds: float) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if float(value.removesuffix("s")) < seconds:
+            raise ValueError(f"{value!r} is less than {seconds:g} seconds")
+        return value
+
+    return check
+
+
+def _at_most(seconds: float) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if float(value.removesuffix("s")) > seconds:
+            raise ValueError(f"{value!r} is more than {seconds:g} seconds")
+        return value
+
+    return check
+
+
 PrecisionName = Annotated[str, AfterValidator(_precision)]
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Duration = Annotated[str, AfterValidator(_duration)]
 Int64 = Annotated[int | str, AfterValidator(_int64)]
 
 
@@ -156,6 +237,156 @@ class CreateModelBody(_Body):
     cluster: str | None = None
 
 
+class ScalingSchedule(_Body):
+    minReplicaCount: Count
+    schedule: str
+    duration: Duration
+    timezone: str
+    description: str | None = None
+    disabled: bool | None = None
+
+
+class AutoscalingPolicy(_Body):
+    scaleUpWindow: Annotated[Duration, AfterValidator(_at_most(3600))] | None = None
+    scaleDownWindow: Annotated[Duration, AfterValidator(_at_most(3600))] | None = None
+    scaleToZeroWindow: Annotated[Duration, AfterValidator(_at_least(300))] | None = None
+    loadTargets: dict[str, float] | None = None
+    scalingSchedules: Annotated[dict[str, ScalingSchedule], Field(max_length=5)] | None = None
+
+
+class Placement(_Body):
+    multiRegion: Literal["MULTI_REGION_UNSPECIFIED", "GLOBAL", "US", "EUROPE", "APAC"] | None = None
+    region: Region | None = None
+    regions: list[Region] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Placement:
+        if len(self.given()) != 1:
+            raise ValueError("exactly one of multiRegion, region and regions is needed")
+        return self
+
+
+class AutoTune(_Body):
+    longPrompt: bool | None = None
+
+
+class DeploymentBody(_Body):
+    """
+    Body of ``POST …/deployments`` and ``PATCH …/deployments/{deployment}``.
+
+    The fields that only the gateway sets are known here, and ignored, as output-only fields are.
+    """
+
+    baseModel: Annotated[str, Field(min_length=1)]
+    displayName: str | None = Field(default=None, max_length=63)
+    description: str | None = Field(default=None, max_length=999)
+    expireTime: datetime | None = None
+    annotations: dict[str, str] | None = None
+    minReplicaCount: Count | None = None
+    maxReplicaCount: Count | None = None
+    maxWithRevocableReplicaCount: Count | None = None
+    autoscalingPolicy: AutoscalingPolicy | None = None
+    acceleratorCount: Count | None = None
+    acceleratorType: AcceleratorType | None = None
+    precision: PrecisionName | None = None
+    enableAddons: bool | None = None
+    draftTokenCount: Int32 | None = None
+    draftModel: str | None = None
+    ngramSpeculationLength: Int32 | None = None
+    enableSessionAffinity: bool | None = None
+    directRouteApiKeys: list[str] | None = None
+    numPeftDeviceCached: Int32 | None = None
+    directRouteType: (
+        Literal["DIRECT_ROUTE_TYPE_UNSPECIFIED", "INTERNET", "GCP_PRIVATE_SERVICE_CONNECT", "AWS_PRIVATELINK"]
+        | None
+    ) = None
+    deploymentTemplate: str | None = None
+    autoTune: AutoTune | None = None
+    placement: Placement | None = None
+    maxContextLength: Int32 | None = None
+    disableDeploymentSizeValidation: bool | None = None
+    enableHotLoad: bool | None = None
+    hotLoadBucketType: Literal["BUCKET_TYPE_UNSPECIFIED", "MINIO", "S3", "NEBIUS", "FW_HOSTED"] | None = None
+    enableHotReloadLatestAddon: bool | None = None
+    deploymentShape: str | None = None
+    activeModelVersion: str | None = None
+    targetModelVersion: str | None = None
+    hotLoadBucketUrl: str | None = None
+    hotLoadTrainerJob: str | None = None
+    pricingPlanId: str | None = None
+    # Newer than schema 4.259.0; the official SDK sends it.
+    enableMtp: bool | None = None
+
+    name: Any = Field(default=None, exclude=True)
+    createTime: Any = Field(default=None, exclude=True)
+    updateTime: Any = Field(default=None, exclude=True)
+    deleteTime: Any = Field(default=None, exclude=True)
+    purgeTime: Any = Field(default=None, exclude=True)
+    state: Any = Field(default=None, exclude=True)
+    status: Any = Field(default=None, exclude=True)
+    cluster: Any = Field(default=None, exclude=True)
+    desiredReplicaCount: Any = Field(default=None, exclude=True)
+    replicaCount: Any = Field(default=None, exclude=True)
+    replicaStats: Any = Field(default=None, exclude=True)
+    region: Any = Field(default=None, exclude=True)
+    directRouteHandle: Any = Field(default=None, exclude=True)
+
+    def given(self) -> dict[str, Any]:
+        sent = super().given()
+        if self.expireTime is not None:
+            sent["expireTime"] = rfc3339(self.expireTime.timestamp())
+        return sent
+
+
+class ScaleBody(_Body):
+    """Body of ``PATCH …/deployments/{deployment}:scale``. Unset is 0, as in every message of the gateway."""
+
+    replicaCount: Count | None = None
+
+
+class UndeleteBody(_Body):
+    """Body of ``POST …/deployments/{deployment}:undelete``."""
+
+
+class MatchedDeployment(_Body):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    baseModel: str
+    enableAddons: bool | None = None
+
+
+class MatchedRequest(_Body):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    parent: str
+    deployment: MatchedDeployment
+
+
+class MatchBody(_Body):
+    """Body of ``POST …/deploymentShapeVersions:match``: a create, of which little is looked at."""
+
+    createDeploymentRequest: MatchedRequest
+    pageSize: Int32 | None = None
+    pageToken: str | None = None
+
+
+class ChatMessage(_Body):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+
+class ChatBody(_Body):
+    """Body of ``POST /inference/v1/chat/completions``. Whatever else steers a model is taken as it comes."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    model: str
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    stream: bool | None = None
+
+
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
@@ -170,6 +401,12 @@ def parse(shape: type[BodyT], body: bytes) -> BodyT:
         return shape.model_validate_json(body.strip() or b"{}")
     except ValidationError as error:
         raise GatewayError("INVALID_ARGUMENT", explain(error)) from error
+
+
+def camel(name: str) -> str:
+    """Return a field's name in camelCase, however it is written."""
+    head, *rest = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in rest)
 
 
 def explain(error: ValidationError) -> str:

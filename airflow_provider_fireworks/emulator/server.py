@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from airflow_provider_fireworks.emulator.records import Preparation, Request
+    from airflow_provider_fireworks.emulator.deployments import EmulatedDeployment
+    from airflow_provider_fireworks.emulator.records import Creation, Preparation, Request
 
 _SECONDS_TO_START = 30
 
@@ -149,10 +150,34 @@ class Emulator:
             return list(self._state.preparations)
 
     @property
+    def creations(self) -> list[Creation]:
+        """Every create of a deployment that was accepted since then, oldest first."""
+        with self._state.lock:
+            return list(self._state.creations)
+
+    @property
     def models(self) -> list[dict[str, Any]]:
         """Every model of every account, public ones too, as it would be sent now."""
         with self._state.lock:
             return [model.payload(self._state.options) for model in self._state.all_models()]
+
+    @property
+    def deployments(self) -> list[dict[str, Any]]:
+        """Every deployment of every account, deleted ones too, as it would be sent now."""
+        with self._state.lock:
+            return [deployment.payload() for deployment in self._state.fleet.all()]
+
+    @property
+    def deployments_left(self) -> list[str]:
+        """The full names of the deployments that nobody deleted, or that are only DELETING yet."""
+        with self._state.lock:
+            return self._state.fleet.left()
+
+    @property
+    def gpu_seconds(self) -> float:
+        """What all deployments since the start or the last :meth:`reset` cost: GPUs times seconds."""
+        with self._state.lock:
+            return self._state.fleet.gpu_seconds
 
     @property
     def counts(self) -> dict[str, int]:
@@ -243,17 +268,61 @@ class Emulator:
                 raise LookupError(f"no model {model!r} in account {account or self.account_id!r}")
             return found.payload(self._state.options)
 
+    def deployment(self, deployment: str, *, account: str | None = None) -> dict[str, Any]:
+        """
+        Return a deployment as it would be sent now, also one that is deleted or that cannot be read yet.
+
+        :raises LookupError: if there is no such deployment.
+        """
+        with self._state.lock:
+            return self._deployment(deployment, account).payload()
+
+    def set_deployment(self, deployment: str, *, account: str | None = None, **fields: Any) -> dict[str, Any]:
+        """
+        Force fields of a deployment to any value, past all rules, and return it as it is sent.
+
+        A forced ``state`` stays until the deployment is scaled, deleted or undeleted. ``updateTime`` stays
+        unless it is given.
+
+        :raises LookupError: if there is no such deployment.
+        :raises ValueError: for a field that no deployment has.
+        """
+        with self._state.lock:
+            found = self._deployment(deployment, account)
+            found.force(fields, self._state.clock())
+            return found.payload()
+
+    def remove_deployment(self, deployment: str, *, account: str | None = None) -> None:
+        """
+        Let a deployment vanish without a trace, and without a request. What it cost stays counted.
+
+        :raises LookupError: if there is no such deployment.
+        """
+        with self._state.lock:
+            found = self._deployment(deployment, account)
+            self._state.fleet.remove(found.account, found.deployment)
+
+    def _deployment(self, deployment: str, account: str | None) -> EmulatedDeployment:
+        found = self._state.fleet.find(account or self.account_id, deployment)
+        if found is None:
+            raise LookupError(f"no deployment {deployment!r} in account {account or self.account_id!r}")
+        return found
+
     def revoke_key(self) -> None:
         """Accept no key any more, until :attr:`api_key` is set or all is reset."""
         with self._state.lock:
             self._state.key_revoked = True
 
     def clear(self) -> None:
-        """Forget the recorded requests, counts and preparations. The models stay as they are."""
+        """
+        Forget the recorded requests, counts, preparations and creations.
+
+        Models, deployments and what these cost stay as they are.
+        """
         self._state.clear()
 
     def reset(self) -> None:
-        """Go back to the start: options, models and key as given; nothing recorded, no faults."""
+        """Go back to the start: options, models and key as given; no deployments, nothing recorded, no faults."""
         self._state.reset()
 
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:

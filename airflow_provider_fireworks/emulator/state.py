@@ -1,4 +1,4 @@
-"""All that the emulated gateway knows: its models, its options, the faults ordered, what it was asked."""
+"""All that the emulated gateway knows: models, deployments, its options, the faults ordered, what it was asked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from airflow_provider_fireworks.emulator.answers import (
     unauthorized,
 )
 from airflow_provider_fireworks.emulator.faults import Faults
+from airflow_provider_fireworks.emulator.fleet import Fleet
 from airflow_provider_fireworks.emulator.models import EmulatedModel, rfc3339
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT, Options
 from airflow_provider_fireworks.gateway.names import check_id
@@ -22,7 +23,7 @@ from airflow_provider_fireworks.gateway.names import check_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_fireworks.emulator.records import Preparation, Request
+    from airflow_provider_fireworks.emulator.records import Creation, Preparation, Request
 
 _DAY = 86_400
 # Enough for any test; an emulator that runs for weeks does not grow without end.
@@ -33,8 +34,8 @@ class State:
     """
     The emulated gateway without HTTP.
 
-    Everything happens lazily: a model is brought up to the present when it is looked at. ``lock`` is held by
-    whoever reads or changes anything here.
+    Everything happens lazily: a model or a deployment is brought up to the present when it is looked at.
+    ``lock`` is held by whoever reads or changes anything here.
 
     :param options: how it behaves, and what :meth:`reset` goes back to.
     :param clock: the time now in seconds since 1970; all times are taken from it.
@@ -47,21 +48,23 @@ class State:
         self.reset()
 
     def reset(self) -> None:
-        """Go back to the start: options, models, key; nothing asked, no faults."""
+        """Go back to the start: options, models, key; no deployments, nothing asked, no faults."""
         with self.lock:
             self.options = self._first_options
             self.key_revoked = False
             self.faults = Faults()
             self.born = self.clock()
             self._models: dict[tuple[str, str], EmulatedModel] = {}
+            self.fleet = Fleet(self)
             self.clear()
             self._stock()
 
     def clear(self) -> None:
-        """Forget what was asked; the models stay as they are."""
+        """Forget what was asked; models and deployments stay as they are."""
         with self.lock:
             self.requests: deque[Request] = deque(maxlen=_REQUESTS_KEPT)
             self.preparations: list[Preparation] = []
+            self.creations: list[Creation] = []
             self.counts: Counter[str] = Counter()
             self._answered: deque[float] = deque()
 
@@ -98,7 +101,7 @@ class State:
 
     def account(self, account: str) -> dict[str, Any]:
         """Return an account of the key's as ``GET /v1/accounts/{account}`` sends it."""
-        self._own(account)
+        self.check_own(account)
         return {
             "accountType": "ACCOUNT_TYPE_UNSPECIFIED",
             "createTime": rfc3339(self.born - 60 * _DAY),
@@ -112,6 +115,15 @@ class State:
             "updateTime": rfc3339(self.born - 60 * _DAY),
         }
 
+    def check_own(self, account: str) -> None:
+        """Refuse an account that is not the key's."""
+        if account == PUBLIC_ACCOUNT:
+            raise GatewayError(
+                "PERMISSION_DENIED", f"no permission on accounts/{account} beyond reading public models"
+            )
+        if account not in self.options.accounts:
+            raise not_found()
+
     def all_models(self) -> list[EmulatedModel]:
         """Every model there is, by account and name."""
         return [self._settled(model) for _, model in sorted(self._models.items())]
@@ -119,7 +131,7 @@ class State:
     def readable_models(self, account: str) -> list[EmulatedModel]:
         """The models of an account that the key may read, by name."""
         if account != PUBLIC_ACCOUNT:
-            self._own(account)
+            self.check_own(account)
         return [
             model
             for model in self.all_models()
@@ -129,7 +141,7 @@ class State:
     def readable_model(self, account: str, model: str) -> EmulatedModel:
         """A model that the key may read: one of its own, or a public one."""
         if account != PUBLIC_ACCOUNT:
-            self._own(account)
+            self.check_own(account)
         found = self.find(account, model)
         if found is None or (account == PUBLIC_ACCOUNT and not found.is_public):
             raise not_found()
@@ -138,7 +150,7 @@ class State:
     def own_model(self, account: str, model: str) -> EmulatedModel:
         """A model that the key may change."""
         found = self.readable_model(account, model)
-        self._own(account)
+        self.check_own(account)
         return found
 
     def find(self, account: str, model: str) -> EmulatedModel | None:
@@ -161,7 +173,7 @@ class State:
 
     def create(self, account: str, model: str, fields: dict[str, Any]) -> EmulatedModel:
         """Create a model for the key, as ``POST …/models`` does."""
-        self._own(account)
+        self.check_own(account)
         if (account, model) in self._models:
             raise GatewayError("ALREADY_EXISTS", f"model accounts/{account}/models/{model} already exists")
         created = self.add(account, model, **fields)
@@ -181,14 +193,6 @@ class State:
             self.counts[f"prepare {asked}"] += 1
         if preparation is not None:
             self.preparations.append(preparation)
-
-    def _own(self, account: str) -> None:
-        if account == PUBLIC_ACCOUNT:
-            raise GatewayError(
-                "PERMISSION_DENIED", f"no permission on accounts/{account} beyond reading public models"
-            )
-        if account not in self.options.accounts:
-            raise not_found()
 
     def _settled(self, model: EmulatedModel) -> EmulatedModel:
         model.settle(self.clock())

@@ -18,16 +18,24 @@ if TYPE_CHECKING:
         AnswerLostError as AnswerLostError,
         GatewayError as GatewayError,
         NotFoundError as NotFoundError,
+        QuotaExceededError as QuotaExceededError,
         RateLimitedError as RateLimitedError,
         RefusedError as RefusedError,
         UnavailableError as UnavailableError,
         UnreachableError as UnreachableError,
     )
-    from airflow_provider_fireworks.gateway.names import ModelName as ModelName
+    from airflow_provider_fireworks.gateway.names import (
+        DeploymentName as DeploymentName,
+        ModelName as ModelName,
+    )
     from airflow_provider_fireworks.gateway.precision import Precision as Precision
     from airflow_provider_fireworks.gateway.shapes import (
         Account as Account,
+        Deployment as Deployment,
+        DeploymentShape as DeploymentShape,
+        DeploymentShapeVersion as DeploymentShapeVersion,
         Model as Model,
+        ReplicaStats as ReplicaStats,
         Status as Status,
     )
 
@@ -37,14 +45,23 @@ _HOMES = {
         "AnswerLostError",
         "GatewayError",
         "NotFoundError",
+        "QuotaExceededError",
         "RateLimitedError",
         "RefusedError",
         "UnavailableError",
         "UnreachableError",
     ),
-    "names": ("ModelName",),
+    "names": ("DeploymentName", "ModelName"),
     "precision": ("Precision",),
-    "shapes": ("Account", "Model", "Status"),
+    "shapes": (
+        "Account",
+        "Deployment",
+        "DeploymentShape",
+        "DeploymentShapeVersion",
+        "Model",
+        "ReplicaStats",
+        "Status",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

@@ -9,6 +9,7 @@ and the triggerer run the same one.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -16,12 +17,19 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from airflow_provider_fireworks.gateway.errors import AnswerLostError, GatewayError, error_of, one_line
-from airflow_provider_fireworks.gateway.names import ModelName, check_id
+from airflow_provider_fireworks.gateway.names import DeploymentName, ModelName, check_id
 from airflow_provider_fireworks.gateway.retrying import retry_after
-from airflow_provider_fireworks.gateway.shapes import Account, Model, Page
+from airflow_provider_fireworks.gateway.shapes import (
+    Account,
+    Deployment,
+    DeploymentShapeVersion,
+    Model,
+    Page,
+    Shape,
+)
 
 ResultT = TypeVar("ResultT")
-ItemT = TypeVar("ItemT", Account, Model)
+ItemT = TypeVar("ItemT", bound=Shape)
 Errand = Generator["Call[Any]", Any, ResultT]
 
 PAGE_SIZE = 200
@@ -36,6 +44,7 @@ class Call(Generic[ResultT]):
     :ivar verb: the HTTP method.
     :ivar path: below the base URL, with no leading slash; made of checked names only.
     :ivar read: makes the result of the answer's JSON object.
+    :ivar only_asks: a ``POST`` that changes nothing, so that it may be repeated as a ``GET`` may.
     """
 
     verb: str
@@ -43,11 +52,12 @@ class Call(Generic[ResultT]):
     read: Callable[[dict[str, Any]], ResultT]
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
+    only_asks: bool = False
 
     @property
     def writes(self) -> bool:
         """Whether it changes anything."""
-        return self.verb != "GET"
+        return self.verb != "GET" and not self.only_asks
 
     def __str__(self) -> str:
         return f"{self.verb} /{self.path}"
@@ -94,26 +104,118 @@ def list_models(account: str, *, filter: str = "") -> Errand[list[Model]]:
     return _all_pages(f"v1/accounts/{check_id(account, 'account id')}/models", "models", Model, filter)
 
 
+def create_deployment(
+    name: DeploymentName, spec: Mapping[str, Any], *, validate_only: bool = False
+) -> Call[Deployment]:
+    """
+    ``POST /v1/accounts/{account}/deployments?deploymentId=…``.
+
+    :param spec: the deployment, with fields as the gateway spells them (``baseModel``).
+    :param validate_only: create nothing, and return what would be created.
+    """
+    query = {"deploymentId": name.deployment} | ({"validateOnly": "true"} if validate_only else {})
+    path = f"v1/accounts/{name.account}/deployments"
+    return Call("POST", path, Deployment.model_validate, query, body=spec, only_asks=validate_only)
+
+
+def get_deployment(name: DeploymentName) -> Call[Deployment]:
+    """``GET /v1/accounts/{account}/deployments/{deployment}``."""
+    return Call("GET", f"v1/{name}", Deployment.model_validate)
+
+
+def list_deployments(
+    account: str, *, filter: str = "", show_deleted: bool = False
+) -> Errand[list[Deployment]]:
+    """All pages of ``GET /v1/accounts/{account}/deployments``, with the softly deleted ones if asked for."""
+    path = f"v1/accounts/{check_id(account, 'account id')}/deployments"
+    return _all_pages(
+        path, "deployments", Deployment, filter, {"showDeleted": "true"} if show_deleted else {}
+    )
+
+
+def update_deployment(
+    name: DeploymentName, fields: Mapping[str, Any], *, base_model: str
+) -> Call[Deployment]:
+    """
+    ``PATCH /v1/accounts/{account}/deployments/{deployment}?updateMask=…``: these fields and no others.
+
+    :param fields: as the gateway spells them (``displayName``).
+    :param base_model: the deployment's, which the gateway wants to be told again.
+    """
+    # Without the mask, every field that can be changed would be replaced.
+    mask = ",".join(re.sub(r"[A-Z]", lambda capital: f"_{capital[0].lower()}", field) for field in fields)
+    body = {"baseModel": base_model, **fields}
+    return Call("PATCH", f"v1/{name}", Deployment.model_validate, {"updateMask": mask}, body=body)
+
+
+def scale_deployment(name: DeploymentName, replica_count: int) -> Call[None]:
+    """``PATCH /v1/accounts/{account}/deployments/{deployment}:scale``, which answers ``{}``."""
+    return Call("PATCH", f"v1/{name}:scale", lambda _: None, body={"replicaCount": replica_count})
+
+
+def delete_deployment(name: DeploymentName, *, hard: bool = False, ignore_checks: bool = False) -> Call[None]:
+    """
+    ``DELETE /v1/accounts/{account}/deployments/{deployment}``, which answers ``{}``.
+
+    :param hard: for good, so that the id is free again.
+    :param ignore_checks: also where it has served lately.
+    """
+    query = {"hard": "true"} if hard else {}
+    query |= {"ignoreChecks": "true"} if ignore_checks else {}
+    return Call("DELETE", f"v1/{name}", lambda _: None, query)
+
+
+def undelete_deployment(name: DeploymentName) -> Call[Deployment]:
+    """``POST /v1/accounts/{account}/deployments/{deployment}:undelete``."""
+    return Call("POST", f"v1/{name}:undelete", Deployment.model_validate, body={})
+
+
+def match_deployment_shapes(account: str, model: ModelName) -> Call[list[DeploymentShapeVersion]]:
+    """
+    ``POST /v1/accounts/{account}/deploymentShapeVersions:match``: the shapes that a model can be deployed in.
+
+    The official SDK has this call, the published schemas do not.
+    """
+    parent = f"accounts/{check_id(account, 'account id')}"
+    request = {"parent": parent, "deployment": {"baseModel": str(model)}}
+    return Call(
+        "POST",
+        f"v1/{parent}/deploymentShapeVersions:match",
+        lambda answer: _page(answer, "deploymentShapeVersions", DeploymentShapeVersion).items,
+        body={"createDeploymentRequest": request},
+        only_asks=True,
+    )
+
+
+def ask_deployment(inference_model: str) -> Call[None]:
+    """
+    ``POST /inference/v1/chat/completions`` for one token, to see whether a deployment serves.
+
+    A deployment at zero replicas is woken by it.
+
+    :param inference_model: ``<model name>#<deployment name>``.
+    """
+    body = {
+        "model": inference_model,
+        "messages": [{"role": "user", "content": "ping"}],
+        "max_tokens": 1,
+    }
+    return Call("POST", "inference/v1/chat/completions", lambda _: None, body=body, only_asks=True)
+
+
 def list_accounts() -> Errand[list[Account]]:
     """All pages of ``GET /v1/accounts``: the accounts that the key opens."""
     return _all_pages("v1/accounts", "accounts", Account)
 
 
-def _all_pages(path: str, plural: str, shape: type[ItemT], filter: str = "") -> Errand[list[ItemT]]:
-    def read(answer: dict[str, Any]) -> Page[ItemT]:
-        items = answer.get(plural) or []
-        if not isinstance(items, list):
-            raise ValueError(f"{plural} is no list")
-        return Page(
-            items=[shape.model_validate(item) for item in items],
-            next_page_token=answer.get("nextPageToken") or "",
-        )
-
+def _all_pages(
+    path: str, plural: str, shape: type[ItemT], filter: str = "", more: Mapping[str, str] | None = None
+) -> Errand[list[ItemT]]:
     everything: list[ItemT] = []
     tokens = {""}
-    query = {"pageSize": str(PAGE_SIZE)} | ({"filter": filter} if filter else {})
+    query = {"pageSize": str(PAGE_SIZE)} | ({"filter": filter} if filter else {}) | dict(more or {})
     while True:
-        call = Call("GET", path, read, query)
+        call = Call("GET", path, lambda answer: _page(answer, plural, shape), query)
         page: Page[ItemT] = yield call
         everything += page.items
         if not page.next_page_token:
@@ -122,3 +224,13 @@ def _all_pages(path: str, plural: str, shape: type[ItemT], filter: str = "") -> 
             raise GatewayError("the list does not end: a page token came twice", call=str(call))
         tokens.add(page.next_page_token)
         query = query | {"pageToken": page.next_page_token}
+
+
+def _page(answer: dict[str, Any], plural: str, shape: type[ItemT]) -> Page[ItemT]:
+    items = answer.get(plural) or []
+    if not isinstance(items, list):
+        raise ValueError(f"{plural} is no list")
+    return Page(
+        items=[shape.model_validate(item) for item in items],
+        next_page_token=answer.get("nextPageToken") or "",
+    )

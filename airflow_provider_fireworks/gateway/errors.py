@@ -9,6 +9,10 @@ from typing import Any
 
 _MESSAGE_LIMIT = 500
 
+# As captured: "global--h200-count for account X, in use: 14, quota: 16, requesting: 4". A limit of requests
+# may be called a quota as well, but does not count what is in use.
+_QUOTA = re.compile(r"\bin use: \d+.*\bquota: \d+|\b(gpu|accelerator)s?\b.*\bquota\b", re.IGNORECASE)
+
 _CODE_NAMES = {
     1: "CANCELLED",
     2: "UNKNOWN",
@@ -105,6 +109,10 @@ class RateLimitedError(GatewayError):
     blip = True
 
 
+class QuotaExceededError(GatewayError):
+    """No GPUs are left in the account's quota (429, 400 or 403): nothing that asking again soon would mend."""
+
+
 class AccessDeniedError(GatewayError):
     """401 or 403 in the gateway's own words: the key is wrong, revoked, or may not do this."""
 
@@ -131,7 +139,7 @@ def error_of(
     """
     envelope = _envelope(body)
     message, code, request_id = envelope or (_excerpt(status, headers, body), None, None)
-    return _class_of(status, own_words=envelope is not None)(
+    return _class_of(status, message if envelope is not None else None)(
         message,
         call=call,
         status=status,
@@ -147,7 +155,9 @@ def one_line(text: object) -> str:
     return folded if len(folded) <= _MESSAGE_LIMIT else folded[: _MESSAGE_LIMIT - 1] + "…"
 
 
-def _class_of(status: int, *, own_words: bool) -> type[GatewayError]:
+def _class_of(status: int, own_words: str | None) -> type[GatewayError]:
+    if own_words and status in (400, 403, 429) and _QUOTA.search(own_words):
+        return QuotaExceededError
     if status == 429:
         return RateLimitedError
     if status < 400 or status in (408, 499) or status >= 500:

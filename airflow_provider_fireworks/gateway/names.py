@@ -37,6 +37,17 @@ class ModelName:
         return f"accounts/{self.account}/models/{self.model}"
 
 
+@dataclass(frozen=True)
+class DeploymentName:
+    """A deployment's full resource name, in its two parts."""
+
+    account: str
+    deployment: str
+
+    def __str__(self) -> str:
+        return f"accounts/{self.account}/deployments/{self.deployment}"
+
+
 def split_model(model: object) -> tuple[str | None, str]:
     """
     Split a model as users write it into account and id, both checked; a bare id has no account.
@@ -45,12 +56,7 @@ def split_model(model: object) -> tuple[str | None, str]:
     :raises InvalidNameError: if a part is no id (``..``, ``/``, ``?``, ``#``, ``%``, blanks and control
         characters are none).
     """
-    if isinstance(model, str) and model and "/" not in model:
-        return None, check_id(model, "model id")
-    parts = model.split("/") if isinstance(model, str) else []
-    if len(parts) != 4 or parts[0] != "accounts" or parts[2] != "models":
-        raise InvalidNameError(f"{model!r} is no model: give its id or accounts/<account>/models/<model>.")
-    return check_id(parts[1], "account id"), check_id(parts[3], "model id")
+    return _split(model, "model")
 
 
 def parse_model(model: object, *, account: str | None) -> ModelName:
@@ -61,13 +67,45 @@ def parse_model(model: object, *, account: str | None) -> ModelName:
     :param account: the account of a bare id. Beside a full name it must be that name's own.
     :raises InvalidNameError: if the model is none, comes without an account, or belongs to another one.
     """
-    named, model_id = split_model(model)
+    return ModelName(*_parse(model, "model", account))
+
+
+def split_deployment(deployment: object) -> tuple[str | None, str]:
+    """
+    Split a deployment as users write it into account and id, as :func:`split_model` does a model.
+
+    :param deployment: ``my-deployment`` or ``accounts/my-account/deployments/my-deployment``.
+    :raises InvalidNameError: if a part is no id.
+    """
+    return _split(deployment, "deployment")
+
+
+def parse_deployment(deployment: object, *, account: str | None) -> DeploymentName:
+    """
+    Return a deployment's full resource name.
+
+    :param deployment: an id or a full resource name.
+    :param account: the account of a bare id. Beside a full name it must be that name's own.
+    :raises InvalidNameError: if the deployment is none, comes without an account, or belongs to another one.
+    """
+    return DeploymentName(*_parse(deployment, "deployment", account))
+
+
+def _split(name: object, kind: str) -> tuple[str | None, str]:
+    if isinstance(name, str) and name and "/" not in name:
+        return None, check_id(name, f"{kind} id")
+    parts = name.split("/") if isinstance(name, str) else []
+    if len(parts) != 4 or parts[0] != "accounts" or parts[2] != f"{kind}s":
+        raise InvalidNameError(f"{name!r} is no {kind}: give its id or accounts/<account>/{kind}s/<{kind}>.")
+    return check_id(parts[1], "account id"), check_id(parts[3], f"{kind} id")
+
+
+def _parse(name: object, kind: str, account: str | None) -> tuple[str, str]:
+    named, resource_id = _split(name, kind)
     if named is None and account is None:
-        raise InvalidNameError(f"The model id {model_id!r} needs an account to belong to.")
+        raise InvalidNameError(f"The {kind} id {resource_id!r} needs an account to belong to.")
     if account is not None:
         check_id(account, "account id")
         if named not in (None, account):
-            raise InvalidNameError(
-                f"{model!r} belongs to account {named!r}, not to {account!r} as asked for."
-            )
-    return ModelName(named or account or "", model_id)
+            raise InvalidNameError(f"{name!r} belongs to account {named!r}, not to {account!r} as asked for.")
+    return named or account or "", resource_id

@@ -72,6 +72,84 @@ class Model(Shape):
         return bool(self.supported_precisions or self.supported_precisions_with_calibration)
 
 
+class ReplicaStats(Shape):
+    """How far the replicas of a deployment are."""
+
+    pending_scheduling_replica_count: int | None = None
+    downloading_model_replica_count: int | None = None
+    initializing_replica_count: int | None = None
+    ready_replica_count: int | None = None
+
+    def __str__(self) -> str:
+        stages = {
+            "waiting for a GPU": self.pending_scheduling_replica_count,
+            "downloading the model": self.downloading_model_replica_count,
+            "initializing": self.initializing_replica_count,
+            "ready": self.ready_replica_count,
+        }
+        return ", ".join(f"{count} {stage}" for stage, count in stages.items() if count)
+
+
+class Deployment(Shape):
+    """
+    A deployment, from ``GET /v1/accounts/{account}/deployments/{deployment}``.
+
+    :ivar state: ``CREATING``, ``READY``, ``UPDATING``, ``DELETING``, ``DELETED`` (softly: its id is taken),
+        ``FAILED``, or one that is yet to be heard of.
+    :ivar desired_replica_count: replicas that it is to have now.
+    :ivar replica_count: replicas that it has.
+    """
+
+    name: str = ""
+    base_model: str | None = None
+    precision: str | None = None
+    state: str | None = None
+    status: Status | None = None
+    display_name: str | None = None
+    description: str | None = None
+    accelerator_type: str | None = None
+    accelerator_count: int | None = None
+    deployment_shape: str | None = None
+    min_replica_count: int | None = None
+    max_replica_count: int | None = None
+    desired_replica_count: int | None = None
+    replica_count: int | None = None
+    replica_stats: ReplicaStats | None = None
+    create_time: str | None = None
+    update_time: str | None = None
+
+    @property
+    def ready_replicas(self) -> int | None:
+        """Replicas that serve, ``None`` where the gateway does not tell."""
+        if self.replica_stats is not None and self.replica_stats.ready_replica_count is not None:
+            return self.replica_stats.ready_replica_count
+        return self.replica_count
+
+
+class DeploymentShape(Shape):
+    """A configuration that a model can be deployed in."""
+
+    name: str = ""
+    base_model: str | None = None
+    precision: str | None = None
+    accelerator_type: str | None = None
+    accelerator_count: int | None = None
+    preset_type: str | None = None
+
+
+class DeploymentShapeVersion(Shape):
+    """
+    A version of a deployment shape.
+
+    :ivar snapshot: the shape as it is at this version.
+    """
+
+    name: str = ""
+    snapshot: DeploymentShape | None = None
+    validated: bool | None = None
+    latest_validated: bool | None = None
+
+
 class Account(Shape):
     """An account that the API key opens."""
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,15 @@ from airflow_provider_fireworks.exceptions import FireworksBadConnection, Firewo
 from airflow_provider_fireworks.gateway import calls
 from airflow_provider_fireworks.gateway.endpoint import Endpoint, InvalidEndpointError
 from airflow_provider_fireworks.gateway.errors import AccessDeniedError, GatewayError
-from airflow_provider_fireworks.gateway.names import InvalidNameError, ModelName, parse_model, split_model
+from airflow_provider_fireworks.gateway.names import (
+    DeploymentName,
+    InvalidNameError,
+    ModelName,
+    parse_deployment,
+    parse_model,
+    split_deployment,
+    split_model,
+)
 from airflow_provider_fireworks.gateway.precision import UnknownPrecisionError, check_precision
 from airflow_provider_fireworks.gateway.triggerer import TriggererGateway
 from airflow_provider_fireworks.gateway.worker import ATTEMPTS, WorkerGateway, make_session
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
     import requests
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_fireworks.gateway.shapes import Account, Model
+    from airflow_provider_fireworks.gateway.shapes import Account, Deployment, DeploymentShapeVersion, Model
 
 ResultT = TypeVar("ResultT")
 
@@ -123,14 +131,55 @@ class FireworksHook(BaseHook):
         except InvalidNameError as error:
             raise FireworksInvalidArgument(str(error)) from None
 
-    def get_model(self, model: str, *, attempts: int = ATTEMPTS) -> Model:
+    def base_model_name(self, model: str) -> ModelName:
+        """
+        Return the full resource name of a model that is deployed, which may be of any account.
+
+        :param model: ``my-model`` or ``accounts/any-account/models/any-model``.
+        :raises FireworksInvalidArgument: if it is neither.
+        """
+        try:
+            named, _ = split_model(model)
+            return parse_model(model, account=named or self.account_id)
+        except InvalidNameError as error:
+            raise FireworksInvalidArgument(str(error)) from None
+
+    def deployment_name(self, deployment: str) -> DeploymentName:
+        """
+        Return the full resource name of a deployment.
+
+        :param deployment: ``my-deployment`` or ``accounts/my-account/deployments/my-deployment``.
+        :raises FireworksInvalidArgument: if it is neither, or of another account than the one asked for.
+        """
+        try:
+            named, _ = split_deployment(deployment)
+            return parse_deployment(deployment, account=self._asked_account if named else self.account_id)
+        except InvalidNameError as error:
+            raise FireworksInvalidArgument(str(error)) from None
+
+    def send(self, call: calls.Call[ResultT], *, attempts: int = ATTEMPTS) -> ResultT:
+        """
+        Make any call of ``gateway.calls``.
+
+        :param attempts: how often at most, over blips and where it can do no harm.
+        """
+        return self._gateway.send(call, attempts=attempts)
+
+    def for_signal_handler(self, *, timeout: float) -> WorkerGateway:
+        """
+        Return a gateway of its own, for what interrupts a call of this hook.
+
+        :param timeout: seconds for each call.
+        """
+        return WorkerGateway(self.endpoint, self.get_conn(), timeout=(timeout, timeout))
+
+    def get_model(self, model: str) -> Model:
         """
         Read a model: ``GET /v1/accounts/{account}/models/{model}``.
 
         :param model: id or full resource name.
-        :param attempts: how often at most, over blips.
         """
-        return self._gateway.send(calls.get_model(self.model_name(model)), attempts=attempts)
+        return self.send(calls.get_model(self.model_name(model)))
 
     def list_models(self, *, account_id: str | None = None, filter: str = "") -> list[Model]:
         """
@@ -160,16 +209,113 @@ class FireworksHook(BaseHook):
             wanted = check_precision(precision, allow_unknown=allow_unknown_precision)
         except UnknownPrecisionError as error:
             raise FireworksInvalidArgument(str(error)) from None
-        self._gateway.send(calls.prepare_model(self.model_name(model), wanted))
+        self.send(calls.prepare_model(self.model_name(model), wanted))
 
-    async def aget_model(self, name: ModelName) -> Model:
+    def create_deployment(
+        self, deployment_id: str, spec: Mapping[str, Any], *, validate_only: bool = False
+    ) -> Deployment:
         """
-        Read a model from the triggerer, over the client that all its triggers share; one attempt.
+        Create a deployment: ``POST /v1/accounts/{account}/deployments``. Does not wait for it, and **it costs money**.
+
+        Repeated only where the gateway cannot have acted: no connection, or 429 for too many requests.
+
+        :param deployment_id: the id that it gets.
+        :param spec: its fields, as the gateway spells them (``baseModel``, ``acceleratorType``, ``precision``,
+            ``minReplicaCount``, …).
+        :param validate_only: create nothing, and return what would be created.
+        :raises FireworksInvalidArgument: for an id that is none; nothing was sent.
+        """
+        name = self.deployment_name(deployment_id)
+        return self.send(calls.create_deployment(name, spec, validate_only=validate_only))
+
+    def get_deployment(self, deployment: str) -> Deployment:
+        """
+        Read a deployment: ``GET /v1/accounts/{account}/deployments/{deployment}``.
+
+        :param deployment: id or full resource name.
+        """
+        return self.send(calls.get_deployment(self.deployment_name(deployment)))
+
+    def list_deployments(
+        self, *, account_id: str | None = None, filter: str = "", show_deleted: bool = False
+    ) -> list[Deployment]:
+        """
+        Read all deployments of an account: ``GET /v1/accounts/{account}/deployments``, all pages.
+
+        :param account_id: another account than the connection's.
+        :param filter: an AIP-160 filter, passed on as it is.
+        :param show_deleted: those too that are softly deleted.
+        """
+        account = account_id or self.account_id
+        return self._gateway.run(calls.list_deployments(account, filter=filter, show_deleted=show_deleted))
+
+    def update_deployment(self, deployment: str, **fields: Any) -> Deployment:
+        """
+        Change some fields: ``PATCH /v1/accounts/{account}/deployments/{deployment}`` with a mask of just these.
+
+        :param deployment: id or full resource name.
+        :param fields: as the gateway spells them (``displayName``).
+        """
+        name = self.deployment_name(deployment)
+        base_model = self.get_deployment(deployment).base_model or ""
+        return self.send(calls.update_deployment(name, fields, base_model=base_model))
+
+    def scale_deployment(self, deployment: str, replica_count: int) -> None:
+        """
+        Scale: ``PATCH /v1/accounts/{account}/deployments/{deployment}:scale``. Does not wait for it.
+
+        :param deployment: id or full resource name.
+        :param replica_count: replicas, 0 or more.
+        """
+        self.send(calls.scale_deployment(self.deployment_name(deployment), replica_count))
+
+    def delete_deployment(self, deployment: str, *, hard: bool = False, ignore_checks: bool = False) -> None:
+        """
+        Delete a deployment: ``DELETE /v1/accounts/{account}/deployments/{deployment}``.
+
+        :param deployment: id or full resource name.
+        :param hard: for good. Otherwise its id stays taken for some days, and it can be undeleted.
+        :param ignore_checks: also where it has served lately, which the gateway refuses otherwise.
+        """
+        name = self.deployment_name(deployment)
+        self.send(calls.delete_deployment(name, hard=hard, ignore_checks=ignore_checks))
+
+    def undelete_deployment(self, deployment: str) -> Deployment:
+        """
+        Bring a softly deleted deployment back: ``POST /v1/accounts/{account}/deployments/{deployment}:undelete``.
+
+        :param deployment: id or full resource name.
+        """
+        return self.send(calls.undelete_deployment(self.deployment_name(deployment)))
+
+    def match_deployment_shapes(self, model: str) -> list[DeploymentShapeVersion]:
+        """
+        Read the shapes that a model can be deployed in: ``POST …/deploymentShapeVersions:match``.
+
+        :param model: id or full resource name.
+        """
+        return self.send(calls.match_deployment_shapes(self.account_id, self.model_name(model)))
+
+    async def asend(self, call: calls.Call[ResultT]) -> ResultT:
+        """Make any call of ``gateway.calls`` from the triggerer, over the client that all its triggers share; once."""
+        async with triggerer_gateway(self.fireworks_conn_id) as gateway:
+            return await gateway.send(call)
+
+    async def aget_deployment(self, name: DeploymentName) -> Deployment:
+        """
+        Read a deployment from the triggerer; one attempt.
 
         :param name: the full name, since finding the account out is a worker's errand.
         """
-        async with triggerer_gateway(self.fireworks_conn_id) as gateway:
-            return await gateway.send(calls.get_model(name))
+        return await self.asend(calls.get_deployment(name))
+
+    async def aget_model(self, name: ModelName) -> Model:
+        """
+        Read a model from the triggerer; one attempt.
+
+        :param name: the full name, since finding the account out is a worker's errand.
+        """
+        return await self.asend(calls.get_model(name))
 
     def test_connection(self) -> tuple[bool, str]:
         """Say which account the key opens, within ten seconds. Airflow's "Test" button calls it."""

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_fireworks.arguments import ModelArguments, check_literals
-from airflow_provider_fireworks.triggers.model import DEFERRAL_SLACK, FireworksModelReadyTrigger
+from airflow_provider_fireworks.arguments.model import ModelArguments, check_literals
+from airflow_provider_fireworks.exceptions import (
+    FireworksInvalidArgument,
+    FireworksPreparationFailed,
+    FireworksRefused,
+    FireworksTimeout,
+    error_of_verdict,
+)
+from airflow_provider_fireworks.links.model import FireworksModelLink
+from airflow_provider_fireworks.operators.base import WaitingOperator
+from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fireworks.gateway.shapes import Model
-    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
     from airflow_provider_fireworks.preparation import Preparation
     from airflow_provider_fireworks.verdict import Verdict
-    from airflow_provider_fireworks.watch import Until, Watch
+    from airflow_provider_fireworks.watch import ModelWatch, Until, Watch
 
 
-class FireworksPrepareModelOperator(BaseOperator):
+class FireworksPrepareModelOperator(WaitingOperator):
     """
     Prepare a model for a precision, so that it can be deployed at it.
 
@@ -68,6 +74,7 @@ class FireworksPrepareModelOperator(BaseOperator):
         "account_id",
         "fireworks_conn_id",
     )
+    operator_extra_links = (FireworksModelLink(),)
     ui_color = "#e9e1ff"
 
     def __init__(
@@ -107,49 +114,41 @@ class FireworksPrepareModelOperator(BaseOperator):
         self.fireworks_conn_id = fireworks_conn_id
 
     @cached_property
-    def hook(self) -> FireworksHook:
-        """The connection to the gateway."""
-        from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-
-        return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
-
-    @cached_property
     def _arguments(self) -> ModelArguments:
-        return ModelArguments.check(**{name: getattr(self, name) for name in self.template_fields})
+        return ModelArguments.check(**self._rendered())
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, ask, and wait where there is something to wait for."""
-        from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
         from airflow_provider_fireworks.preparation import Preparation
+        from airflow_provider_fireworks.watch import Until
 
         if len(self._arguments.precision) > 1:
             raise FireworksInvalidArgument(
                 "precision: one a task; for several, map over them: .partial(…).expand(precision=[…])"
             )
         preparation = Preparation(model=self._arguments.model, deadline=time.time() + self._arguments.timeout)
-        preparation.model = self._full_name(preparation)
+        # To find the account of a bare id out may take a request, and so patience.
+        preparation.model = str(
+            self._patiently(
+                lambda: self.hook.model_name(self._arguments.model),
+                self._watch(Until.ANSWER, preparation),
+                lambda verdict: self._settle(preparation, verdict),
+            )
+        )
+        # For the link, which is wanted while the task waits.
+        context["ti"].xcom_push(key="model", value=preparation.model)
         return self._go_on(preparation)
 
-    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """
-        Go on after a deferral.
-
-        :param event: the trigger's verdict, and where the task stood when it was deferred.
-        """
-        from airflow_provider_fireworks.exceptions import FireworksInvalidEvent
+    def _resumed(self, carried: dict[str, Any]) -> Preparation:
         from airflow_provider_fireworks.preparation import Preparation
-        from airflow_provider_fireworks.verdict import Verdict
 
-        try:
-            verdict, carried = Verdict.of_event(event)
-            preparation = Preparation.model_validate(carried)
-        except ValueError as error:
-            raise FireworksInvalidEvent(f"The trigger's event makes no sense: {error}.") from None
+        return Preparation.model_validate(carried)
+
+    def _resume(self, context: Context, preparation: Preparation, verdict: Verdict) -> dict[str, Any]:
         self._settle(preparation, verdict)
         return self._go_on(preparation)
 
     def _go_on(self, preparation: Preparation) -> dict[str, Any]:
-        from airflow_provider_fireworks.exceptions import FireworksRefused
         from airflow_provider_fireworks.preparation import Step
         from airflow_provider_fireworks.verdict import Outcome, Verdict
         from airflow_provider_fireworks.watch import Until
@@ -158,9 +157,7 @@ class FireworksPrepareModelOperator(BaseOperator):
         while True:
             step = preparation.step
             if step is Step.LOOK:
-                model = self._look(preparation)
-                if model is not None:
-                    preparation.look(model, precision, self._arguments.accept_precisions, time.time())
+                self._look(preparation, precision)
             elif step is Step.POST:
                 self._post(preparation, precision)
             elif step in (Step.PAUSE, Step.WAIT_TURN) and time.time() >= preparation.deadline:
@@ -170,40 +167,26 @@ class FireworksPrepareModelOperator(BaseOperator):
                 time.sleep(preparation.pause(self._arguments.poll_interval))
             elif step is Step.WAIT_TURN:
                 self.log.info("%s Waiting for its turn.", preparation.note)
-                self._wait(Until.TURN, preparation)
+                self._wait_until(Until.TURN, preparation)
             elif step is Step.REFUSED:
                 raise FireworksRefused(f"{preparation.model} at {precision}: {preparation.note}")
             elif step is Step.POSTED and self._arguments.wait_for_completion:
-                self._wait(Until.READY, preparation)
+                self._wait_until(Until.READY, preparation)
             else:
                 return self._result(preparation)
 
-    def _full_name(self, preparation: Preparation) -> str:
-        """Return the model's full name. To find its account out may take a request, and so patience."""
-        from airflow_provider_fireworks.gateway.errors import GatewayError
-        from airflow_provider_fireworks.watch import Until
-
-        watch = self._watch(Until.ANSWER, preparation)
-        while True:
-            try:
-                return str(self.hook.model_name(self._arguments.model))
-            except GatewayError as error:
-                verdict = watch.see(error, time.time())
-            if verdict.ends:
-                self._settle(preparation, verdict)
-            self.log.warning("%s", verdict.reason)
-            time.sleep(watch.pause(time.time()))
-
-    def _look(self, preparation: Preparation) -> Model | None:
-        """Return the model, or ``None`` after a blip that outlasted the hook's own attempts and a wait."""
+    def _look(self, preparation: Preparation, precision: str) -> None:
         from airflow_provider_fireworks.gateway.errors import GatewayError
         from airflow_provider_fireworks.watch import Until
 
         try:
-            return self.hook.get_model(preparation.model)
+            model = self.hook.get_model(preparation.model)
         except GatewayError as error:
-            self._over_blip(error, Until.ANSWER, preparation)
-        return None
+            # It has outlasted the hook's own attempts.
+            watch = self._watch(Until.ANSWER, preparation)
+            self._settle(preparation, self._after_blip(error, watch, preparation))
+        else:
+            preparation.look(model, precision, self._arguments.accept_precisions, time.time())
 
     def _post(self, preparation: Preparation, precision: str) -> None:
         from airflow_provider_fireworks.gateway.errors import GatewayError, RefusedError
@@ -222,51 +205,19 @@ class FireworksPrepareModelOperator(BaseOperator):
                 preparation.lost(error, at)
             else:
                 preparation.look_again()
-                self._over_blip(error, Until.ANSWER, preparation)
+                watch = self._watch(Until.ANSWER, preparation)
+                self._settle(preparation, self._after_blip(error, watch, preparation))
         else:
             preparation.accepted(at)
             self.log.info("The gateway has accepted it. No way to cancel it is known.")
 
-    def _over_blip(self, error: Any, until: Until, preparation: Preparation) -> None:
-        """Wait until the gateway answers again, or fail at once with what waiting cannot mend."""
-        watch = self._watch(until, preparation)
-        verdict = watch.see(error, time.time())
-        if verdict.ends:
-            self._settle(preparation, verdict)
-        self.log.warning("%s", error)
-        self._wait(until, preparation, watch)
+    def _wait_until(self, until: Until, preparation: Preparation) -> None:
+        self._settle(preparation, self._wait(self._watch(until, preparation), preparation))
 
-    def _wait(self, until: Until, preparation: Preparation, watch: Watch | None = None) -> None:
-        from airflow_provider_fireworks.gateway.errors import GatewayError
+    def _watch(self, until: Until, preparation: Preparation) -> ModelWatch:
+        from airflow_provider_fireworks.watch import ModelWatch
 
-        watch = watch or self._watch(until, preparation)
-        now = time.time()
-        if self._arguments.deferrable:
-            self.defer(
-                trigger=FireworksModelReadyTrigger(
-                    fireworks_conn_id=self._arguments.fireworks_conn_id,
-                    watch=watch.as_arguments(),
-                    carry=preparation.model_dump(mode="json", exclude_defaults=True),
-                ),
-                method_name="execute_complete",
-                timeout=timedelta(seconds=max(watch.deadline - now, 0) + DEFERRAL_SLACK),
-            )
-        while True:
-            time.sleep(watch.pause(time.time()))
-            reading: Model | GatewayError
-            try:
-                reading = self.hook.get_model(preparation.model, attempts=1)
-            except GatewayError as error:
-                reading = error
-            verdict = watch.see(reading, time.time())
-            if verdict.ends:
-                return self._settle(preparation, verdict)
-            self.log.info("%s", watch.still_waiting(verdict, time.time()))
-
-    def _watch(self, until: Until, preparation: Preparation) -> Watch:
-        from airflow_provider_fireworks.watch import Watch
-
-        return Watch(
+        return ModelWatch(
             model=preparation.model,
             precisions=self._arguments.precision,
             accept=self._arguments.accept_precisions,
@@ -277,9 +228,13 @@ class FireworksPrepareModelOperator(BaseOperator):
             poll_interval=self._arguments.poll_interval,
         )
 
+    def _trigger(self, watch: Watch, carry: dict[str, Any]) -> FireworksModelReadyTrigger:
+        return FireworksModelReadyTrigger(
+            fireworks_conn_id=self._arguments.fireworks_conn_id, watch=watch.as_arguments(), carry=carry
+        )
+
     def _settle(self, preparation: Preparation, verdict: Verdict) -> None:
         """Take in how a wait has ended; raise where that is the task's end as well."""
-        from airflow_provider_fireworks.exceptions import error_of_verdict
         from airflow_provider_fireworks.verdict import Outcome
 
         if verdict.outcome is Outcome.READY:
@@ -296,7 +251,8 @@ class FireworksPrepareModelOperator(BaseOperator):
         raise error_of_verdict(
             verdict,
             f"{preparation.model} at {self._arguments.precision[0]}, after {waited:.0f} s: {verdict.reason}",
-            sensor=False,
+            failed=FireworksPreparationFailed,
+            timeout=FireworksTimeout,
         )
 
     def _result(self, preparation: Preparation) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
-from airflow_provider_fireworks import preparation, readiness, watch
+from airflow_provider_fireworks import preparation, watch
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.gateway import retrying
-from airflow_provider_fireworks.triggers import model as triggers
+from airflow_provider_fireworks.readiness import model as readiness
+from airflow_provider_fireworks.triggers import base as triggers
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -47,22 +48,27 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 class TaskInstance:
-    """The part of a task instance that a sensor asks."""
+    """The part of a task instance that tasks ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, task_id: str = "deploy", run_id: str = "manual__1", map_index: int = -1) -> None:
+        self.dag_id, self.run_id, self.task_id, self.map_index = "my_dag", run_id, task_id, map_index
         self.first_reschedule: datetime | None = None
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
 
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule
 
 
-def run_task(make: Callable[[], BaseOperator]) -> Any:
+def run_task(make: Callable[[], BaseOperator], instance: TaskInstance | None = None) -> Any:
     """
     Run a task to its end, and through as many deferrals and reschedulings as it takes.
 
     What is carried over goes through JSON, and the task is made anew each time, as in Airflow.
     """
-    instance = TaskInstance()
+    instance = instance or TaskInstance()
     context: Any = {"ti": instance}
     resuming: tuple[str, Any] | None = None
     while True:

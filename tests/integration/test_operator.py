@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
-from tests.integration.conftest import MODEL, run_task
+from tests.integration.conftest import MODEL, TaskInstance, run_task
 
 PUBLIC = "accounts/fireworks/models/yi-6b"
 
@@ -264,6 +264,6 @@ def test_an_event_that_makes_no_sense_fails_the_task(gateway, event):
         task_id="prepare", model="my-model", precision="FP8", wait_for_completion=True, deferrable=True
     )
     with pytest.raises(TaskDeferred):
-        task.execute({})
+        task.execute({"ti": TaskInstance()})
     with pytest.raises(exceptions.FireworksInvalidEvent):
         task.resume_execution("execute_complete", {"event": event}, {})

@@ -21,7 +21,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
-from tests.integration.conftest import MODEL, run_task
+from tests.integration.conftest import MODEL, TaskInstance, run_task
 
 MODES = {
     "poke": {"mode": "poke"},
@@ -77,7 +77,7 @@ def test_waits_until_the_precision_is_there(gateway, prepared, ready):
 
 def test_what_is_ready_takes_one_look_and_no_deferral(gateway):
     task = FireworksModelReadySensor(task_id="ready", model="my-model", precision="FP16", deferrable=True)
-    assert task.execute({"ti": None}) == {"model": MODEL, "precision": "FP16"}
+    assert task.execute({"ti": TaskInstance()}) == {"model": MODEL, "precision": "FP16"}
     assert len(gateway.requests) == 1
 
 
@@ -232,7 +232,7 @@ def test_the_deferral_outlives_the_deadline_and_carries_no_secret(gateway, prepa
         exponential_backoff=True,
     )
     with pytest.raises(TaskDeferred) as deferred:
-        task.execute({"ti": None})
+        task.execute({"ti": TaskInstance()})
     assert deferred.value.timeout > timedelta(minutes=10)
     _, kwargs = deferred.value.trigger.serialize()
     assert gateway.api_key not in repr(kwargs) + repr(deferred.value.kwargs)
@@ -257,7 +257,7 @@ def test_an_event_that_makes_no_sense_fails_the_task(gateway, prepared, verdict,
     gateway.configure(duration=60)
     task = FireworksModelReadySensor(task_id="ready", **prepared(), deferrable=True, **skipping)
     with pytest.raises(TaskDeferred) as deferred:
-        task.execute({"ti": None})
+        task.execute({"ti": TaskInstance()})
     event = {"carry": deferred.value.trigger.serialize()[1]["carry"], "verdict": verdict}
     with pytest.raises(exceptions.FireworksInvalidEvent):
         task.resume_execution("execute_complete", {"event": event}, {})

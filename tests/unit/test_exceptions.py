@@ -14,6 +14,9 @@ from airflow_provider_fireworks.exceptions import (
     NEVER_SKIPPED,
     FireworksAccessDenied,
     FireworksBadConnection,
+    FireworksDeploymentConflict,
+    FireworksDeploymentFailed,
+    FireworksDeploymentNotReady,
     FireworksError,
     FireworksFinalError,
     FireworksInvalidArgument,
@@ -21,8 +24,10 @@ from airflow_provider_fireworks.exceptions import (
     FireworksModelNotReady,
     FireworksNotFound,
     FireworksPreparationFailed,
+    FireworksQuotaExceeded,
     FireworksRefused,
     FireworksTimeout,
+    error_of_gateway,
     error_of_verdict,
 )
 from airflow_provider_fireworks.gateway import errors
@@ -38,18 +43,27 @@ TABLE = [
     (FireworksNotFound, False, True),
     (FireworksModelNotReady, False, True),
     (FireworksPreparationFailed, True, True),
+    (FireworksDeploymentNotReady, False, True),
+    (FireworksDeploymentFailed, True, True),
+    (FireworksDeploymentConflict, False, True),
+    (FireworksQuotaExceeded, True, True),
     (FireworksTimeout, True, True),
     (FireworksInvalidEvent, True, False),
     (AirflowSensorTimeout, False, True),
 ]
 OF_VERDICTS = {
-    Outcome.FAILED: (FireworksPreparationFailed, FireworksModelNotReady),
-    Outcome.TIMEOUT: (FireworksTimeout, AirflowSensorTimeout),
-    Outcome.ACCESS_DENIED: (FireworksAccessDenied, FireworksAccessDenied),
-    Outcome.NOT_FOUND: (FireworksNotFound, FireworksNotFound),
-    Outcome.REFUSED: (FireworksRefused, FireworksRefused),
-    Outcome.BAD_CONNECTION: (FireworksBadConnection, FireworksBadConnection),
+    Outcome.FAILED: FireworksPreparationFailed,
+    Outcome.TIMEOUT: FireworksTimeout,
+    Outcome.ACCESS_DENIED: FireworksAccessDenied,
+    Outcome.NOT_FOUND: FireworksNotFound,
+    Outcome.REFUSED: FireworksRefused,
+    Outcome.BAD_CONNECTION: FireworksBadConnection,
 }
+
+
+def raised(outcome: Outcome) -> AirflowException:
+    ends = {"failed": FireworksPreparationFailed, "timeout": FireworksTimeout}
+    return error_of_verdict(Verdict(outcome, "r"), "waited in vain", **ends)
 
 
 @pytest.mark.parametrize(
@@ -72,24 +86,33 @@ def test_the_table_has_every_exception_of_a_task():
     assert all_of_them - {FireworksError, FireworksFinalError} == in_table - {AirflowSensorTimeout}
 
 
-@pytest.mark.parametrize("sensor", [False, True], ids=["operator", "sensor"])
 @pytest.mark.parametrize("outcome", BAD_ENDS)
-def test_every_bad_end_has_an_exception_for_both_kinds_of_task(outcome, sensor):
-    error = error_of_verdict(Verdict(outcome, "r"), "waited in vain", sensor=sensor)
-    assert type(error) is OF_VERDICTS[outcome][sensor]
-    assert str(error) == "waited in vain"
-
-
-@pytest.mark.parametrize("outcome", BAD_ENDS)
-def test_no_bad_end_of_a_sensor_is_retried(outcome):
-    error = error_of_verdict(Verdict(outcome, "r"), "m", sensor=True)
-    assert isinstance(error, (AirflowFailException, AirflowSensorTimeout))
+def test_every_bad_end_of_a_wait_has_an_exception(outcome):
+    assert type(raised(outcome)) is OF_VERDICTS[outcome]
+    assert str(raised(outcome)) == "waited in vain"
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PENDING, Outcome.READY])
 def test_what_is_no_bad_end_has_none(outcome):
     with pytest.raises(KeyError):
-        error_of_verdict(Verdict(outcome, "r"), "m", sensor=False)
+        raised(outcome)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (
+            errors.QuotaExceededError("in use: 16, quota: 16, requesting: 4", status=429),
+            FireworksQuotaExceeded,
+        ),
+        (errors.AccessDeniedError("bad key", status=403), FireworksAccessDenied),
+        (errors.NotFoundError("resource not found", status=404), FireworksNotFound),
+        (errors.RefusedError("bad request", status=400), FireworksRefused),
+        (errors.GatewayError("the list does not end"), FireworksRefused),
+    ],
+)
+def test_a_call_that_is_refused_has_an_exception(error, kind):
+    assert type(error_of_gateway(error, "could not be done")) is kind
 
 
 def test_an_invalid_argument_is_a_value_error():

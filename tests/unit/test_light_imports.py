@@ -51,7 +51,7 @@ def test_a_dag_file_loads_neither_a_transport_nor_the_hook(module, name):
         "airflow_provider_fireworks.gateway.triggerer",
         "airflow_provider_fireworks.gateway.calls",
         "airflow_provider_fireworks.gateway.shapes",
-        "airflow_provider_fireworks.readiness",
+        "airflow_provider_fireworks.readiness.model",
         "airflow_provider_fireworks.watch",
         "airflow_provider_fireworks.preparation",
     }

@@ -16,9 +16,9 @@ from airflow_provider_fireworks.gateway.errors import (
     UnreachableError,
 )
 from airflow_provider_fireworks.gateway.shapes import Model, Status
-from airflow_provider_fireworks.readiness import Baseline
+from airflow_provider_fireworks.readiness.model import Baseline
 from airflow_provider_fireworks.verdict import Outcome
-from airflow_provider_fireworks.watch import JITTER, LONGEST_BACKOFF, SHORTEST_PAUSE, Until, Watch
+from airflow_provider_fireworks.watch import JITTER, LONGEST_BACKOFF, SHORTEST_PAUSE, ModelWatch, Until
 
 NAME = "accounts/demo/models/my-model"
 NOW = 1_750_000_000.0
@@ -30,8 +30,8 @@ BLIPS = [
 ]
 
 
-def watch(**fields) -> Watch:
-    return Watch(
+def watch(**fields) -> ModelWatch:
+    return ModelWatch(
         **{"model": NAME, "precisions": ["FP8"], "deadline": NOW + 7200, "poll_interval": 30} | fields
     )
 
@@ -179,7 +179,7 @@ def test_what_is_waited_for_is_told(until):
 # ---- the pauses
 
 
-def between(seconds: float, waiting: Watch, now: float = NOW) -> bool:
+def between(seconds: float, waiting: ModelWatch, now: float = NOW) -> bool:
     return all(seconds <= waiting.pause(now) <= seconds * (1 + JITTER) for _ in range(30))
 
 
@@ -272,14 +272,14 @@ def test_its_arguments_are_plain_json_that_make_the_same_wait(fields):
     waiting = watch(**fields)
     arguments = waiting.as_arguments()
     assert json.loads(json.dumps(arguments)) == arguments
-    assert Watch.model_validate(arguments).model_dump() == waiting.model_dump()
+    assert ModelWatch.model_validate(arguments).model_dump() == waiting.model_dump()
 
 
 def test_the_baseline_given_is_kept_whatever_was_seen():
     baseline = Baseline.of(model()).after("accepted", NOW)
     waiting = watch(baseline=baseline)
     waiting.see(model("PREPARING"), NOW)
-    assert Watch.model_validate(waiting.as_arguments()).baseline == baseline
+    assert ModelWatch.model_validate(waiting.as_arguments()).baseline == baseline
 
 
 def test_without_a_baseline_the_first_look_is_taken_along():
@@ -289,7 +289,7 @@ def test_without_a_baseline_the_first_look_is_taken_along():
     assert "baseline" not in waiting.as_arguments()
     waiting.see(model(status=Status(code="OK")), NOW)
     waiting.see(model("PREPARING"), NOW)
-    elsewhere = Watch.model_validate(waiting.as_arguments())
+    elsewhere = ModelWatch.model_validate(waiting.as_arguments())
     assert elsewhere.baseline == Baseline.of(model(status=Status(code="OK")))
     assert waiting.baseline is None
     turned_bad = elsewhere.see(model(status=Status(code="INTERNAL", message="no GPU")), NOW)
@@ -301,7 +301,7 @@ def test_a_status_that_was_bad_before_does_not_fail_a_wait_that_went_elsewhere()
     stale = model(status=Status(code="INTERNAL", message="old"))
     waiting = watch()
     waiting.see(stale, NOW)
-    elsewhere = Watch.model_validate(waiting.as_arguments())
+    elsewhere = ModelWatch.model_validate(waiting.as_arguments())
     assert [elsewhere.see(stale, NOW + at).outcome for at in (1, 1000)] == [Outcome.PENDING] * 2
 
 

@@ -30,6 +30,40 @@ def get_preparations(state: State, call: Call) -> Answer:
     return as_json({"preparations": accepted, "totalSize": len(accepted)})
 
 
+def get_creations(state: State, call: Call) -> Answer:
+    accepted = [asdict(creation) for creation in state.creations]
+    return as_json({"creations": accepted, "totalSize": len(accepted)})
+
+
+def get_deployments(state: State, call: Call) -> Answer:
+    """Every deployment of every account, deleted ones too; ``left`` names those that nobody deleted."""
+    deployments = [deployment.payload() for deployment in state.fleet.all()]
+    return as_json({"deployments": deployments, "left": state.fleet.left(), "totalSize": len(deployments)})
+
+
+def get_gpu_seconds(state: State, call: Call) -> Answer:
+    return as_json({"gpuSeconds": state.fleet.gpu_seconds})
+
+
+def put_deployment(state: State, call: Call) -> Answer:
+    """Force fields of a deployment to anything."""
+    found = state.fleet.find(call.ids["account"], call.ids["deployment"])
+    if found is None:
+        raise not_found()
+    try:
+        found.force(_object(call), state.clock())
+    except ValueError as error:
+        raise GatewayError("INVALID_ARGUMENT", str(error)) from error
+    return as_json(found.payload())
+
+
+def delete_deployment(state: State, call: Call) -> Answer:
+    """Let a deployment vanish."""
+    if not state.fleet.remove(call.ids["account"], call.ids["deployment"]):
+        raise not_found()
+    return as_json({})
+
+
 def get_options(state: State, call: Call) -> Answer:
     return as_json(state.options.model_dump(exclude={"api_key"}))
 
@@ -110,6 +144,9 @@ ROUTES = [
     Route("GET", "/emulator/requests", "requests", get_requests),
     Route("GET", "/emulator/counts", "counts", get_counts),
     Route("GET", "/emulator/preparations", "preparations", get_preparations),
+    Route("GET", "/emulator/creations", "creations", get_creations),
+    Route("GET", "/emulator/deployments", "deployments", get_deployments),
+    Route("GET", "/emulator/gpu_seconds", "gpu_seconds", get_gpu_seconds),
     Route("GET", "/emulator/options", "options", get_options),
     Route("PATCH", "/emulator/options", "options", patch_options),
     Route("PUT", "/emulator/options", "options", put_options),
@@ -118,5 +155,7 @@ ROUTES = [
     Route("DELETE", "/emulator/faults", "faults", delete_faults),
     Route("PUT", "/emulator/models/{account}/{model}", "model", put_model),
     Route("DELETE", "/emulator/models/{account}/{model}", "model", delete_model),
+    Route("PUT", "/emulator/deployments/{account}/{deployment}", "deployment", put_deployment),
+    Route("DELETE", "/emulator/deployments/{account}/{deployment}", "deployment", delete_deployment),
     Route("POST", "/emulator/reset", "reset", reset),
 ]

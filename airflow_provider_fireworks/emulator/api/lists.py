@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_fireworks.emulator.answers import Answer, GatewayError, as_json
+from airflow_provider_fireworks.emulator.schema import camel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ def page(
     *,
     name: Callable[[Item], str],
     payload: Callable[[Item], dict[str, Any]],
+    also: Sequence[str] = (),
 ) -> Answer:
     """
     Answer a list: ``{<plural>: […], nextPageToken, totalSize}``.
@@ -34,8 +36,9 @@ def page(
     hides anything else.
 
     :param items: all of them, by name.
+    :param also: further parameters that this list has in its query.
     """
-    call.allow_query("pageSize", "pageToken", "filter", "orderBy", "readMask")
+    call.allow_query("pageSize", "pageToken", "filter", "orderBy", "readMask", *also)
     for parameter in ("filter", "orderBy"):
         if call.query.get(parameter):
             raise GatewayError("INVALID_ARGUMENT", f"{parameter} is not emulated")
@@ -57,7 +60,7 @@ def masked(payload: dict[str, Any], mask: str) -> dict[str, Any]:
     :param mask: names of fields, camelCase or snake_case, with commas between; of ``a.b`` all of ``a`` is
         returned. Empty or ``*``: everything.
     """
-    names = {_camel(part.strip().split(".")[0]) for part in mask.split(",") if part.strip()}
+    names = {camel(part.strip().split(".")[0]) for part in mask.split(",") if part.strip()}
     if not names or "*" in names:
         return payload
     return {name: value for name, value in payload.items() if name in names}
@@ -85,8 +88,3 @@ def _read_token(token: str, collection: str) -> str:
     if of != collection or not name:
         raise GatewayError("INVALID_ARGUMENT", "invalid page token")
     return name
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)

@@ -39,6 +39,13 @@ class Call:
             if name not in names:
                 raise GatewayError("INVALID_ARGUMENT", f"unknown query parameter {name!r}")
 
+    def flag(self, name: str) -> bool:
+        """Return a parameter that is ``true`` or ``false``; left out it is false."""
+        value = self.query.get(name, "")
+        if value not in ("", "true", "false"):
+            raise GatewayError("INVALID_ARGUMENT", f"{name}: {value!r} is neither true nor false")
+        return value == "true"
+
 
 @dataclass(frozen=True)
 class Route:
@@ -47,12 +54,14 @@ class Route:
 
     :param what: the name that it is counted under, after the method.
     :param path: as in ``/v1/accounts/{account}/models/{model}:prepare``.
+    :param any_of: the ids of the path that may be ``-``, for any.
     """
 
     method: str
     path: str
     what: str
     handler: Callable[[State, Call], Answer]
+    any_of: tuple[str, ...] = ()
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -77,7 +86,8 @@ def answer(route: Route, state: State, call: Call) -> Answer:
     """Run a handler; ids that are none, and whatever it refuses, become errors in the gateway's words."""
     try:
         for name, value in call.ids.items():
-            check_id(value, f"{name} id")
+            if not (value == "-" and name in route.any_of):
+                check_id(value, f"{name} id")
         return route.handler(state, call)
     except InvalidNameError as error:
         return GatewayError("INVALID_ARGUMENT", str(error)).answer()

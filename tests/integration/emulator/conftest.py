@@ -32,10 +32,30 @@ class Client:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def deploy(
+        self, deployment: str | None = "d", *, query: dict[str, str] | None = None, **fields: object
+    ) -> requests.Response:
+        body = {"baseModel": "accounts/demo/models/my-model", "acceleratorType": "NVIDIA_H100_80GB", **fields}
+        body = {name: value for name, value in body.items() if value is not None}
+        asked = {**({"deploymentId": deployment} if deployment else {}), **(query or {})}
+        return self("POST", "/v1/accounts/demo/deployments", params=asked, json=body)
+
+    def deployment(self, deployment: str = "d") -> dict[str, object]:
+        answer = self.get(f"/v1/accounts/demo/deployments/{deployment}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def chat(self, model: str = "accounts/demo/models/my-model", deployment: str = "d") -> requests.Response:
+        body = {
+            "model": f"{model}#accounts/demo/deployments/{deployment}",
+            "messages": [{"role": "user", "content": "How do you do?"}],
+        }
+        return self("POST", "/inference/v1/chat/completions", json=body)
+
 
 @pytest.fixture
 def gateway():
-    with Emulator(duration=0.5) as emulator:
+    with Emulator(duration=0.5, deploy_duration=0.3, scale_duration=0.2) as emulator:
         yield emulator
 
 

@@ -90,14 +90,43 @@ def test_models(admin, client):
     admin("DELETE", "models/demo/my-model", status=404)
 
 
+def test_deployments(admin, client, gateway):
+    client.deploy()
+    client.deploy("e")
+    client("DELETE", "/v1/accounts/demo/deployments/e")
+    listed = admin("GET", "deployments")
+    assert [(d["name"][-1], d["state"]) for d in listed["deployments"]] == [
+        ("d", "CREATING"),
+        ("e", "DELETED"),
+    ]
+    assert (listed["left"], listed["totalSize"]) == (["accounts/demo/deployments/d"], 2)
+    creations = admin("GET", "creations")
+    assert creations["totalSize"] == 2
+    assert [(c["account"], c["deployment"], c["base_model"]) for c in creations["creations"]] == [
+        ("demo", "d", "accounts/demo/models/my-model"),
+        ("demo", "e", "accounts/demo/models/my-model"),
+    ]
+    admin("PUT", "deployments/demo/d", {"state": "FAILED", "status": {"code": "INTERNAL", "message": "x"}})
+    assert (client.deployment()["state"], client.deployment()["status"]["message"]) == ("FAILED", "x")
+    admin("PUT", "deployments/demo/d", {"Stat": "READY"}, status=400)
+    admin("PUT", "deployments/demo/none", {"state": "READY"}, status=404)
+    admin("DELETE", "deployments/demo/d")
+    admin("DELETE", "deployments/demo/d", status=404)
+    assert client.get("/v1/accounts/demo/deployments/d").status_code == 404
+    assert admin("GET", "gpu_seconds") == {"gpuSeconds": gateway.gpu_seconds}
+    assert admin("GET", "counts")["deployment created"] == 2
+
+
 def test_reset(admin, client, gateway):
     client("DELETE", MODEL)
+    client.deploy()
     gateway.configure(stale_status=True)
     gateway.fault("drop")
     gateway.revoke_key()
     admin("POST", "reset", {})
     assert (gateway.requests, gateway.counts, gateway.options.stale_status) == ([], {}, False)
     assert client.model()["state"] == "READY"
+    assert (gateway.deployments, gateway.creations, gateway.gpu_seconds) == ([], [], 0)
 
 
 @pytest.mark.parametrize("body", ["[1]", "{"])

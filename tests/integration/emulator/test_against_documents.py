@@ -89,6 +89,106 @@ def test_replies_are_as_documented(client, gateway, documents, problems, path, m
     assert problems(reply_schema(documents, path, method), answer.json()) == []
 
 
+DS = f"{A}/deployments"
+D = f"{DS}/{{deployment_id}}"
+V = f"{A}/deploymentShapes/{{deployment_shape_id}}/versions"
+NEW = {
+    "baseModel": "accounts/demo/models/my-model",
+    "acceleratorType": "NVIDIA_H100_80GB",
+    "autoscalingPolicy": {"scaleToZeroWindow": "300s", "loadTargets": {"default": 0.5}},
+    "placement": {"multiRegion": "EUROPE"},
+    "expireTime": "2030-01-01T00:00:00+02:00",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body"),
+    [
+        (DS, "get", None),
+        (DS, "post", NEW),
+        (D, "get", None),
+        (D, "patch", {"baseModel": NEW["baseModel"], "description": "other"}),
+        (D, "delete", None),
+        (f"{D}:scale", "patch", {"replicaCount": 2}),
+        (f"{V}", "get", None),
+        (f"{V}/{{version_id}}", "get", None),
+    ],
+)
+def test_replies_on_deployments_are_as_documented(client, documents, problems, path, method, body):
+    client.deploy()
+    ids = {"account_id": "demo", "deployment_id": "d", "deployment_shape_id": "my-shape", "version_id": "v2"}
+    answer = client(method.upper(), path.format(**ids), json=body)
+    assert answer.status_code == 200, answer.text
+    assert problems(reply_schema(documents, path, method), answer.json()) == []
+
+
+def test_a_deployment_is_as_documented_all_its_life(client, gateway, documents, problems):
+    gateway.configure(deploy_outcomes={"FP8": "failed"}, delete_duration=0.1, duration=0)
+    client.prepare()
+    undelete = f"{D}:undelete"
+    states = []
+
+    def look(payload: dict | None = None) -> None:
+        payload = payload or gateway.deployment("d")
+        assert problems(reply_schema(documents, undelete, "post"), payload) == []
+        assert problems(named("gatewayDeployment"), payload) == []
+        assert sorted(payload) == sorted(
+            documents[GATEWAY]["components"]["schemas"]["gatewayDeployment"]["properties"]
+        )
+        states.append(payload["state"])
+
+    look(
+        client.deploy(acceleratorType=None, deploymentShape="accounts/demo/deploymentShapes/my-shape").json()
+    )
+    time.sleep(0.35)
+    look()
+    client("DELETE", "/v1/accounts/demo/deployments/d")
+    look()
+    time.sleep(0.15)
+    look()
+    gateway.configure(deploy_outcomes={})
+    look(client("POST", "/v1/accounts/demo/deployments/d:undelete", json={}).json())
+    time.sleep(0.35)
+    look()
+    client("PATCH", "/v1/accounts/demo/deployments/d:scale", json={"replicaCount": 2})
+    look()
+    assert states == ["CREATING", "FAILED", "DELETING", "DELETED", "CREATING", "READY", "UPDATING"]
+
+
+def test_every_documented_field_of_a_deployment_can_be_sent(client, documents):
+    shape = documents[GATEWAY]["components"]["schemas"]["gatewayDeployment"]["properties"]
+    samples = {"string": "2030-01-01T00:00:00Z", "boolean": False, "integer": 1, "array": [], "object": {}}
+    skipped = {"baseModel", "deploymentShape"}
+    for name, field in shape.items():
+        value = samples[field["type"]] if "type" in field else None
+        if name not in skipped:
+            answer = client.deploy(None, query={"validateOnly": "true"}, **{name: value})
+            if name != "acceleratorType":
+                assert answer.status_code == 200, (name, answer.text)
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    [
+        ("gatewayAcceleratorType", "acceleratorType"),
+        ("DeploymentPrecision", "precision"),
+        ("gatewayDirectRouteType", "directRouteType"),
+        ("DeploymentHotLoadBucketType", "hotLoadBucketType"),
+        ("gatewayRegion", "placement.region"),
+        ("gatewayMultiRegion", "placement.multiRegion"),
+    ],
+)
+def test_the_documented_names_are_those_that_are_taken(client, documents, schema, field):
+    for name in [*documents[GATEWAY]["components"]["schemas"][schema]["enum"], "NONSENSE"]:
+        whole, _, part = field.partition(".")
+        answer = client.deploy(
+            None, query={"validateOnly": "true"}, **{whole: {part: name} if part else name}
+        )
+        understood = answer.status_code == 200 or f"{field}:" not in answer.json()["message"]
+        unset = name == "ACCELERATOR_TYPE_UNSPECIFIED"
+        assert understood is (name != "NONSENSE" and not unset), (name, answer.text)
+
+
 def test_the_judge_can_find_fault(problems):
     assert problems(named("gatewayModel"), {"state": "COOKING"})
     assert problems(named("gatewayModel"), {"colour": "red"})

@@ -77,6 +77,19 @@ def test_it_stops_cleanly_and_says_what_it_was_asked(run, by):
     assert (code, err) == (0, "")
     assert "GET /v1/accounts/mine/models/my-model 403\n" in out
     assert re.search(r"1  GET model", out)
+    assert "Deployments left: 0. GPU-seconds: 0.0." in out
+
+
+def test_it_says_at_the_end_which_deployments_are_left(run):
+    emulator = run("--deploy-duration", "0")
+    headers = {"Authorization": "Bearer fw_emulator_not_a_real_key"}
+    body = {"baseModel": "accounts/demo/models/my-model", "acceleratorType": "NVIDIA_H100_80GB"}
+    url = f"{emulator.url}/v1/accounts/demo/deployments?deploymentId=forgotten"
+    assert requests.post(url, json=body, headers=headers, timeout=5).status_code == 200
+    _, out, _ = emulator.end()
+    assert re.search(
+        r"Deployments left: 1\. GPU-seconds: \d+\.\d\.\n +accounts/demo/deployments/forgotten", out
+    )
 
 
 def test_quiet(run):
@@ -107,6 +120,8 @@ def test_every_kind_of_option_arrives(run):
             "--extra-models",
             "llm",
         ],
+        *["--deploy-outcomes", "FP4=failed", "--scale-to-zero-after", "2.5", "--quota-status", "403"],
+        *["--gpu-quota", "4", "--start-at-zero", "--deleted-get", "not_found"],
     )
     options = requests.get(f"{emulator.url}/emulator/options", timeout=5).json()
     assert Options.model_validate(options) == Options(
@@ -120,6 +135,12 @@ def test_every_kind_of_option_arrives(run):
         retry_after="3",
         precision_lists="absent",
         extra_models=["llm"],
+        deploy_outcomes={"FP4": "failed"},
+        scale_to_zero_after=2.5,
+        quota_status=403,
+        gpu_quota=4,
+        start_at_zero=True,
+        deleted_get="not_found",
     )
 
 

@@ -24,6 +24,13 @@ def test_every_field_says_what_it_means(shape):
         {"outcomes": {"FP99": "ok"}},
         {"outcomes": {"FP8": "great"}},
         {"precision_lists": "some"},
+        {"deploy_outcome": "great"},
+        {"deploy_outcomes": {"FP99": "ok"}},
+        {"deploy_duration": -1},
+        {"scale_to_zero_after": -1},
+        {"gpu_quota": -1},
+        {"quota_status": 503},
+        {"deleted_get": "maybe"},
         {"second_prepare": "ok"},
         {"same_prepare": "ignored"},
         {"unauthorized_status": 404},
@@ -47,6 +54,9 @@ def test_changing_some_keeps_the_others():
 
 
 def test_members_of_precision_and_plain_numbers_are_welcome():
-    options = Options().changed(outcomes={Precision.FP8: "never"}, retry_after=5)
-    assert options.outcome_of("FP8") == "never"
+    options = Options().changed(
+        outcomes={Precision.FP8: "never"}, deploy_outcomes={Precision.FP4: "failed"}, retry_after=5
+    )
+    assert (options.outcome_of("FP8"), options.outcome_of("FP4")) == ("never", "ok")
+    assert (options.deploy_outcome_of("FP4"), options.deploy_outcome_of("FP8")) == ("failed", "ok")
     assert options.retry_after == "5"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from airflow_provider_fireworks.gateway.shapes import BaseModelDetails, Model, Status
-from airflow_provider_fireworks.readiness import (
+from airflow_provider_fireworks.readiness.model import (
     LAGGING_POLLS,
     START_GRACE,
     Baseline,

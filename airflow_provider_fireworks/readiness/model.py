@@ -57,7 +57,7 @@ class Baseline(BaseModel):
             status=model.status,
             update_time=model.update_time,
             calibrated=model.calibrated,
-            precisions=_listed(model),
+            precisions=listed_precisions(model),
         )
 
     def after(self, posted: Literal["accepted", "already"], at: float) -> Baseline:
@@ -179,7 +179,7 @@ def judge(
     if model.lists_precisions and memory.left_ready and memory.looks_back >= LAGGING_POLLS:
         return Verdict(
             Outcome.FAILED,
-            f"a preparation has finished without {precision}: the gateway names {', '.join(_listed(model))}. "
+            f"a preparation has finished without {precision}: the gateway names {', '.join(listed_precisions(model))}. "
             "It has to be prepared again",
             may_post_again=True,
         )
@@ -245,7 +245,8 @@ def _inferred(why: str, precision: str, require_proof: bool) -> Verdict:
     return Verdict(Outcome.READY, reason, precisions=(precision,), inferred=True)
 
 
-def _listed(model: Model) -> list[str]:
+def listed_precisions(model: Model) -> list[str]:
+    """Return all precisions that the gateway names for a model."""
     return [*(model.supported_precisions or ()), *(model.supported_precisions_with_calibration or ())]
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_fireworks.arguments import ModelArguments, check_literals
+from airflow_provider_fireworks.arguments.model import ModelArguments, check_literals
 from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
 from airflow_provider_fireworks.gateway.precision import Precision
 

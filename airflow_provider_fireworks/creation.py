@@ -1,0 +1,169 @@
+"""
+How far one task has come in having its deployment made: what to do next, told from what the gateway has answered.
+
+Nothing here reads, posts or sleeps; the operator does as :attr:`Creation.step` says and tells what came of it.
+It is kept over a deferral. The rows of :meth:`Creation.look` are tested one by one.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from pydantic import BaseModel, ConfigDict
+
+from airflow_provider_fireworks.gateway.shapes import Deployment
+
+SHORTEST_PAUSE = 1.0
+"""Seconds between two looks at what must change before the deployment can be made …"""
+LONGEST_PAUSE = 10.0
+"""… and the most of them, however long the poll interval is."""
+
+
+class Step(str, Enum):
+    """What a task does next."""
+
+    LOOK = "look"
+    CHECK_MODEL = "check_model"
+    CREATE = "create"
+    UNDELETE = "undelete"
+    REMOVE = "remove"
+    SIGN = "sign"
+    PAUSE = "pause"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+    THERE = "there"
+
+
+class Owner(str, Enum):
+    """Whose a deployment is."""
+
+    THIS_TASK = "this_task"
+    EARLIER_RUN = "earlier_run"
+    """The same task's, of a run that is over: only where the id was given, which is the same in all runs."""
+    OTHER = "other"
+
+
+class Creation(BaseModel):
+    """
+    Where a task stands.
+
+    :ivar deployment: its full resource name.
+    :ivar base_model: full resource name of what it serves.
+    :ivar deadline: seconds since the epoch.
+    :ivar step: what to do next.
+    :ivar note: why it stands so, for the log.
+    :ivar ours: whether there is, or may be, a deployment by this task's hand.
+    :ivar uncertain: whether it may yet appear: it was asked for, and has not been seen since.
+    :ivar was_uncertain: whether that was so before the last ``POST`` already.
+    :ivar made: whether it was made, or brought back, in this try, so that a failure of it is news.
+    :ivar made_at: when it was asked for, in seconds since the epoch.
+    :ivar taken: whether the gateway said that the id is taken, while it showed no such deployment.
+    :ivar ready: whether it was READY at the last look.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    deployment: str
+    base_model: str
+    deadline: float
+    step: Step = Step.LOOK
+    note: str = ""
+    ours: bool = False
+    uncertain: bool = False
+    was_uncertain: bool = False
+    made: bool = False
+    made_at: float | None = None
+    taken: bool = False
+    ready: bool = False
+
+    @property
+    def inference_model(self) -> str:
+        """What inference is asked by."""
+        return f"{self.base_model}#{self.deployment}"
+
+    def look(self, found: Deployment | None, owner: Owner, precision: str | None) -> None:
+        """
+        Take in the deployment as it is now; decides between all steps but ``LOOK`` and ``CREATE``.
+
+        :param found: ``None`` where there is none.
+        :param owner: whose it is.
+        :param precision: what was asked for.
+        """
+        if found is None:
+            self._decide(Step.PAUSE if self.taken else Step.CHECK_MODEL, "There is no such deployment.")
+            return
+        self.taken = self.uncertain = self.was_uncertain = False
+        if owner is Owner.OTHER:
+            self.ours = False
+            self._decide(Step.CONFLICT, "it is not this task's")
+            return
+        self.ours = True
+        self.ready = found.state == "READY"
+        state = found.state or "unset"
+        same = found.base_model == self.base_model and (
+            precision is None or found.precision in (None, "", "PRECISION_UNSPECIFIED", precision)
+        )
+        if state == "DELETING":
+            self._decide(Step.PAUSE, "It is being deleted.")
+        elif state == "DELETED":
+            self._decide(Step.UNDELETE if same else Step.REMOVE, "It was deleted, and its id is still taken.")
+        elif state == "FAILED" and self.made:
+            self._decide(Step.FAILED, f"its state is FAILED, with the status {found.status or 'OK'}")
+        elif state == "FAILED":
+            self._decide(Step.REMOVE, f"An earlier one of this task has failed ({found.status or 'OK'}).")
+        elif not same:
+            self.ours = False
+            self._decide(
+                Step.CONFLICT,
+                f"it is this task's, but serves {found.base_model} at {found.precision}",
+            )
+        elif owner is Owner.EARLIER_RUN:
+            self._decide(Step.SIGN, "It was made in an earlier run, which is over.")
+        else:
+            self._decide(Step.THERE, f"its state is {state}")
+
+    def model_is_ready(self) -> None:
+        """The model can be deployed."""
+        self.step = Step.CREATE
+
+    def sending(self, now: float) -> None:
+        """A ``POST`` that makes it is about to be sent: from now on there may be one."""
+        self.was_uncertain = self.uncertain
+        self.ours = self.uncertain = True
+        self.made_at = now
+
+    def accepted(self) -> None:
+        """The gateway has made it."""
+        self.made = True
+        self._decide(Step.THERE, "it was made")
+
+    def brought_back(self) -> None:
+        """The gateway has undeleted it."""
+        self.made, self.step = True, Step.LOOK
+
+    def lost(self, error: Exception) -> None:
+        """The answer was lost, or a 5xx: only a look can tell what came of it."""
+        self.made = True
+        self._decide(Step.LOOK, f"It may have worked nevertheless: {error}.")
+
+    def not_made(self) -> None:
+        """It is certain that the last ``POST`` has made nothing."""
+        self.ours = self.uncertain = self.was_uncertain
+        self.step = Step.LOOK
+
+    def id_taken(self) -> None:
+        """The gateway says that there is one of this id already."""
+        self.not_made()
+        self.taken = True
+
+    def look_again(self) -> None:
+        """Something was done, or a wait has ended, that calls for a look."""
+        self.step = Step.LOOK
+
+    def pause(self, poll_interval: float) -> float:
+        """Return the seconds of a ``PAUSE``, after which comes a look, or another try."""
+        self.step = Step.CHECK_MODEL if self.taken else Step.LOOK
+        return max(min(poll_interval, LONGEST_PAUSE), SHORTEST_PAUSE)
+
+    def _decide(self, step: Step, note: str) -> None:
+        self.step, self.note = step, note

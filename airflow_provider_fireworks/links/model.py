@@ -1,0 +1,26 @@
+"""From a task to its model in the Fireworks console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_fireworks.gateway.names import InvalidNameError, parse_model
+from airflow_provider_fireworks.links.base import CONSOLE, FireworksLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
+
+
+class FireworksModelLink(FireworksLink):
+    """The model's page, of the XCom ``model``, or of the model in ``inference_model``."""
+
+    name = "Model in Fireworks"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """Return the address, ``""`` as long as the model's full name is not known."""
+        model = self.pushed(ti_key, "model") or self.pushed(ti_key, "inference_model") or ""
+        try:
+            name = parse_model(model.partition("#")[0], account=None)
+        except InvalidNameError:
+            return ""
+        return f"{CONSOLE}/models/{name.account}/{name.model}"

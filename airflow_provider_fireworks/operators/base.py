@@ -1,0 +1,140 @@
+"""What the operators share: the connection, and waiting, in the task or in the triggerer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+    from pydantic import BaseModel
+
+    from airflow_provider_fireworks.arguments.base import Arguments, WaitingArguments
+    from airflow_provider_fireworks.gateway.calls import Call
+    from airflow_provider_fireworks.gateway.errors import GatewayError
+    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+    from airflow_provider_fireworks.verdict import Verdict
+    from airflow_provider_fireworks.watch import Watch
+
+ResultT = TypeVar("ResultT")
+
+
+class FireworksOperator(BaseOperator):
+    """A task that asks something of the gateway."""
+
+    @cached_property
+    def hook(self) -> FireworksHook:
+        """The connection to the gateway."""
+        from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+
+        return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
+
+    @cached_property
+    def _arguments(self) -> Arguments:
+        raise NotImplementedError
+
+    def _rendered(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.template_fields}
+
+    def _read(self, call: Call[ResultT]) -> ResultT | GatewayError:
+        """Make a call once, and return what came of it."""
+        from airflow_provider_fireworks.gateway.errors import GatewayError
+
+        try:
+            return self.hook.send(call, attempts=1)
+        except GatewayError as error:
+            return error
+
+    def _patiently(self, ask: Callable[[], ResultT], watch: Watch, fail: Callable[[Verdict], Any]) -> ResultT:
+        """
+        Ask until an answer comes, with growing pauses.
+
+        :param watch: says for how long, and judges an error.
+        :param fail: raises what an error that waiting cannot mend ends the task with.
+        """
+        from airflow_provider_fireworks.gateway.errors import GatewayError
+
+        while True:
+            try:
+                return ask()
+            except GatewayError as error:
+                verdict = watch.see(error, time.time())
+            if verdict.ends:
+                fail(verdict)
+            self.log.warning("%s", verdict.reason)
+            time.sleep(watch.pause(time.time()))
+
+
+class WaitingOperator(FireworksOperator):
+    """
+    A task that also waits.
+
+    Where it stands is an object that goes with a deferral and comes back with the trigger's event.
+    """
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """
+        Go on after a deferral.
+
+        :param event: the trigger's verdict, and where the task stood when it was deferred.
+        """
+        from airflow_provider_fireworks.exceptions import FireworksInvalidEvent
+        from airflow_provider_fireworks.verdict import Verdict
+
+        try:
+            verdict, carried = Verdict.of_event(event)
+            progress = self._resumed(carried)
+        except ValueError as error:
+            raise FireworksInvalidEvent(f"The trigger's event makes no sense: {error}.") from None
+        return self._resume(context, progress, verdict)
+
+    @cached_property
+    def _arguments(self) -> WaitingArguments:
+        raise NotImplementedError
+
+    def _resumed(self, carried: dict[str, Any]) -> Any:
+        """Return where the task stood, of what a deferral carried."""
+        raise NotImplementedError
+
+    def _resume(self, context: Context, progress: Any, verdict: Verdict) -> Any:
+        """Go on from there, after a wait that has ended with this verdict."""
+        raise NotImplementedError
+
+    def _trigger(self, watch: Watch, carry: dict[str, Any]) -> FireworksTrigger:
+        """Return the trigger that does this wait."""
+        raise NotImplementedError
+
+    def _wait(self, watch: Watch, progress: BaseModel) -> Verdict:
+        """Wait, and return how that has ended; deferrable, this does not return, but the task is resumed with it."""
+        if self._arguments.deferrable:
+            self.defer(
+                trigger=self._trigger(watch, progress.model_dump(mode="json", exclude_defaults=True)),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=max(watch.deadline - time.time(), 0) + DEFERRAL_SLACK),
+            )
+        while True:
+            time.sleep(watch.pause(time.time()))
+            verdict = watch.see(self._read(watch.call()), time.time())
+            if verdict.ends:
+                return verdict
+            if not watch.half_way:
+                self.log.info("%s", watch.still_waiting(verdict, time.time()))
+
+    def _after_blip(self, error: GatewayError, watch: Watch, progress: BaseModel) -> Verdict:
+        """
+        Return how a call that failed is to be taken: at once, or, if it says nothing, once the gateway answers again.
+
+        :param watch: a wait until it does.
+        """
+        verdict = watch.see(error, time.time())
+        if verdict.ends:
+            return verdict
+        self.log.warning("%s", error)
+        return self._wait(watch, progress)

@@ -1,0 +1,183 @@
+"""What the sensors share: one wait, whose looks mean the same in a worker, rescheduled and deferred."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from airflow_provider_fireworks.exceptions import (
+    NEVER_SKIPPED,
+    FireworksError,
+    FireworksInvalidEvent,
+    error_of_verdict,
+)
+from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_fireworks.arguments.base import WaitingArguments
+    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+    from airflow_provider_fireworks.verdict import Verdict
+    from airflow_provider_fireworks.watch import Watch
+
+
+class FireworksSensor(BaseSensorOperator):
+    """
+    A wait for something at the gateway.
+
+    A subclass says what it waits for; how often to look, for how long, and where, is said here.
+    """
+
+    failure: type[FireworksError]
+    """Raised where what is waited for will never be."""
+    deferrable: bool
+    resource: str
+    """The argument that names what is waited for, and the XCom that links are made of."""
+
+    @cached_property
+    def hook(self) -> FireworksHook:
+        """The connection to the gateway."""
+        from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+
+        return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
+
+    @cached_property
+    def _arguments(self) -> WaitingArguments:
+        raise NotImplementedError
+
+    def _begin(self, **common: Any) -> Watch:
+        """Return the wait, with these fields in it."""
+        raise NotImplementedError
+
+    def _full_name(self, name: str) -> str:
+        """Return the full resource name of what is waited for; may take a request to find the account out."""
+        raise NotImplementedError
+
+    def _trigger(self, watch: dict[str, Any]) -> FireworksTrigger:
+        """Return the trigger that goes on with the wait."""
+        raise NotImplementedError
+
+    def _resumed(self, carried: dict[str, Any]) -> Watch:
+        """Return the wait that a deferral carried."""
+        raise NotImplementedError
+
+    def _success(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
+        """Return the task's result."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """Poke until the wait is over; deferrable, until the first poke has found that there is one."""
+        # Rescheduled, every poke is a new process; the wait began with the first.
+        first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        self._watch = self._begin(
+            deadline=(first.timestamp() if first else time.time()) + self.timeout,
+            poll_interval=self.poke_interval,
+            growing=self.exponential_backoff,
+            longest_interval=self.max_wait.total_seconds() if self.max_wait else None,
+        )
+        with _skipping_none_of(NEVER_SKIPPED):
+            return super().execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once. Where the wait is not over, a deferrable sensor is deferred."""
+        watch = self._watch
+        verdict = watch.see(self._read(), time.time())
+        while watch.half_way and not verdict.ends:
+            verdict = watch.see(self._read(), time.time())
+        if verdict.ends:
+            return PokeReturnValue(is_done=True, xcom_value=self._result(watch, verdict))
+        self.log.info("%s", watch.still_waiting(verdict, time.time()))
+        # A trigger needs the full name. While the account cannot be found out, the worker goes on asking.
+        name = getattr(watch, self.resource)
+        if self._arguments.deferrable and "/" in name:
+            # For the link, which is wanted while the task waits.
+            context["ti"].xcom_push(key=self.resource, value=name)
+            self.defer(
+                trigger=self._trigger(watch.as_arguments()),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=max(watch.deadline - time.time(), 0) + DEFERRAL_SLACK),
+            )
+        return PokeReturnValue(is_done=False)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """
+        End a deferred wait.
+
+        :param event: the trigger's verdict, and what it was a wait for.
+        """
+        from airflow_provider_fireworks.verdict import Verdict
+
+        try:
+            verdict, carried = Verdict.of_event(event)
+            watch = self._resumed(carried)
+        except ValueError as error:
+            raise FireworksInvalidEvent(f"The trigger's event makes no sense: {error}.") from None
+        return self._result(watch, verdict)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume as any sensor does, but for what must not be skipped."""
+        try:
+            with _skipping_none_of(NEVER_SKIPPED):
+                return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            # The sensors of Airflow 3.0 forget never_fail here.
+            if not self.never_fail or isinstance(error, (AirflowSkipException, *NEVER_SKIPPED)):
+                raise
+            raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Return the seconds until the next poke: Airflow's, but longer while the gateway does not answer."""
+        asked = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        return float(max(asked, self._watch.pause(time.time())))
+
+    def _read(self) -> Any:
+        from airflow_provider_fireworks.gateway.errors import GatewayError
+
+        try:
+            name = self._full_name(getattr(self._watch, self.resource))
+            setattr(self._watch, self.resource, name)
+            return self.hook.send(self._watch.call(), attempts=1)
+        except GatewayError as error:
+            return error
+
+    def _result(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
+        """Return the task's result, or raise what a wait that has ended badly is to end with."""
+        from airflow_provider_fireworks.verdict import Outcome
+
+        if verdict.outcome is not Outcome.READY:
+            waited = time.time() - (watch.deadline - self.timeout)
+            raise error_of_verdict(
+                verdict,
+                f"Waited {waited:.0f} s for {watch.wanted}: {verdict.reason}",
+                failed=self.failure,
+                timeout=AirflowSensorTimeout,
+            )
+        return self._success(watch, verdict)
+
+
+@contextmanager
+def _skipping_none_of(errors: tuple[type[BaseException], ...]) -> Iterator[None]:
+    """Undo what Airflow's ``soft_fail`` and ``never_fail`` make of these."""
+    try:
+        yield
+    except AirflowSkipException as skip:
+        if isinstance(skip.__cause__, errors):
+            raise skip.__cause__ from None
+        raise

@@ -1,0 +1,342 @@
+"""Deployments over HTTP: how strict the endpoints are, and what they answer."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+import requests
+
+ALL = "/v1/accounts/demo/deployments"
+ONE = f"{ALL}/d"
+MODEL = "accounts/demo/models/my-model"
+NOT_FOUND = {"code": 5, "message": "resource not found", "details": []}
+
+
+def test_a_deployment_is_sent_with_all_its_fields(client):
+    created = client.deploy(displayName="Mine").json()
+    assert created["name"] == "accounts/demo/deployments/d"
+    assert (created["state"], created["status"]) == ("CREATING", {"code": "OK", "message": ""})
+    assert (created["precision"], created["acceleratorCount"]) == ("PRECISION_UNSPECIFIED", 1)
+    assert (created["cluster"], created["draftTokenCount"], created["enableAddons"]) == ("", 0, False)
+    assert (created["directRouteApiKeys"], created["autoTune"], created["deleteTime"]) == ([], None, None)
+    assert created["replicaStats"]["pendingSchedulingReplicaCount"] == 1
+    time.sleep(0.35)
+    ready = client.deployment()
+    assert (ready["state"], ready["replicaCount"], ready["region"]) == ("READY", 1, "US_VIRGINIA_1")
+    assert ready["updateTime"] > created["updateTime"]
+
+
+def test_the_way_of_a_deployment(client, gateway):
+    assert client.deploy().status_code == 200
+    assert client("PATCH", f"{ONE}:scale", json={"replicaCount": 3}).json() == {}
+    assert client("PATCH", f"{ONE}%3Ascale", json={}).json() == {}, "unset is 0"
+    changed = client("PATCH", f"{ONE}?updateMask=display_name", json={"baseModel": MODEL, "displayName": "x"})
+    assert changed.json()["displayName"] == "x"
+    assert client("DELETE", ONE).json() == {}
+    assert client.deployment()["state"] == "DELETED"
+    assert client("POST", f"{ONE}:undelete", json={}).json()["state"] == "CREATING"
+    assert client("DELETE", ONE, params={"hard": "true", "ignoreChecks": "false"}).json() == {}
+    assert client.get(ONE).json() == NOT_FOUND
+    assert gateway.counts == {
+        "DELETE deployment": 2,
+        "GET deployment": 2,
+        "PATCH deployment": 1,
+        "PATCH scale": 2,
+        "POST deployment": 1,
+        "POST undelete": 1,
+        "deployment created": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"deploymentId": "d"}, "deploymentId"),
+        ({"colour": "red"}, "colour"),
+        ({"baseModel": None}, "baseModel"),
+        ({"baseModel": ""}, "baseModel"),
+        ({"baseModel": "my-model"}, "baseModel"),
+        ({"acceleratorType": None}, "acceleratorType"),
+        ({"acceleratorType": "ABACUS"}, "acceleratorType"),
+        ({"precision": "FP99"}, "precision"),
+        ({"minReplicaCount": -1}, "minReplicaCount"),
+        ({"minReplicaCount": "1"}, "minReplicaCount"),
+        ({"minReplicaCount": 2, "maxReplicaCount": 1}, "maxReplicaCount"),
+        ({"displayName": "x" * 64}, "displayName"),
+        ({"description": "x" * 1000}, "description"),
+        ({"autoscalingPolicy": {"scaleToZeroWindow": "299s"}}, "scaleToZeroWindow"),
+        ({"autoscalingPolicy": {"scaleUpWindow": "3601s"}}, "scaleUpWindow"),
+        ({"autoscalingPolicy": {"scaleDownWindow": 30}}, "scaleDownWindow"),
+        ({"autoscalingPolicy": {"scaleDownWindow": "5m"}}, "scaleDownWindow"),
+        ({"placement": {}}, "placement"),
+        ({"placement": {"multiRegion": "US", "region": "US_IOWA_1"}}, "placement"),
+        ({"deploymentShape": "default"}, "acceleratorType"),
+        ({"deploymentShape": "default", "acceleratorType": None, "precision": "FP8"}, "precision"),
+    ],
+)
+def test_create_refuses_what_is_wrong_and_names_it(client, gateway, fields, named):
+    answer = client.deploy(**fields)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+    assert named in answer.json()["message"]
+    assert gateway.deployments == gateway.creations == []
+
+
+@pytest.mark.parametrize("deployment", ["UPPER", "a_b", "-a", "a-", "a" * 64, "a/b"])
+def test_ids_that_are_none(client, deployment):
+    assert client.deploy(deployment).json()["code"] == 3
+
+
+def test_ids_may_be_left_out_and_are_taken_once(client):
+    assert client.deploy("a" * 63).status_code == 200
+    made_up = client.deploy(None).json()["name"].rpartition("/")[2]
+    assert client.deployment(made_up)["state"] == "CREATING"
+    again = client.deploy(made_up)
+    assert (again.status_code, again.json()["code"]) == (409, 6)
+    client("DELETE", f"{ALL}/{made_up}")
+    assert client.deploy(made_up).status_code == 409
+    client("DELETE", f"{ALL}/{made_up}", params={"hard": "true"})
+    assert client.deploy(made_up).status_code == 200
+
+
+def test_output_fields_are_ignored(client):
+    created = client.deploy(state="READY", replicaCount=7, name="mine", status={"code": "INTERNAL"}).json()
+    assert (created["state"], created["replicaCount"]) == ("CREATING", 0)
+    assert created["name"] == "accounts/demo/deployments/d"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", ONE, None),
+        ("PATCH", ONE, {"baseModel": MODEL}),
+        ("DELETE", ONE, None),
+        ("PATCH", f"{ONE}:scale", {"replicaCount": 1}),
+        ("POST", f"{ONE}:undelete", {}),
+        ("GET", "/v1/accounts/other/deployments", None),
+        ("GET", "/v1/accounts/demo/deploymentShapes/none/versions", None),
+        ("GET", "/v1/accounts/other/deploymentShapes/my-shape/versions", None),
+        ("GET", "/v1/accounts/demo/deploymentShapes/my-shape/versions/v9", None),
+    ],
+)
+def test_what_is_not_there(client, method, path, body):
+    answer = client(method, path, json=body)
+    assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", f"{ONE}:scale", {"replicaCount": -1}),
+        ("PATCH", f"{ONE}:scale", {"replicas": 1}),
+        ("PATCH", ONE, {"displayName": "no base model"}),
+        ("PATCH", f"{ONE}?updateMask=colour", {"baseModel": MODEL}),
+        ("POST", f"{ONE}:undelete", {"force": True}),
+        ("DELETE", f"{ONE}?hard=yes", None),
+        ("DELETE", f"{ONE}?force=true", None),
+        ("GET", f"{ONE}?read_mask=state", None),
+        ("GET", f"{ALL}?showDeleted=maybe", None),
+        ("GET", f"{ALL}?filter=x", None),
+        ("POST", f"{ALL}?validateonly=true", {"baseModel": MODEL}),
+        ("POST", f"{ALL}?validateOnly=1", {"baseModel": MODEL}),
+        ("GET", "/v1/accounts/-/deployments", None),
+    ],
+)
+def test_requests_that_make_no_sense(client, gateway, method, path, body):
+    client.deploy()
+    before = gateway.deployments[0]["name"]
+    answer = client(method, path, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3), answer.text
+    assert [found["name"] for found in gateway.deployments] == [before]
+
+
+def test_states_that_forbid_something(client):
+    client.deploy()
+    undelete = client("POST", f"{ONE}:undelete", json={})
+    assert (undelete.status_code, undelete.json()["code"]) == (400, 9)
+    client("DELETE", ONE)
+    again = client("DELETE", ONE)
+    assert (again.status_code, again.json()["code"]) == (404, 5)
+    scale = client("PATCH", f"{ONE}:scale", json={"replicaCount": 1})
+    assert (scale.status_code, scale.json()["code"]) == (400, 9)
+
+
+def test_checking_only_creates_nothing(client, gateway):
+    gateway.configure(deploy_duration=0)
+    query = {"validateOnly": "true"}
+    assert client.deploy(query=query).json()["name"] == "accounts/demo/deployments/d"
+    assert client.deploy(query=query, precision="FP8").json()["code"] == 9
+    gateway.configure(gpu_quota=0)
+    assert client.deploy(query=query).status_code == 429
+    assert client.get(ONE).status_code == 404
+    assert (gateway.deployments, gateway.creations, gateway.gpu_seconds) == ([], [], 0)
+
+
+@pytest.mark.parametrize("status", [429, 400, 403])
+def test_the_quota_comes_with_any_status(client, gateway, status):
+    gateway.configure(gpu_quota=3, quota_status=status)
+    assert client.deploy("a", acceleratorCount=2).status_code == 200
+    refused = client.deploy("b", acceleratorCount=2)
+    assert (refused.status_code, refused.json()) == (
+        status,
+        {
+            "code": 8,
+            "message": "global--h100-count for account demo, in use: 2, quota: 3, requesting: 2",
+            "details": [],
+        },
+    )
+
+
+def test_lists_leave_out_deleted_ones(client, gateway):
+    for deployment in ("a", "b", "c"):
+        client.deploy(deployment)
+    client("DELETE", f"{ALL}/b")
+    page = client.get(ALL, pageSize=1).json()
+    assert ([found["name"][-1] for found in page["deployments"]], page["totalSize"]) == (["a"], 2)
+    rest = client.get(ALL, pageSize=9, pageToken=page["nextPageToken"]).json()
+    assert ([found["name"][-1] for found in rest["deployments"]], rest["nextPageToken"]) == (["c"], "")
+    shown = client.get(ALL, showDeleted="true", readMask="name,state").json()["deployments"]
+    assert [(found["name"][-1], found["state"]) for found in shown] == [
+        ("a", "CREATING"),
+        ("b", "DELETED"),
+        ("c", "CREATING"),
+    ]
+    assert all(len(found) == 2 for found in shown)
+
+
+def test_a_deleted_one_may_be_hidden(client, gateway):
+    gateway.configure(deleted_get="not_found")
+    client.deploy()
+    client("DELETE", ONE)
+    assert client.get(ONE).json() == NOT_FOUND
+    assert [found["state"] for found in client.get(ALL, showDeleted="true").json()["deployments"]] == [
+        "DELETED"
+    ]
+    assert client.deploy().status_code == 409
+    assert gateway.deployment("d")["state"] == "DELETED"
+    assert client("POST", f"{ONE}:undelete").status_code == 200
+
+
+def test_it_shows_late_and_its_id_is_taken_at_once(client, gateway):
+    gateway.configure(create_lag=0.3)
+    client.deploy()
+    assert (client.get(ONE).status_code, client.get(ALL).json()["totalSize"]) == (404, 0)
+    assert client.deploy().status_code == 409
+    assert gateway.deployments_left == ["accounts/demo/deployments/d"]
+    time.sleep(0.35)
+    assert (client.get(ONE).status_code, client.get(ALL).json()["totalSize"]) == (200, 1)
+
+
+def test_chat(client, gateway):
+    missing = {
+        "message": "Model not found, inaccessible, and/or not deployed",
+        "code": "NOT_FOUND",
+        "type": "error",
+        "param": None,
+    }
+    gateway.configure(deploy_duration=60)
+    client.deploy()
+    early = client.chat()
+    assert (early.status_code, early.json()) == (404, {"error": missing})
+    assert client.chat(deployment="none").json() == {"error": missing}
+    gateway.set_deployment("d", state="READY")
+    good = client.chat()
+    assert good.status_code == 200
+    assert good.json()["choices"][0]["message"]["role"] == "assistant"
+    assert good.json()["usage"]["total_tokens"] == sum(
+        good.json()["usage"][f"{part}_tokens"] for part in ("prompt", "completion")
+    )
+    client("PATCH", f"{ONE}:scale", json={"replicaCount": 0})
+    time.sleep(0.25)
+    asleep = client.chat()
+    assert (asleep.status_code, asleep.json()["error"]["code"]) == (503, "DEPLOYMENT_SCALING_UP")
+    time.sleep(0.25)
+    assert client.chat().status_code == 200
+    assert client("DELETE", ONE).json()["code"] == 9
+    assert gateway.counts["POST chat"] == 5
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"model": "m"},
+        {"model": "m", "messages": []},
+        {"model": "m", "messages": [{"content": "no role"}]},
+        {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True},
+    ],
+)
+def test_chats_that_make_no_sense(client, body):
+    answer = client("POST", "/inference/v1/chat/completions", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_ARGUMENT")
+
+
+def test_chat_needs_the_key(client, gateway):
+    gateway.revoke_key()
+    assert client.chat().json()["error"]["code"] == "UNAUTHORIZED"
+
+
+def test_shapes_and_those_that_fit(client):
+    versions = "/v1/accounts/{}/deploymentShapes/{}/versions"
+    own = client.get(versions.format("demo", "my-shape")).json()
+    assert [version["latestValidated"] for version in own["deploymentShapeVersions"]] == [False, True]
+    everyones = client.get(versions.format("-", "-")).json()
+    assert everyones["totalSize"] == 5
+    assert client.get(versions.format("-", "-"), pageSize=2).json()["nextPageToken"]
+    name = own["deploymentShapeVersions"][1]["name"]
+    assert client.get(f"/v1/{name}").json() == own["deploymentShapeVersions"][1]
+
+    def match(model: str, parent: str = "accounts/demo") -> requests.Response:
+        asked = {"createDeploymentRequest": {"parent": parent, "deployment": {"baseModel": model}}}
+        return client("POST", "/v1/accounts/demo/deploymentShapeVersions:match", json=asked)
+
+    fitting = match(MODEL).json()
+    assert (fitting["totalSize"], fitting["nextPageToken"]) == (1, "")
+    assert match("accounts/demo/models/none").status_code == 404
+    assert match(MODEL, "accounts/other").status_code == 400
+    chosen = fitting["deploymentShapeVersions"][0]
+    made = client.deploy(acceleratorType=None, deploymentShape=chosen["snapshot"]["name"]).json()
+    assert made["deploymentShape"] == chosen["name"]
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "drop"}, {"kind": "truncate"}, {"kind": "status", "status": 503}, {"kind": "html"}]
+)
+@pytest.mark.parametrize("after_work", [False, True])
+def test_lost_answers(client, gateway, fault, after_work):
+    gateway.fault(**fault, after_work=after_work, method="POST", path="/deployments?")
+    with contextlib.suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        assert client.deploy().status_code >= 500
+    assert len(gateway.creations) == len(gateway.deployments_left) == (1 if after_work else 0)
+    client.deploy()
+    gateway.fault(**fault, after_work=after_work, method="DELETE")
+    with contextlib.suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        assert client("DELETE", ONE).status_code >= 500
+    assert gateway.deployments_left == ([] if after_work else ["accounts/demo/deployments/d"])
+
+
+def test_from_python(client, gateway):
+    client.deploy()
+    assert gateway.deployment("d") == gateway.deployments[0]
+    forced = gateway.set_deployment("d", state="FAILED", displayName="Broken")
+    assert client.deployment() == forced
+    gateway.clear()
+    assert (gateway.creations, len(gateway.deployments)) == ([], 1)
+    gateway.remove_deployment("d")
+    assert client.get(ONE).status_code == 404
+    for call in (gateway.deployment, gateway.set_deployment, gateway.remove_deployment):
+        with pytest.raises(LookupError, match="'d'"):
+            call("d")
+    with pytest.raises(LookupError, match="other"):
+        gateway.deployment("d", account="other")
+
+
+def test_what_it_costs_goes_on_by_itself(client, gateway):
+    gateway.configure(deploy_duration=0)
+    client.deploy(acceleratorCount=8)
+    first = gateway.gpu_seconds
+    time.sleep(0.1)
+    assert gateway.gpu_seconds - first >= 0.8
+    client("DELETE", ONE)
+    assert gateway.gpu_seconds == gateway.gpu_seconds
