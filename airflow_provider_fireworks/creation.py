@@ -24,6 +24,7 @@ class Step(str, Enum):
 
     LOOK = "look"
     CHECK_MODEL = "check_model"
+    CHECK_SHAPE = "check_shape"
     CREATE = "create"
     UNDELETE = "undelete"
     REMOVE = "remove"
@@ -59,6 +60,7 @@ class Creation(BaseModel):
     :ivar made_at: when it was asked for, in seconds since the epoch.
     :ivar taken: whether the gateway said that the id is taken, while it showed no such deployment.
     :ivar ready: whether it was READY at the last look.
+    :ivar taken_over: the description that it had from an earlier run, until it is signed anew.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -75,30 +77,36 @@ class Creation(BaseModel):
     made_at: float | None = None
     taken: bool = False
     ready: bool = False
+    taken_over: str | None = None
 
     @property
     def inference_model(self) -> str:
         """What inference is asked by."""
         return f"{self.base_model}#{self.deployment}"
 
-    def look(self, found: Deployment | None, owner: Owner, precision: str | None) -> None:
+    def look(self, found: Deployment | None, owner: Owner, precision: str | None, *, whose: str = "") -> None:
         """
-        Take in the deployment as it is now; decides between all steps but ``LOOK`` and ``CREATE``.
+        Take in the deployment as it is now; decides between all steps but ``LOOK``, ``CHECK_SHAPE`` and ``CREATE``.
 
         :param found: ``None`` where there is none.
         :param owner: whose it is.
         :param precision: what was asked for.
+        :param whose: the same as ``owner``, in words.
         """
+        if found is None and self.taken:
+            self._decide(Step.PAUSE, "The gateway says that its id is taken, but shows no such deployment.")
+            return
         if found is None:
-            self._decide(Step.PAUSE if self.taken else Step.CHECK_MODEL, "There is no such deployment.")
+            self._decide(Step.CHECK_MODEL, "There is no such deployment.")
             return
         self.taken = self.uncertain = self.was_uncertain = False
         if owner is Owner.OTHER:
             self.ours = False
-            self._decide(Step.CONFLICT, "it is not this task's")
+            self._decide(Step.CONFLICT, f"it was made by {whose or 'something else'}")
             return
         self.ours = True
         self.ready = found.state == "READY"
+        self.taken_over = found.description if owner is Owner.EARLIER_RUN else None
         state = found.state or "unset"
         same = found.base_model == self.base_model and (
             precision is None or found.precision in (None, "", "PRECISION_UNSPECIFIED", precision)
@@ -114,16 +122,19 @@ class Creation(BaseModel):
         elif not same:
             self.ours = False
             self._decide(
-                Step.CONFLICT,
-                f"it is this task's, but serves {found.base_model} at {found.precision}",
+                Step.CONFLICT, f"it is this task's, but serves {found.base_model} at {found.precision}"
             )
         elif owner is Owner.EARLIER_RUN:
             self._decide(Step.SIGN, "It was made in an earlier run, which is over.")
         else:
             self._decide(Step.THERE, f"its state is {state}")
 
-    def model_is_ready(self) -> None:
-        """The model can be deployed."""
+    def model_is_ready(self, *, check_shape: bool = False) -> None:
+        """The model can be deployed; ``check_shape``: the shape is to be looked at first."""
+        self.step = Step.CHECK_SHAPE if check_shape else Step.CREATE
+
+    def shape_fits(self) -> None:
+        """The shape is for the precision that was asked for."""
         self.step = Step.CREATE
 
     def sending(self, now: float) -> None:
@@ -144,7 +155,7 @@ class Creation(BaseModel):
     def lost(self, error: Exception) -> None:
         """The answer was lost, or a 5xx: only a look can tell what came of it."""
         self.made = True
-        self._decide(Step.LOOK, f"It may have worked nevertheless: {error}.")
+        self._decide(Step.PAUSE, f"It may have worked nevertheless: {error}.")
 
     def not_made(self) -> None:
         """It is certain that the last ``POST`` has made nothing."""
@@ -153,8 +164,11 @@ class Creation(BaseModel):
 
     def id_taken(self) -> None:
         """The gateway says that there is one of this id already."""
-        self.not_made()
-        self.taken = True
+        self.taken, self.step = True, Step.LOOK
+
+    def settled(self) -> None:
+        """It has been seen, or was looked for long enough: a 404 means from now on that there is none."""
+        self.uncertain = self.was_uncertain = False
 
     def look_again(self) -> None:
         """Something was done, or a wait has ended, that calls for a look."""

@@ -136,9 +136,9 @@ def error_of_verdict(
 
 def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
     """
-    Return what a task raises for a call that waiting cannot mend.
+    Return what a task raises for a call that failed, and that it will not wait for any longer.
 
-    :param error: none that is a blip.
+    :param error: what came of it; for a blip, the task may be retried.
     :param message: for people: what could not be done, and why.
     """
     for kind, raised in (
@@ -148,4 +148,4 @@ def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
     ):
         if isinstance(error, kind):
             return raised(message)
-    return FireworksRefused(message)
+    return FireworksError(message) if error.blip else FireworksRefused(message)

@@ -60,7 +60,7 @@ class Identity:
                 map_index=int(signed["map_index"]),
                 airflow=str(signed["airflow"]),
             )
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
 
     @property

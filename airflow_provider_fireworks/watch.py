@@ -95,6 +95,8 @@ class Watch(BaseModel, ABC):
         else:
             self._blip, self._blips = None, 0
             verdict = self._judge(reading, now)
+        if self.half_way and not verdict.ends:
+            return verdict
         self._looks += 1
         if not verdict.ends and now >= self.deadline:
             return Verdict(Outcome.TIMEOUT, f"last seen: {verdict.reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from airflow_provider_fireworks.arguments.base import (
     Arguments,
@@ -126,7 +127,7 @@ class CreateArguments(WaitingArguments):
     wait_for_serving: bool = False
     delete_on_failure: bool = True
     delete_on_kill: bool = False
-    validate_only: bool = False
+    dry_run: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> CreateArguments:
@@ -250,14 +251,15 @@ def _check_range(minimum: int, maximum: int) -> None:
 
 
 def _check_display_name(value: Any) -> None:
-    if len(value) > 63:
-        raise ValueError(f"display_name: at most 63 characters, not {len(value)}: {value!r}")
+    if not isinstance(value, str) or len(value) > 63:
+        raise ValueError(f"display_name: text of at most 63 characters, not {value!r}")
 
 
 def _check_extra(extra_spec: dict[str, Any]) -> None:
     for field in extra_spec:
-        if field in _NOT_EXTRA:
-            argument = _NOT_EXTRA[field]
+        # The gateway understands snake_case as well.
+        if (spelt := to_camel(field)) in _NOT_EXTRA:
+            argument = _NOT_EXTRA[spelt]
             how = f"give {argument}" if argument else "the operator writes it, to find its deployment again"
             raise ValueError(f"extra_spec: {field} does not belong there: {how}")
 

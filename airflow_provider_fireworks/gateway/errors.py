@@ -11,7 +11,9 @@ _MESSAGE_LIMIT = 500
 
 # As captured: "global--h200-count for account X, in use: 14, quota: 16, requesting: 4". A limit of requests
 # may be called a quota as well, but does not count what is in use.
-_QUOTA = re.compile(r"\bin use: \d+.*\bquota: \d+|\b(gpu|accelerator)s?\b.*\bquota\b", re.IGNORECASE)
+_QUOTA = re.compile(
+    r"\bin use: \d+.*\bquota: \d+|(?=.*\bquota\b)(?=.*\b(?:gpu|accelerator)s?\b)", re.IGNORECASE
+)
 
 _CODE_NAMES = {
     1: "CANCELLED",

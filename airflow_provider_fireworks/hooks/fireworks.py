@@ -165,11 +165,11 @@ class FireworksHook(BaseHook):
         """
         return self._gateway.send(call, attempts=attempts)
 
-    def for_signal_handler(self, *, timeout: float) -> WorkerGateway:
+    def hurried(self, *, timeout: float) -> WorkerGateway:
         """
-        Return a gateway of its own, for what interrupts a call of this hook.
+        Return a gateway to the same endpoint that waits for no answer for long.
 
-        :param timeout: seconds for each call.
+        :param timeout: seconds to connect, and seconds of silence to bear.
         """
         return WorkerGateway(self.endpoint, self.get_conn(), timeout=(timeout, timeout))
 
@@ -294,7 +294,7 @@ class FireworksHook(BaseHook):
 
         :param model: id or full resource name.
         """
-        return self.send(calls.match_deployment_shapes(self.account_id, self.model_name(model)))
+        return self.send(calls.match_deployment_shapes(self.account_id, self.base_model_name(model)))
 
     async def asend(self, call: calls.Call[ResultT]) -> ResultT:
         """Make any call of ``gateway.calls`` from the triggerer, over the client that all its triggers share; once."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_fireworks.exceptions import FireworksInvalidEvent, error_of_gateway
 from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
 
 if TYPE_CHECKING:
@@ -52,12 +53,16 @@ class FireworksOperator(BaseOperator):
         except GatewayError as error:
             return error
 
-    def _patiently(self, ask: Callable[[], ResultT], watch: Watch, fail: Callable[[Verdict], Any]) -> ResultT:
+    def _patiently(
+        self, ask: Callable[[], ResultT], watch: Watch, what: str, fail: Callable[[Verdict], None]
+    ) -> ResultT:
         """
         Ask until an answer comes, with growing pauses.
 
-        :param watch: says for how long, and judges an error.
-        :param fail: raises what an error that waiting cannot mend ends the task with.
+        :param watch: says for how long.
+        :param what: it is about, for the message of an error.
+        :param fail: raises what the task ends with when that time is over.
+        :raises FireworksError: for an error that waiting cannot mend.
         """
         from airflow_provider_fireworks.gateway.errors import GatewayError
 
@@ -65,6 +70,8 @@ class FireworksOperator(BaseOperator):
             try:
                 return ask()
             except GatewayError as error:
+                if not error.blip:
+                    raise error_of_gateway(error, f"{what}: {error}") from None
                 verdict = watch.see(error, time.time())
             if verdict.ends:
                 fail(verdict)
@@ -85,7 +92,6 @@ class WaitingOperator(FireworksOperator):
 
         :param event: the trigger's verdict, and where the task stood when it was deferred.
         """
-        from airflow_provider_fireworks.exceptions import FireworksInvalidEvent
         from airflow_provider_fireworks.verdict import Verdict
 
         try:

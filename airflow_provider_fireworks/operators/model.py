@@ -132,6 +132,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
             self._patiently(
                 lambda: self.hook.model_name(self._arguments.model),
                 self._watch(Until.ANSWER, preparation),
+                self._arguments.model,
                 lambda verdict: self._settle(preparation, verdict),
             )
         )

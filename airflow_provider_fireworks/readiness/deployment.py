@@ -32,7 +32,7 @@ def judge(deployment: Deployment | None, *, replica_count: int | None = None) ->
         return Verdict(Outcome.PENDING, f"its state is {state}{replicas}")
     if replica_count is not None and not _has_come_to(deployment, replica_count):
         return Verdict(Outcome.PENDING, f"its state is READY{replicas}, not with {replica_count} yet")
-    if deployment.ready_replicas == 0:
+    if deployment.ready_replicas == 0 and not replicas:
         return Verdict(Outcome.READY, "its state is READY, scaled to zero: the first request wakes it")
     return Verdict(Outcome.READY, f"its state is READY{replicas}")
 

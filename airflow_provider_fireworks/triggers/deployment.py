@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fireworks.triggers.base import FireworksTrigger
@@ -10,7 +11,9 @@ from airflow_provider_fireworks.triggers.base import FireworksTrigger
 if TYPE_CHECKING:
     from airflow_provider_fireworks.watch import DeploymentWatch
 
-_KILL_ATTEMPTS = 5
+# Airflow gives it 30 seconds: [triggerer] on_kill_timeout.
+_KILL_ATTEMPTS = 9
+_LONGEST_PAUSE = 3
 
 
 class FireworksDeploymentReadyTrigger(FireworksTrigger):
@@ -47,6 +50,7 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
 
     async def on_kill(self) -> None:
         """Delete the deployment, if that was asked for. Airflow calls it once, at a person's word."""
+        from airflow_provider_fireworks.exceptions import FireworksBadConnection
         from airflow_provider_fireworks.gateway import calls
         from airflow_provider_fireworks.gateway.errors import GatewayError, NotFoundError
         from airflow_provider_fireworks.gateway.names import parse_deployment
@@ -54,7 +58,8 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
 
         if self.delete_on_kill is None:
             return
-        name = parse_deployment(self.make_watch().deployment, account=None)
+        watch = self.make_watch()
+        name = parse_deployment(watch.deployment, account=None)
         async with triggerer_gateway(self.fireworks_conn_id) as gateway:
             for attempt in range(1, _KILL_ATTEMPTS + 1):
                 try:
@@ -63,11 +68,16 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
                         await gateway.send(calls.delete_deployment(name, ignore_checks=True))
                         self.log.info("Its task was killed: %s is deleted.", name)
                     return
-                except NotFoundError:
-                    return
+                except NotFoundError as error:
+                    if watch.known or time.time() >= (watch.appears_by or 0.0):
+                        return
+                    self.log.warning("%s", error)
+                except FireworksBadConnection as error:
+                    self.log.error("%s", error)
+                    break
                 except GatewayError as error:
                     self.log.warning("%s", error)
-                    if not error.blip or attempt == _KILL_ATTEMPTS:
+                    if not error.blip:
                         break
-                    await asyncio.sleep(attempt)
-        self.log.error("Its task was killed, but %s could not be deleted: it may cost money.", name)
+                await asyncio.sleep(min(attempt, _LONGEST_PAUSE))
+        self.log.error("Its task was killed, but %s could not be deleted: IT MAY COST MONEY.", name)

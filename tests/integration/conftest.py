@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
-from airflow_provider_fireworks import preparation, watch
+from airflow_provider_fireworks import creation, preparation, watch
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.gateway import retrying
+from airflow_provider_fireworks.operators.deployment import cleanup, create
 from airflow_provider_fireworks.readiness import model as readiness
 from airflow_provider_fireworks.triggers import base as triggers
 
@@ -37,26 +38,51 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "START_LAG", 0.8)
     monkeypatch.setattr(preparation, "SHORTEST_PAUSE", 0.1)
     monkeypatch.setattr(readiness, "START_GRACE", 1.2)
+    monkeypatch.setattr(creation, "SHORTEST_PAUSE", 0.05)
+    monkeypatch.setattr(creation, "LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(create, "CLEAN_UP_FOR", 5.0)
+    monkeypatch.setattr(create, "START_LAG", 0.6)
+    monkeypatch.setattr(cleanup, "START_LAG", 0.6)
+    monkeypatch.setattr(cleanup, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(cleanup, "LONGEST_PAUSE", 0.1)
 
 
 @pytest.fixture
 def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
     """An emulated gateway, which the connection ``fireworks_default`` leads to."""
-    with Emulator(duration=0.3) as emulator:
+    with Emulator(duration=0.3, deploy_duration=0.1, scale_duration=0.1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         yield emulator
 
 
 class TaskInstance:
-    """The part of a task instance that tasks ask."""
+    """The part of a task instance that tasks ask. Of the runs it is asked for, it knows those in :attr:`runs`."""
 
-    def __init__(self, task_id: str = "deploy", run_id: str = "manual__1", map_index: int = -1) -> None:
-        self.dag_id, self.run_id, self.task_id, self.map_index = "my_dag", run_id, task_id, map_index
+    def __init__(
+        self,
+        task_id: str = "deploy",
+        run_id: str = "manual__1",
+        map_index: int = -1,
+        *,
+        dag_id: str = "my_dag",
+        try_number: int = 1,
+        runs: dict[str, str] | None = None,
+    ) -> None:
+        self.dag_id, self.run_id, self.task_id, self.map_index = dag_id, run_id, task_id, map_index
+        self.try_number = try_number
+        self.runs = runs or {}
         self.first_reschedule: datetime | None = None
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+    def get_dr_count(
+        self, dag_id: str, *, run_ids: list[str], states: list[str] | None = None, **_: Any
+    ) -> int:
+        if dag_id != self.dag_id:
+            return 0
+        return sum(run in run_ids and (not states or state in states) for run, state in self.runs.items())
 
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule

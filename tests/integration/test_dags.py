@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.watch import Watch
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "example_dags").glob("*.py"))
+EXAMPLES = Path(__file__).parents[2] / "example_dags"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,39 +28,92 @@ def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Watch, "pause", lambda self, now: 0.5)
 
 
-def dag_of(file: Path) -> Any:
+def dag_of(name: str) -> Any:
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # Airflow 3.0 and 3.1
         from airflow.models.dagbag import DagBag
 
-    bag = DagBag(str(file))
+    bag = DagBag(str(EXAMPLES / f"{name}.py"))
     assert bag.import_errors == {}
     (dag,) = bag.dags.values()
     return dag
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_every_example_runs_to_its_end(gateway, file):
-    gateway.configure(duration=1.5)
-    run = dag_of(file).test()
-    assert run.state == "success", [(ti.task_id, ti.map_index, ti.state) for ti in run.get_task_instances()]
+def states(run: Any) -> dict[str, str]:
+    return {
+        f"{ti.task_id}[{ti.map_index}]" if ti.map_index >= 0 else ti.task_id: str(ti.state)
+        for ti in run.get_task_instances()
+    }
+
+
+def test_every_example_is_run_here():
+    here = {"prepare_fan_out", "prepare_scheduled", "deploy_fan_out", "sweep_deployments"}
+    assert {file.stem for file in EXAMPLES.glob("*.py")} == here
+
+
+@pytest.mark.parametrize("name", ["prepare_fan_out", "prepare_scheduled", "deploy_fan_out"])
+def test_what_prepares_asks_once_for_each(gateway, name):
+    gateway.configure(duration=1.5, deploy_duration=1)
+    run = dag_of(name).test()
+    assert run.state == "success", states(run)
     wanted = {(p.model, p.precision) for p in gateway.preparations}
     assert len(wanted) == len(gateway.preparations) > 0
     for model, precision in wanted:
         assert precision in gateway.model(model)["supportedPrecisions"]
+    assert gateway.deployments_left == []
 
 
-def test_a_run_that_fails_is_told_as_failed(gateway):
+def test_a_preparation_that_fails_deploys_nothing(gateway):
     gateway.configure(outcome="failed_state")
-    run = dag_of(EXAMPLES[0].with_name("prepare_one_precision.py")).test()
+    run = dag_of("deploy_fan_out").test(run_conf={"precisions": ["FP8"]})
     assert run.state == "failed"
-    states = {ti.task_id: ti.state for ti in run.get_task_instances()}
-    assert states == {"prepare": "success", "ready": "failed", "deploy": "upstream_failed"}
+    assert states(run) == {
+        "precisions": "success",
+        "serve.prepare[0]": "success",
+        "serve.ready[0]": "failed",
+        **{f"serve.{task}[0]": "upstream_failed" for task in ("deploy", "up", "smoke_test", "remove")},
+        "all_answered": "upstream_failed",
+    }
+    assert gateway.creations == []
+
+
+def test_a_deployment_that_cannot_be_removed_fails_the_run(gateway):
+    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    gateway.configure(deploy_duration=0.5)
+    gateway.fault("status", status=403, method="DELETE", times=-1)
+    run = dag_of("deploy_fan_out").test(run_conf={"precisions": ["FP8"]})
+    assert run.state == "failed"
+    assert states(run)["serve.remove[0]"] == "failed"
+    assert states(run)["all_answered"] == "success"
+    assert len(gateway.deployments_left) == 1
+
+
+def test_the_sweep_fails_as_long_as_something_is_left(gateway, monkeypatch):
+    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    by = Identity("gone", "an earlier run", "deploy")
+    _deploy(gateway, by.deployment_id, by.description)
+    _deploy(gateway, "kept", Identity("gone", "an earlier run", "other").description)
+    _deploy(gateway, "somebodys", "Made by hand.")
+
+    listed = dag_of("sweep_deployments").test(run_conf={"keep": ["kept"]})
+    assert listed.state == "failed"
+    assert len(gateway.deployments_left) == 3
+
+    deleted = dag_of("sweep_deployments").test(run_conf={"keep": ["kept"], "delete": True})
+    assert deleted.state == "success", states(deleted)
+    assert {name.rpartition("/")[2] for name in gateway.deployments_left} == {"kept", "somebodys"}
+
+
+def _deploy(gateway: Any, deployment_id: str, description: str) -> None:
+    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+
+    spec = {"baseModel": "accounts/demo/models/my-model", "acceleratorType": "NVIDIA_H100_80GB"}
+    FireworksHook().create_deployment(deployment_id, {**spec, "precision": "FP8", "description": description})
 
 
 def test_a_misspelt_precision_in_a_template_fails_the_task_and_sends_nothing(gateway):
-    dag = dag_of(EXAMPLES[0].with_name("prepare_fan_out.py"))
+    dag = dag_of("prepare_fan_out")
     run = dag.test(run_conf={"model": "my-model", "precisions": ["FP9"]})
     assert run.state == "failed"
     assert gateway.requests == []

@@ -33,6 +33,11 @@ def connect(monkeypatch: pytest.MonkeyPatch, gateway: Emulator, **changes: Any) 
     monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
 
 
+def look_once() -> Any:
+    hook = FireworksHook()
+    return hook.send(hooks.calls.get_model(hook.model_name("my-model")), attempts=1)
+
+
 def test_reads_a_model_by_id_and_by_full_name(gateway):
     hook = FireworksHook()
     assert hook.get_model("my-model") == hook.get_model(MODEL)
@@ -75,7 +80,7 @@ def test_a_redirect_is_not_followed(gateway):
     with Emulator() as other:
         gateway.fault("redirect", location=f"{other.url}/v1/{MODEL}", times=-1)
         with pytest.raises(exceptions.UnavailableError, match="redirected"):
-            FireworksHook().get_model("my-model", attempts=1)
+            look_once()
         answer = FireworksHook().get_conn().get(f"{gateway.url}/v1/{MODEL}", timeout=5)
         assert 300 <= answer.status_code < 400
         assert other.requests == []
@@ -184,7 +189,7 @@ def test_nobody_there_is_told_as_such(monkeypatch):
             "AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps({"host": url, "password": "k", "login": "a"})
         )
         with pytest.raises(exceptions.UnreachableError, match=f"cannot be reached at {url}"):
-            FireworksHook().get_model("my-model", attempts=1)
+            look_once()
 
 
 def test_a_key_that_the_gateway_echoes_is_taken_out(gateway, monkeypatch, caplog):
@@ -269,4 +274,215 @@ def test_a_certificate_that_is_not_trusted_has_sent_nothing(tmp_path, monkeypatc
         "AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps({"host": url, "password": "k", "login": "a"})
     )
     with server, pytest.raises(exceptions.UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
-        FireworksHook().get_model("my-model", attempts=1)
+        look_once()
+
+
+# ---- deployments
+
+DEPLOYMENT = "accounts/demo/deployments/d"
+SPEC = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
+
+
+@pytest.fixture
+def deployed(gateway):
+    """A gateway with the deployment ``d``, of which nothing was asked yet."""
+    gateway.configure(deploy_duration=0, scale_duration=0)
+    FireworksHook().create_deployment("d", SPEC)
+    gateway.clear()
+    return gateway
+
+
+def test_creates_a_deployment(gateway):
+    made = FireworksHook().create_deployment("d", {**SPEC, "minReplicaCount": 0, "description": "mine"})
+    assert (made.name, made.base_model, made.description) == (DEPLOYMENT, MODEL, "mine")
+    assert gateway.deployments_left == [DEPLOYMENT]
+    assert [each.deployment for each in gateway.creations] == ["d"]
+
+
+def test_has_a_deployment_judged_and_creates_nothing(gateway):
+    planned = FireworksHook().create_deployment("d", SPEC, validate_only=True)
+    assert planned.name == DEPLOYMENT
+    assert gateway.creations == []
+    assert gateway.deployments == []
+
+
+@pytest.mark.parametrize("fault", [{"kind": "drop"}, {"kind": "status", "status": 503}], ids=str)
+def test_a_create_is_repeated_only_where_it_can_have_made_nothing(gateway, fault):
+    gateway.fault(**fault, method="POST", after_work=True)
+    with pytest.raises(exceptions.GatewayError):
+        FireworksHook().create_deployment("d", SPEC)
+    assert gateway.count("POST") == len(gateway.creations) == 1
+    gateway.fault(**fault, method="POST")
+    FireworksHook().create_deployment("e", SPEC, validate_only=True)
+    gateway.fault("status", status=429, retry_after="0", method="POST")
+    FireworksHook().create_deployment("e", SPEC)
+    assert [each.deployment for each in gateway.creations] == ["d", "e"]
+
+
+@pytest.mark.parametrize("status", [429, 400, 403])
+def test_an_exceeded_quota_is_told_as_such_and_not_asked_for_again(gateway, status):
+    gateway.configure(gpu_quota=0, quota_status=status)
+    with pytest.raises(exceptions.QuotaExceededError, match="in use: 0, quota: 0, requesting: 1"):
+        FireworksHook().create_deployment("d", SPEC)
+    assert gateway.count("POST") == 1
+    assert gateway.creations == []
+
+
+def test_reads_a_deployment_by_id_and_by_full_name(deployed):
+    hook = FireworksHook()
+    assert hook.get_deployment("d") == hook.get_deployment(DEPLOYMENT)
+    assert (hook.get_deployment("d").state, hook.get_deployment("d").ready_replicas) == ("READY", 1)
+    with pytest.raises(exceptions.NotFoundError):
+        hook.get_deployment("none")
+
+
+def test_lists_deployments_with_deleted_ones_if_asked_for(deployed):
+    hook = FireworksHook()
+    for number in range(205):
+        hook.create_deployment(f"many-{number}", SPEC)
+    hook.delete_deployment("d")
+    deployed.clear()
+    assert {each.name.rpartition("/")[2] for each in hook.list_deployments()} == {
+        f"many-{number}" for number in range(205)
+    }
+    assert deployed.count("GET", "/deployments") == 2
+    listed = {each.name: each.state for each in hook.list_deployments(show_deleted=True)}
+    assert len(listed) == 206
+    assert listed[DEPLOYMENT] == "DELETED"
+
+
+def test_lists_the_deployments_of_another_account(gateway):
+    gateway.configure(accounts=["demo", "second"])
+    FireworksHook(account_id="second").create_deployment("d", SPEC)
+    assert FireworksHook().list_deployments() == []
+    (found,) = FireworksHook().list_deployments(account_id="second")
+    assert found.name == "accounts/second/deployments/d"
+
+
+def test_a_filter_is_passed_on_as_it_is(deployed):
+    with pytest.raises(exceptions.RefusedError):
+        FireworksHook().list_deployments(filter='state="READY"')
+    assert deployed.requests[-1].query["filter"] == 'state="READY"'
+
+
+def test_changes_the_fields_that_are_named_and_no_others(deployed):
+    hook = FireworksHook()
+    hook.update_deployment("d", description="mine", maxReplicaCount=3)
+    changed = hook.update_deployment(DEPLOYMENT, displayName="shown")
+    assert (changed.description, changed.max_replica_count, changed.display_name) == ("mine", 3, "shown")
+    patches = [request for request in deployed.requests if request.method == "PATCH"]
+    assert [patch.query for patch in patches] == [
+        {"updateMask": "description,max_replica_count"},
+        {"updateMask": "display_name"},
+    ]
+    assert patches[1].body == {"baseModel": MODEL, "displayName": "shown"}
+
+
+def test_scales(deployed):
+    assert FireworksHook().scale_deployment("d", 0) is None
+    assert deployed.deployment("d")["replicaCount"] == 0
+    FireworksHook().scale_deployment(DEPLOYMENT, 2)
+    assert deployed.deployment("d")["replicaStats"]["readyReplicaCount"] == 2
+
+
+def test_deletes_and_brings_back(deployed):
+    hook = FireworksHook()
+    assert hook.delete_deployment("d") is None
+    assert deployed.deployments_left == []
+    assert hook.undelete_deployment("d").name == DEPLOYMENT
+    assert deployed.deployments_left == [DEPLOYMENT]
+    hook.delete_deployment(DEPLOYMENT, hard=True)
+    assert deployed.deployments == []
+    with pytest.raises(exceptions.NotFoundError):
+        hook.undelete_deployment("d")
+
+
+def test_what_serves_is_deleted_only_if_told_to(deployed):
+    hook = FireworksHook()
+    hook.send(hooks.calls.ask_deployment(f"{MODEL}#{DEPLOYMENT}"))
+    with pytest.raises(exceptions.RefusedError, match="FAILED_PRECONDITION"):
+        hook.delete_deployment("d")
+    assert deployed.deployments_left == [DEPLOYMENT]
+    hook.delete_deployment("d", ignore_checks=True)
+    assert deployed.deployments_left == []
+
+
+@pytest.mark.parametrize("model", ["my-model", MODEL])
+def test_finds_the_shapes_that_a_model_fits(gateway, model):
+    versions = FireworksHook().match_deployment_shapes(model)
+    assert versions
+    assert {version.snapshot.base_model for version in versions} == {MODEL}
+    assert versions[0].snapshot.accelerator_type
+
+
+def test_finds_the_shapes_of_a_public_model(gateway):
+    names = [
+        version.name for version in FireworksHook().match_deployment_shapes("accounts/fireworks/models/yi-6b")
+    ]
+    assert any(name.startswith("accounts/fireworks/deploymentShapes/yi-6b-minimal") for name in names)
+
+
+def test_finds_the_shapes_of_a_public_model_for_the_account_given(gateway):
+    assert FireworksHook(account_id="demo").match_deployment_shapes("accounts/fireworks/models/yi-6b")
+
+
+@pytest.mark.parametrize(
+    ("account_id", "model", "name"),
+    [
+        (None, "my-model", MODEL),
+        ("second", "my-model", "accounts/second/models/my-model"),
+        (None, "accounts/fireworks/models/yi-6b", "accounts/fireworks/models/yi-6b"),
+        ("second", "accounts/fireworks/models/yi-6b", "accounts/fireworks/models/yi-6b"),
+    ],
+)
+def test_a_model_of_any_account_can_be_deployed(gateway, account_id, model, name):
+    assert str(FireworksHook(account_id=account_id).base_model_name(model)) == name
+
+
+def test_a_deployment_belongs_to_the_account_that_is_asked_for(gateway, monkeypatch):
+    assert str(FireworksHook().deployment_name("d")) == DEPLOYMENT
+    assert str(FireworksHook(account_id="second").deployment_name("d")) == "accounts/second/deployments/d"
+    assert (
+        str(FireworksHook().deployment_name("accounts/other/deployments/d")) == "accounts/other/deployments/d"
+    )
+    with pytest.raises(exceptions.FireworksInvalidArgument, match="belongs to account 'demo'"):
+        FireworksHook(account_id="second").deployment_name(DEPLOYMENT)
+    connect(monkeypatch, gateway, login="")
+    assert gateway.requests == []
+    assert str(FireworksHook().deployment_name("d")) == DEPLOYMENT
+    assert gateway.count("GET", "/v1/accounts") == 1
+
+
+@pytest.mark.parametrize("bad", ["../x", "a/b", "x?y=1", "x#y", "x%2fy", "x y", "X", "", MODEL])
+def test_deployments_that_would_change_the_path_are_not_sent(gateway, bad):
+    hook = FireworksHook()
+    for call in (
+        hook.get_deployment,
+        hook.delete_deployment,
+        hook.undelete_deployment,
+        lambda name: hook.create_deployment(name, SPEC),
+        lambda name: hook.update_deployment(name, description="x"),
+        lambda name: hook.scale_deployment(name, 0),
+    ):
+        with pytest.raises(exceptions.FireworksInvalidArgument):
+            call(bad)
+    with pytest.raises(exceptions.FireworksInvalidArgument):
+        hook.base_model_name("a b")
+    assert gateway.requests == []
+
+
+def test_hurried_calls_are_short(deployed):
+    deployed.fault("hang", method="DELETE", delay=30)
+    started = time.monotonic()
+    hook = FireworksHook()
+    with pytest.raises(exceptions.AnswerLostError):
+        hook.hurried(timeout=0.2).send(hooks.calls.delete_deployment(hook.deployment_name("d")), attempts=1)
+    assert time.monotonic() - started < 2
+
+
+async def test_the_triggerer_reads_the_same_deployment(deployed):
+    hook = FireworksHook()
+    name = hook.deployment_name("d")
+    assert await hook.aget_deployment(name) == hook.get_deployment("d")
+    assert await hook.asend(hooks.calls.scale_deployment(name, 0)) is None
+    assert deployed.deployment("d")["replicaCount"] == 0

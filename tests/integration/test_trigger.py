@@ -12,6 +12,9 @@ import pytest
 
 from airflow_provider_fireworks.gateway.precision import Precision
 from airflow_provider_fireworks.hooks import fireworks as hooks
+from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+from airflow_provider_fireworks.triggers import deployment as deployment_triggers
+from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 from tests.integration.conftest import MODEL, fire
 
@@ -28,7 +31,7 @@ def arguments(precision: str = "FP8", **watch: Any) -> dict[str, Any]:
     return {"fireworks_conn_id": "fireworks_default", "watch": watch, "carry": {"kept": [1]}}
 
 
-async def event_of(trigger: FireworksModelReadyTrigger) -> Any:
+async def event_of(trigger: FireworksModelReadyTrigger | FireworksDeploymentReadyTrigger) -> Any:
     return await anext(aiter(trigger.run()))
 
 
@@ -128,3 +131,232 @@ def test_the_environment_is_a_connection_too(gateway, monkeypatch):
     monkeypatch.setenv("FIREWORKS_BASE_URL", gateway.url)
     event = fire(TRIGGER, arguments("FP16") | {"fireworks_conn_id": None})
     assert event["verdict"]["outcome"] == "ready"
+
+
+# ---- a deployment's
+
+DEPLOYMENT_TRIGGER = "airflow_provider_fireworks.triggers.deployment.FireworksDeploymentReadyTrigger"
+DEPLOYMENT = "accounts/demo/deployments/d"
+CHAT = "/inference/v1/chat/completions"
+MINE = "mine, and of nobody else"
+
+
+@pytest.fixture
+def deployed(gateway: Any) -> Any:
+    """A gateway with the deployment ``d``, CREATING for half a second, of which nothing was asked yet."""
+    gateway.configure(deploy_duration=0.5, scale_duration=0.2)
+    spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB", "description": MINE}
+    FireworksHook().create_deployment("d", spec)
+    gateway.clear()
+    return gateway
+
+
+def deployment_arguments(delete_on_kill: str | None = None, **watch: Any) -> dict[str, Any]:
+    watch = {"deployment": DEPLOYMENT, "deadline": time.time() + 10, "poll_interval": 0.1} | watch
+    return {
+        "fireworks_conn_id": "fireworks_default",
+        "watch": watch,
+        "carry": {"kept": [1]},
+        "delete_on_kill": delete_on_kill,
+    }
+
+
+def test_a_deployments_trigger_survives_being_stored():
+    kwargs = deployment_arguments(MINE, until="serving", known=True, replica_count=2)
+    path, stored = FireworksDeploymentReadyTrigger(**kwargs).serialize()
+    assert path == DEPLOYMENT_TRIGGER
+    assert json.loads(json.dumps(stored)) == kwargs
+
+
+ENDINGS = {
+    # What becomes of it: (how, fields of the wait, outcome, reason)
+    "ready": (None, {}, "ready", "READY"),
+    "as many replicas": (None, {"replica_count": 1}, "ready", "1 ready"),
+    "too few": (None, {"replica_count": 2, "deadline": 1.5}, "timeout", "not with 2 yet"),
+    "failed": (lambda gateway: gateway.set_deployment("d", state="FAILED"), {}, "failed", "FAILED"),
+    "deleted": (lambda gateway: gateway.set_deployment("d", state="DELETED"), {}, "failed", "DELETED"),
+    "vanished": (lambda gateway: gateway.remove_deployment("d"), {"known": True}, "failed", "deleted"),
+    "never there": (lambda gateway: gateway.remove_deployment("d"), {}, "not_found", "404"),
+    "no key": (lambda gateway: gateway.revoke_key(), {}, "access_denied", "API key"),
+    "away": (lambda gateway: gateway.stop(), {"deadline": 0.5}, "timeout", "cannot be reached"),
+}
+
+
+@pytest.mark.parametrize(("happen", "watch", "outcome", "told"), ENDINGS.values(), ids=ENDINGS)
+def test_how_a_wait_for_a_deployment_ends(deployed, happen, watch, outcome, told):
+    if happen:
+        happen(deployed)
+    if "deadline" in watch:
+        watch = watch | {"deadline": time.time() + watch["deadline"]}
+    event = fire(DEPLOYMENT_TRIGGER, deployment_arguments(**watch))
+    assert event["verdict"]["outcome"] == outcome
+    assert told in event["verdict"]["reason"]
+    assert event["carry"] == {"kept": [1]}
+    assert deployed.api_key not in repr(event)
+
+
+def test_a_restart_keeps_what_was_known_of_a_deployment(deployed):
+    kwargs = deployment_arguments(known=True, deadline=time.time() + 5)
+
+    async def killed_and_restarted() -> Any:
+        running = asyncio.create_task(event_of(FireworksDeploymentReadyTrigger(**kwargs)))
+        await asyncio.sleep(0.25)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        _, stored = FireworksDeploymentReadyTrigger(**kwargs).serialize()
+        assert stored == kwargs
+        assert deployed.deployments_left == [DEPLOYMENT]
+        deployed.remove_deployment("d")
+        return await event_of(FireworksDeploymentReadyTrigger(**stored))
+
+    verdict = asyncio.run(killed_and_restarted()).payload["verdict"]
+    assert verdict["outcome"] == "failed"
+
+
+def test_it_only_reads_a_deployment(deployed):
+    fire(DEPLOYMENT_TRIGGER, deployment_arguments(MINE))
+    assert {request.method for request in deployed.requests} == {"GET"}
+
+
+def test_waiting_for_it_to_serve_it_asks_it_once_it_is_ready(deployed):
+    deployed.configure(serving_lag=0.4)
+    event = fire(DEPLOYMENT_TRIGGER, deployment_arguments(until="serving"))
+    assert event["verdict"] == {**event["verdict"], "outcome": "ready", "reason": "inference answers"}
+    asked = [request.status for request in deployed.requests if request.path == CHAT]
+    assert set(asked[:-1]) == {404}
+    assert asked[-1] == 200
+    assert deployed.requests[0].method == "GET"
+    assert {request.path for request in deployed.requests} == {CHAT, f"/v1/{DEPLOYMENT}"}
+
+
+def test_asking_it_wakes_it_from_zero(deployed):
+    deployed.set_deployment("d", state="READY")
+    FireworksHook().scale_deployment("d", 0)
+    event = fire(DEPLOYMENT_TRIGGER, deployment_arguments(until="serving"))
+    assert event["verdict"]["outcome"] == "ready"
+    assert deployed.deployment("d")["replicaCount"] == 1
+
+
+@pytest.mark.parametrize(
+    "blip",
+    [
+        {"kind": "drop"},
+        {"kind": "status", "status": 503},
+        {"kind": "status", "status": 429, "retry_after": "0"},
+        {"kind": "html", "status": 404},
+    ],
+    ids=lambda blip: " ".join(map(str, blip.values())),
+)
+def test_blips_are_waited_out_in_the_triggerer(deployed, blip):
+    deployed.fault(**blip, times=3)
+    event = fire(DEPLOYMENT_TRIGGER, deployment_arguments(until="serving"))
+    assert event["verdict"]["outcome"] == "ready"
+
+
+def test_both_kinds_of_trigger_share_one_client(deployed, monkeypatch):
+    made = []
+    real_init = httpx.AsyncClient.__init__
+    monkeypatch.setattr(
+        httpx.AsyncClient, "__init__", lambda self, **how: (made.append(1), real_init(self, **how))[1]
+    )
+
+    async def all_of_them() -> list[Any]:
+        triggers = [FireworksDeploymentReadyTrigger(**deployment_arguments()) for _ in range(20)]
+        others = [FireworksModelReadyTrigger(**arguments("FP16")) for _ in range(5)]
+        return await asyncio.gather(*map(event_of, [*triggers, *others]))
+
+    assert {event.payload["verdict"]["outcome"] for event in asyncio.run(all_of_them())} == {"ready"}
+    assert len(made) == 1
+    assert not [doors for doors in hooks._shared.values() if doors], "a client is left open"
+
+
+@pytest.fixture
+def logged(capsys: pytest.CaptureFixture[str]) -> Any:
+    """What was logged so far."""
+    return lambda: "".join(capsys.readouterr())
+
+
+def kill(delete_on_kill: str | None) -> None:
+    asyncio.run(FireworksDeploymentReadyTrigger(**deployment_arguments(delete_on_kill)).on_kill())
+    assert not [doors for doors in hooks._shared.values() if doors], "a client is left open"
+
+
+def test_killed_it_deletes_the_deployment_if_told_to(deployed):
+    FireworksHook().send(hooks.calls.get_deployment(FireworksHook().deployment_name("d")))
+    kill(MINE)
+    assert deployed.deployments_left == []
+    assert deployed.requests[-1].query == {"ignoreChecks": "true"}
+
+
+def test_killed_without_being_told_to_it_asks_for_nothing(deployed):
+    kill(None)
+    assert deployed.requests == []
+    assert deployed.deployments_left == [DEPLOYMENT]
+
+
+def test_killed_it_leaves_a_foreign_deployment_alone(deployed):
+    kill("somebody else's")
+    assert {request.method for request in deployed.requests} == {"GET"}
+    assert deployed.deployments_left == [DEPLOYMENT]
+
+
+def test_killed_when_there_is_nothing_left_is_no_error(deployed, logged):
+    deployed.remove_deployment("d")
+    kill(MINE)
+    assert "cost money" not in logged()
+
+
+def test_killed_over_blips_it_goes_on_deleting(deployed):
+    deployed.fault("drop", method="DELETE")
+    kill(MINE)
+    assert deployed.count("DELETE") == 2
+    assert deployed.deployments_left == []
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_killed_and_unable_to_delete_it_says_so(deployed, method, logged, monkeypatch):
+    monkeypatch.setattr(deployment_triggers, "_KILL_ATTEMPTS", 2)
+    deployed.fault("status", status=503, method=method, times=-1)
+    kill(MINE)
+    assert deployed.count(method) == 2
+    assert f"{DEPLOYMENT} could not be deleted: IT MAY COST MONEY" in logged()
+
+
+def test_killed_with_a_key_that_is_refused_it_gives_up_at_once(deployed, logged):
+    deployed.revoke_key()
+    kill(MINE)
+    assert len(deployed.requests) == 1
+    told = logged()
+    assert "IT MAY COST MONEY" in told
+    assert deployed.api_key not in told
+
+
+def test_cancelled_it_deletes_nothing(deployed):
+    async def cancelled() -> None:
+        trigger = FireworksDeploymentReadyTrigger(**deployment_arguments(MINE, poll_interval=60))
+        running = asyncio.create_task(event_of(trigger))
+        await asyncio.sleep(0.1)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await trigger.cleanup()
+
+    asyncio.run(cancelled())
+    assert deployed.deployments_left == [DEPLOYMENT]
+
+
+@pytest.mark.parametrize("connection", [None, '{"conn_type": "fireworks"}'], ids=["none", "without a key"])
+def test_a_connection_that_is_gone_ends_the_wait_for_a_deployment(deployed, monkeypatch, connection):
+    if connection is None:
+        monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
+    else:
+        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", connection)
+    event = fire(DEPLOYMENT_TRIGGER, deployment_arguments())
+    assert event["verdict"]["outcome"] == "bad_connection"
+
+
+def test_killed_with_a_connection_that_is_gone_it_says_so(deployed, monkeypatch, logged):
+    monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
+    kill(MINE)
+    assert "IT MAY COST MONEY" in logged()

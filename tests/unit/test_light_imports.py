@@ -35,6 +35,9 @@ def test_what_is_loaded_is_noticed():
         ("operators.model", "FireworksPrepareModelOperator"),
         ("sensors.model", "FireworksModelReadySensor"),
         ("triggers.model", "FireworksModelReadyTrigger"),
+        ("operators.deployment", "FireworksCreateDeploymentOperator"),
+        ("sensors.deployment", "FireworksDeploymentReadySensor"),
+        ("triggers.deployment", "FireworksDeploymentReadyTrigger"),
     ],
 )
 def test_a_dag_file_loads_neither_a_transport_nor_the_hook(module, name):
@@ -52,8 +55,12 @@ def test_a_dag_file_loads_neither_a_transport_nor_the_hook(module, name):
         "airflow_provider_fireworks.gateway.calls",
         "airflow_provider_fireworks.gateway.shapes",
         "airflow_provider_fireworks.readiness.model",
+        "airflow_provider_fireworks.readiness.deployment",
         "airflow_provider_fireworks.watch",
         "airflow_provider_fireworks.preparation",
+        "airflow_provider_fireworks.creation",
+        "airflow_provider_fireworks.identity",
+        "airflow_provider_fireworks.runs",
     }
 
 

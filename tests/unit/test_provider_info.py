@@ -69,9 +69,27 @@ def test_every_room_is_in_it():
         "airflow_provider_fireworks.hooks.fireworks",
         "airflow_provider_fireworks.hooks.fireworks.FireworksHook",
         "airflow_provider_fireworks.operators.model",
+        "airflow_provider_fireworks.operators.deployment",
         "airflow_provider_fireworks.sensors.model",
+        "airflow_provider_fireworks.sensors.deployment",
         "airflow_provider_fireworks.triggers.model",
+        "airflow_provider_fireworks.triggers.deployment",
+        "airflow_provider_fireworks.links.model.FireworksModelLink",
+        "airflow_provider_fireworks.links.deployment.FireworksDeploymentLink",
     }
+
+
+def test_every_link_that_a_task_has_is_in_it():
+    # Airflow's API server restores a link only if it is told of it here.
+    used = set()
+    for path in sorted(paths_in(INFO)):
+        if ".operators." in path or ".sensors." in path:
+            for task in vars(importlib.import_module(path)).values():
+                for link in getattr(task, "operator_extra_links", ()) if isinstance(task, type) else ():
+                    used.add(f"{type(link).__module__}.{type(link).__qualname__}")
+    assert {link for link in used if link.startswith("airflow_provider_fireworks.")} == set(
+        INFO["extra-links"]
+    )
 
 
 def test_the_connection_type_is_the_hooks():

@@ -10,15 +10,24 @@ from airflow_provider_fireworks.gateway.errors import (
     AccessDeniedError,
     AnswerLostError,
     NotFoundError,
+    QuotaExceededError,
     RateLimitedError,
     RefusedError,
     UnavailableError,
     UnreachableError,
 )
-from airflow_provider_fireworks.gateway.shapes import Model, Status
+from airflow_provider_fireworks.gateway.shapes import Deployment, Model, ReplicaStats, Status
 from airflow_provider_fireworks.readiness.model import Baseline
 from airflow_provider_fireworks.verdict import Outcome
-from airflow_provider_fireworks.watch import JITTER, LONGEST_BACKOFF, SHORTEST_PAUSE, ModelWatch, Until
+from airflow_provider_fireworks.watch import (
+    JITTER,
+    LONGEST_BACKOFF,
+    SHORTEST_PAUSE,
+    DeploymentWatch,
+    ModelWatch,
+    Until,
+    Watch,
+)
 
 NAME = "accounts/demo/models/my-model"
 NOW = 1_750_000_000.0
@@ -179,7 +188,7 @@ def test_what_is_waited_for_is_told(until):
 # ---- the pauses
 
 
-def between(seconds: float, waiting: ModelWatch, now: float = NOW) -> bool:
+def between(seconds: float, waiting: Watch, now: float = NOW) -> bool:
     return all(seconds <= waiting.pause(now) <= seconds * (1 + JITTER) for _ in range(30))
 
 
@@ -308,3 +317,247 @@ def test_a_status_that_was_bad_before_does_not_fail_a_wait_that_went_elsewhere()
 def test_what_a_watch_does_not_know_is_refused():
     with pytest.raises(ValidationError):
         watch(api_key="fw_x")
+
+
+# ---- a wait for a deployment
+
+DEPLOYMENT = "accounts/demo/deployments/d"
+GONE = NotFoundError("resource not found", status=404)
+SCALING_UP = UnavailableError("scaling up from zero", status=503, code="DEPLOYMENT_SCALING_UP")
+NO_CHAT = RefusedError("this model takes no chat", status=400)
+DENIED = AccessDeniedError("bad key", status=403)
+
+
+def deployment_watch(**fields) -> DeploymentWatch:
+    return DeploymentWatch(**{"deployment": DEPLOYMENT, "deadline": NOW + 3600, "poll_interval": 15} | fields)
+
+
+def deployment(state: str | None = "READY", ready: int | None = 1, **fields) -> Deployment:
+    stats = ReplicaStats(ready_replica_count=ready)
+    return Deployment(
+        **{"name": DEPLOYMENT, "base_model": NAME, "state": state, "replica_stats": stats} | fields
+    )
+
+
+@pytest.mark.parametrize("until", Until)
+def test_the_first_look_at_a_deployment_reads_it(until):
+    call = deployment_watch(until=until).call()
+    assert str(call) == f"GET /v1/{DEPLOYMENT}"
+    assert not call.writes
+
+
+LOOKS = {
+    # What a first look brings: (the reading, until ready, until serving, until there is an answer)
+    "ready": (deployment(), "ready", "asks", "ready"),
+    "scaled to zero": (deployment(ready=0), "ready", "asks", "ready"),
+    "creating": (deployment("CREATING"), "pending", "pending", "ready"),
+    "updating": (deployment("UPDATING"), "pending", "pending", "ready"),
+    "never heard of": (deployment("NEW"), "pending", "pending", "ready"),
+    "unset": (deployment(None), "pending", "pending", "ready"),
+    "failed": (deployment("FAILED"), "failed", "failed", "ready"),
+    "deleting": (deployment("DELETING"), "failed", "failed", "ready"),
+    "deleted": (deployment("DELETED"), "failed", "failed", "ready"),
+    "404": (GONE, "not_found", "not_found", "ready"),
+    "403": (DENIED, "access_denied", "access_denied", "access_denied"),
+    "400": (RefusedError("no", status=400), "refused", "refused", "refused"),
+    "no quota": (QuotaExceededError("none", status=429), "refused", "refused", "refused"),
+    **{type(blip).__name__: (blip, "pending", "pending", "pending") for blip in BLIPS},
+}
+
+
+@pytest.mark.parametrize(("reading", "ready", "serving", "answer"), LOOKS.values(), ids=LOOKS)
+def test_what_a_look_at_a_deployment_comes_to(reading, ready, serving, answer):
+    for until, expected in (("ready", ready), ("serving", serving), ("answer", answer)):
+        waiting = deployment_watch(until=until)
+        verdict = waiting.see(reading, NOW)
+        assert verdict.outcome.value == ("pending" if expected == "asks" else expected), until
+        assert waiting.half_way is (expected == "asks")
+        if isinstance(reading, Exception) and until != "answer":
+            assert str(reading) in verdict.reason
+
+
+def test_the_replicas_that_are_wanted_are_judged():
+    waiting = deployment_watch(replica_count=2)
+    outcomes = [
+        waiting.see(reading, NOW).outcome
+        for reading in (deployment(), deployment("UPDATING", ready=2), deployment(ready=2))
+    ]
+    assert outcomes == [Outcome.PENDING, Outcome.PENDING, Outcome.READY]
+
+
+MISSING = {
+    # A 404: (what the wait knows, when, outcome, what is told)
+    "at the first look": ({}, NOW, Outcome.NOT_FOUND, "resource not found"),
+    "of what is known": ({"known": True}, NOW, Outcome.FAILED, "deleted"),
+    "made just now": ({"appears_by": NOW + 30}, NOW, Outcome.PENDING, "does not show yet"),
+    "made a while ago": ({"appears_by": NOW}, NOW, Outcome.FAILED, "deleted"),
+    "made just now, and known": ({"known": True, "appears_by": NOW + 30}, NOW, Outcome.FAILED, "deleted"),
+    "made just now, at the deadline": (
+        {"appears_by": NOW + 30, "deadline": NOW}, NOW, Outcome.TIMEOUT, "does not show yet",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("until", ["ready", "serving"])
+@pytest.mark.parametrize(("fields", "now", "outcome", "told"), MISSING.values(), ids=MISSING)
+def test_what_a_404_means(fields, now, outcome, told, until):
+    verdict = deployment_watch(until=until, **fields).see(GONE, now)
+    assert verdict.outcome is outcome
+    assert told in verdict.reason
+    assert "resource not found" in verdict.reason
+
+
+@pytest.mark.parametrize("fields", [{}, {"appears_by": NOW + 30}])
+def test_what_was_seen_once_is_known_also_elsewhere(fields):
+    waiting = deployment_watch(**fields)
+    waiting.see(BLIPS[0], NOW)
+    assert not waiting.known
+    waiting.see(deployment("CREATING"), NOW)
+    elsewhere = DeploymentWatch.model_validate(waiting.as_arguments())
+    for each in (waiting, elsewhere):
+        assert each.see(GONE, NOW).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("blip", BLIPS, ids=lambda blip: type(blip).__name__)
+@pytest.mark.parametrize("until", ["ready", "serving", "answer"])
+def test_no_number_of_blips_ends_a_wait_for_a_deployment(blip, until):
+    waiting = deployment_watch(until=until)
+    assert all(waiting.see(blip, NOW + n).outcome is Outcome.PENDING for n in range(0, 3600, 9))
+    assert waiting.see(blip, NOW + 3600).outcome is Outcome.TIMEOUT
+
+
+# ---- whether it serves
+
+
+def asking(**fields) -> DeploymentWatch:
+    waiting = deployment_watch(until="serving", **fields)
+    assert waiting.see(deployment(), NOW).outcome is Outcome.PENDING
+    assert waiting.half_way
+    return waiting
+
+
+def test_once_it_is_ready_it_is_asked_something_at_once():
+    waiting = asking()
+    call = waiting.call()
+    assert str(call) == "POST /inference/v1/chat/completions"
+    assert call.body["model"] == f"{NAME}#{DEPLOYMENT}"
+    assert call.body["max_tokens"] == 1
+    assert waiting.pause(NOW) == 0
+
+
+INFERENCE = {
+    # What asking it brings: (the reading, outcome, what is told)
+    "an answer": (None, Outcome.READY, "inference answers"),
+    "404": (GONE, Outcome.PENDING, "inference does not answer yet"),
+    "scaling up": (SCALING_UP, Outcome.PENDING, "DEPLOYMENT_SCALING_UP"),
+    "400": (NO_CHAT, Outcome.REFUSED, "without wait_for_serving"),
+    "another 4xx": (RefusedError("no", status=405), Outcome.REFUSED, "without wait_for_serving"),
+    "403": (DENIED, Outcome.ACCESS_DENIED, "bad key"),
+    **{type(blip).__name__: (blip, Outcome.PENDING, "asking again") for blip in BLIPS},
+}
+
+
+@pytest.mark.parametrize(("reading", "outcome", "told"), INFERENCE.values(), ids=INFERENCE)
+def test_what_asking_it_comes_to(reading, outcome, told):
+    waiting = asking()
+    verdict = waiting.see(reading, NOW)
+    assert verdict.outcome is outcome
+    assert told in verdict.reason
+    # Whatever came of it, the next look reads the deployment again.
+    assert not waiting.half_way
+    assert waiting.call().verb == "GET"
+
+
+@pytest.mark.parametrize("silence", [GONE, SCALING_UP], ids=["404", "scaling up"])
+def test_silence_of_a_ready_one_is_no_blip(silence):
+    waiting = asking(poll_interval=5)
+    for _ in range(8):
+        waiting.see(silence, NOW)
+        assert between(5, waiting)
+        waiting.see(deployment(), NOW)
+        assert waiting.half_way
+
+
+def test_a_404_of_inference_does_not_mean_deleted():
+    waiting = asking(known=True)
+    assert waiting.see(GONE, NOW).outcome is Outcome.PENDING
+    assert waiting.see(GONE, NOW).outcome is Outcome.FAILED
+
+
+def test_blips_of_inference_make_the_pauses_grow():
+    waiting = asking(poll_interval=1)
+    waiting.see(RateLimitedError("slow down", retry_after=40), NOW)
+    assert between(40, waiting)
+
+
+def test_what_is_not_ready_is_not_asked():
+    waiting = deployment_watch(until="serving")
+    for state in ("CREATING", "UPDATING", "NEW", None):
+        waiting.see(deployment(state), NOW)
+        assert not waiting.half_way
+
+
+def test_a_deployment_that_never_serves_ends_with_the_deadline():
+    waiting = asking()
+    timeout = waiting.see(GONE, NOW + 3600)
+    assert timeout.outcome is Outcome.TIMEOUT
+    assert "inference does not answer yet" in timeout.reason
+
+
+def test_an_answer_goes_before_the_deadline():
+    assert asking().see(None, NOW + 9999).outcome is Outcome.READY
+
+
+def test_the_replicas_that_are_wanted_come_before_it_is_asked():
+    waiting = deployment_watch(until="serving", replica_count=2)
+    waiting.see(deployment(ready=1), NOW)
+    assert not waiting.half_way
+    waiting.see(deployment(ready=2), NOW)
+    assert waiting.half_way
+
+
+def test_a_growing_interval_doubles_with_every_look_that_has_two_parts():
+    waiting = deployment_watch(until="serving", growing=True, poll_interval=10)
+    for seconds in (10, 20, 40):
+        waiting.see(deployment(), NOW)
+        waiting.see(GONE, NOW)
+        assert between(seconds, waiting)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, f"{DEPLOYMENT} to be ready"),
+        ({"until": "serving"}, f"{DEPLOYMENT} to be serving"),
+        ({"replica_count": 0}, f"{DEPLOYMENT} to be ready with 0 replicas"),
+        ({"until": "answer", "replica_count": 2}, f"an answer about {DEPLOYMENT}"),
+    ],
+    ids=str,
+)
+def test_what_is_waited_for_of_a_deployment_is_told(fields, wanted):
+    waiting = deployment_watch(**fields)
+    assert waiting.wanted == wanted
+    verdict = waiting.see(BLIPS[2], NOW)
+    assert waiting.still_waiting(verdict, NOW + 3500) == (
+        f"Waiting for {wanted}: {verdict.reason}. Giving up in 100 s."
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"until": "serving", "known": True, "replica_count": 0}, {"appears_by": NOW + 30, "growing": True}],
+    ids=str,
+)
+def test_a_wait_for_a_deployment_is_plain_json_too(fields):
+    waiting = deployment_watch(**fields)
+    arguments = waiting.as_arguments()
+    assert json.loads(json.dumps(arguments)) == arguments
+    assert DeploymentWatch.model_validate(arguments).model_dump() == waiting.model_dump()
+    with pytest.raises(ValidationError):
+        DeploymentWatch.model_validate(arguments | {"api_key": "fw_x"})
+
+
+def test_a_wait_that_went_elsewhere_half_way_reads_first():
+    elsewhere = DeploymentWatch.model_validate(asking().as_arguments())
+    assert not elsewhere.half_way
+    assert elsewhere.call().verb == "GET"

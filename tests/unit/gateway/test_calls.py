@@ -9,10 +9,19 @@ from hypothesis import given, strategies as st
 from airflow_provider_fireworks.gateway.calls import (
     PAGE_SIZE,
     Call,
+    ask_deployment,
+    create_deployment,
+    delete_deployment,
+    get_deployment,
     get_model,
     list_accounts,
+    list_deployments,
     list_models,
+    match_deployment_shapes,
     prepare_model,
+    scale_deployment,
+    undelete_deployment,
+    update_deployment,
 )
 from airflow_provider_fireworks.gateway.errors import (
     AccessDeniedError,
@@ -22,10 +31,13 @@ from airflow_provider_fireworks.gateway.errors import (
     RateLimitedError,
     UnavailableError,
 )
-from airflow_provider_fireworks.gateway.names import InvalidNameError, ModelName
-from airflow_provider_fireworks.gateway.shapes import Account, Model
+from airflow_provider_fireworks.gateway.names import DeploymentName, InvalidNameError, ModelName
+from airflow_provider_fireworks.gateway.shapes import Account, Deployment, Model
 
 NAME = ModelName("demo", "my-model")
+DEPLOYMENT = DeploymentName("demo", "d")
+ALL = "v1/accounts/demo/deployments"
+ONE = f"{ALL}/d"
 NOW = 1_750_000_000.0
 
 
@@ -67,6 +79,104 @@ def answered(call: Call, answer: object, status: int = 200, **headers: str):
             ("GET", "v1/accounts", {"pageSize": "200"}, None),
             False,
             id="list accounts",
+        ),
+        pytest.param(
+            create_deployment(DEPLOYMENT, {"baseModel": "m"}),
+            ("POST", ALL, {"deploymentId": "d"}, {"baseModel": "m"}),
+            True,
+            id="create a deployment",
+        ),
+        pytest.param(
+            create_deployment(DEPLOYMENT, {"baseModel": "m"}, validate_only=True),
+            ("POST", ALL, {"deploymentId": "d", "validateOnly": "true"}, {"baseModel": "m"}),
+            False,
+            id="have a deployment judged",
+        ),
+        pytest.param(get_deployment(DEPLOYMENT), ("GET", ONE, {}, None), False, id="get a deployment"),
+        pytest.param(
+            next(list_deployments("demo")),
+            ("GET", ALL, {"pageSize": "200"}, None),
+            False,
+            id="list deployments",
+        ),
+        pytest.param(
+            next(list_deployments("demo", filter='state="READY"', show_deleted=True)),
+            ("GET", ALL, {"pageSize": "200", "filter": 'state="READY"', "showDeleted": "true"}, None),
+            False,
+            id="list some deployments, deleted ones too",
+        ),
+        pytest.param(
+            update_deployment(DEPLOYMENT, {"displayName": "x"}, base_model="m"),
+            ("PATCH", ONE, {"updateMask": "display_name"}, {"baseModel": "m", "displayName": "x"}),
+            True,
+            id="update a deployment",
+        ),
+        pytest.param(
+            update_deployment(
+                DEPLOYMENT,
+                {"description": "x", "maxReplicaCount": 2, "maxWithRevocableReplicaCount": 0},
+                base_model="m",
+            ),
+            (
+                "PATCH",
+                ONE,
+                {"updateMask": "description,max_replica_count,max_with_revocable_replica_count"},
+                {
+                    "baseModel": "m",
+                    "description": "x",
+                    "maxReplicaCount": 2,
+                    "maxWithRevocableReplicaCount": 0,
+                },
+            ),
+            True,
+            id="update several fields, unset values too",
+        ),
+        pytest.param(
+            scale_deployment(DEPLOYMENT, 0),
+            ("PATCH", f"{ONE}:scale", {}, {"replicaCount": 0}),
+            True,
+            id="scale a deployment",
+        ),
+        pytest.param(delete_deployment(DEPLOYMENT), ("DELETE", ONE, {}, None), True, id="delete softly"),
+        pytest.param(
+            delete_deployment(DEPLOYMENT, hard=True, ignore_checks=True),
+            ("DELETE", ONE, {"hard": "true", "ignoreChecks": "true"}, None),
+            True,
+            id="delete for good, whatever it serves",
+        ),
+        pytest.param(
+            undelete_deployment(DEPLOYMENT), ("POST", f"{ONE}:undelete", {}, {}), True, id="undelete"
+        ),
+        pytest.param(
+            match_deployment_shapes("demo", NAME),
+            (
+                "POST",
+                "v1/accounts/demo/deploymentShapeVersions:match",
+                {},
+                {
+                    "createDeploymentRequest": {
+                        "parent": "accounts/demo",
+                        "deployment": {"baseModel": str(NAME)},
+                    }
+                },
+            ),
+            False,
+            id="match shapes",
+        ),
+        pytest.param(
+            ask_deployment(f"{NAME}#{DEPLOYMENT}"),
+            (
+                "POST",
+                "inference/v1/chat/completions",
+                {},
+                {
+                    "model": "accounts/demo/models/my-model#accounts/demo/deployments/d",
+                    "messages": [{"role": "user", "content": "ping"}],
+                    "max_tokens": 1,
+                },
+            ),
+            False,
+            id="ask a deployment for one token",
         ),
     ],
 )
@@ -236,3 +346,99 @@ def test_a_page_of_another_shape_is_a_lost_answer(answer):
 def test_two_runs_of_an_errand_do_not_share_their_tokens():
     for _ in range(2):
         assert run(list_accounts(), {"nextPageToken": "t"}, {})[0] == []
+
+
+# ---- deployments
+
+
+def test_deployments_of_what_is_no_account_are_not_asked_for():
+    for refused in (
+        lambda: next(list_deployments("../x")),
+        lambda: match_deployment_shapes("a?b", NAME),
+    ):
+        with pytest.raises(InvalidNameError):
+            refused()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        create_deployment(DEPLOYMENT, {}),
+        get_deployment(DEPLOYMENT),
+        update_deployment(DEPLOYMENT, {}, base_model="m"),
+        undelete_deployment(DEPLOYMENT),
+    ],
+    ids=str,
+)
+def test_a_deployment_is_read(call):
+    deployment = answered(call, {"name": str(DEPLOYMENT), "state": "READY", "replicaStats": {"x": 1}})
+    assert isinstance(deployment, Deployment)
+    assert (deployment.name, deployment.state) == (str(DEPLOYMENT), "READY")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        scale_deployment(DEPLOYMENT, 1),
+        delete_deployment(DEPLOYMENT),
+        ask_deployment("m#d"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("answer", [{}, {"choices": []}, {"name": 5}])
+def test_what_brings_nothing_back(call, answer):
+    assert answered(call, answer) is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        create_deployment(DEPLOYMENT, {}),
+        scale_deployment(DEPLOYMENT, 1),
+        delete_deployment(DEPLOYMENT),
+        ask_deployment("m#d"),
+        match_deployment_shapes("demo", NAME),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_deployments_answer_that_cannot_be_read_is_lost(call, body):
+    with pytest.raises(AnswerLostError):
+        answered(call, body)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "state", "status", "description", "replicaStats", "replicaCount", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text() | st.floats(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+            max_leaves=4,
+        ),
+    )
+)
+def test_a_deployment_with_anything_in_its_fields_is_read_or_a_lost_answer(payload):
+    with suppress(AnswerLostError):
+        assert isinstance(answered(get_deployment(DEPLOYMENT), payload), Deployment)
+
+
+def test_all_pages_of_deployments_keep_the_question():
+    deployments, queries = run(
+        list_deployments("demo", show_deleted=True),
+        {"deployments": [{"name": "1"}], "nextPageToken": "t"},
+        {"deployments": [{"name": "2"}]},
+    )
+    assert [each.name for each in deployments] == ["1", "2"]
+    first = {"pageSize": "200", "showDeleted": "true"}
+    assert queries == [first, first | {"pageToken": "t"}]
+
+
+@pytest.mark.parametrize("answer", [{}, {"deploymentShapeVersions": None}, {"deploymentShapeVersions": []}])
+def test_no_shape_may_match(answer):
+    assert answered(match_deployment_shapes("demo", NAME), answer) == []
+
+
+def test_matching_shapes_are_read():
+    answer = {"deploymentShapeVersions": [{"name": "v", "snapshot": {"precision": "FP8"}}], "totalSize": 1}
+    (version,) = answered(match_deployment_shapes("demo", NAME), answer)
+    assert (version.name, version.snapshot.precision) == ("v", "FP8")

@@ -12,6 +12,7 @@ from airflow_provider_fireworks.gateway.errors import (
     AnswerLostError,
     GatewayError,
     NotFoundError,
+    QuotaExceededError,
     RateLimitedError,
     RefusedError,
     UnavailableError,
@@ -266,6 +267,7 @@ def test_no_request_id_is_none():
         (RateLimitedError, True, False),
         (AccessDeniedError, False, False),
         (NotFoundError, False, False),
+        (QuotaExceededError, False, False),
         (RefusedError, False, False),
     ],
 )
@@ -308,3 +310,56 @@ def test_hiding_leaves_what_is_unset_unset():
     error = GatewayError("m")
     error.hide(str.upper)
     assert (error.message, error.code, error.request_id) == ("M", None, None)
+
+
+# ---- a quota of GPUs, and limits of requests
+
+QUOTAS = {
+    "as captured": "global--h200-count for account X, in use: 14, quota: 16, requesting: 4",
+    "of another GPU": "global--b200-count for account my-account, in use: 0, quota: 0, requesting: 1",
+    "in other words": "insufficient GPU quota",
+    "of accelerators": "Accelerators for account X exceed the quota",
+}
+OTHER_LIMITS = {
+    "a rate limit": "rate limit exceeded",
+    "too many requests": "Too many requests, please try again later.",
+    "a quota of requests": "Quota exceeded for quota metric 'Requests' and limit 'Requests per minute'",
+    "a quota of requests, with numbers": "request quota: 6000 per minute",
+    "a GPU and no quota": "no GPU is free in this region",
+    "no words": "",
+}
+
+
+def worded(message: str, code: object = 8) -> bytes:
+    return json.dumps({"code": code, "message": message, "details": []}).encode()
+
+
+@pytest.mark.parametrize("message", QUOTAS.values(), ids=QUOTAS)
+@pytest.mark.parametrize("status", [429, 400, 403])
+def test_an_exceeded_quota_of_gpus_is_recognised_whatever_its_status(status, message):
+    for body in (
+        worded(message),
+        worded(message.upper(), code=9),
+        json.dumps({"error": {"code": "RESOURCE_EXHAUSTED", "message": message}}).encode(),
+    ):
+        assert type(made(status, body)) is QuotaExceededError
+
+
+@pytest.mark.parametrize("message", OTHER_LIMITS.values(), ids=OTHER_LIMITS)
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, RateLimitedError), (400, RefusedError), (403, AccessDeniedError)]
+)
+def test_any_other_limit_is_none_of_gpus(status, kind, message):
+    assert type(made(status, worded(message))) is kind
+
+
+@pytest.mark.parametrize("status", [401, 404, 409, 500, 503])
+def test_no_other_status_tells_of_a_quota(status):
+    assert type(made(status, worded(QUOTAS["as captured"]))) is not QuotaExceededError
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, RateLimitedError), (400, RefusedError), (403, UnavailableError)]
+)
+def test_a_quota_is_the_gateways_to_tell_of(status, kind):
+    assert type(made(status, QUOTAS["as captured"].encode())) is kind

@@ -6,12 +6,23 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import example, given, strategies as st
 
-from airflow_provider_fireworks.gateway.calls import get_model
+from airflow_provider_fireworks.gateway.calls import (
+    create_deployment,
+    delete_deployment,
+    get_deployment,
+    get_model,
+    scale_deployment,
+    undelete_deployment,
+    update_deployment,
+)
 from airflow_provider_fireworks.gateway.names import (
+    DeploymentName,
     InvalidNameError,
     ModelName,
     check_id,
+    parse_deployment,
     parse_model,
+    split_deployment,
     split_model,
 )
 
@@ -136,3 +147,77 @@ def test_no_name_leads_a_request_elsewhere(model, account):
     parts = urlsplit(f"https://gateway/{path}")
     assert (parts.netloc, parts.query, parts.fragment) == ("gateway", "", "")
     assert re.fullmatch(r"/v1/accounts/[a-z0-9-]+/models/[a-z0-9-]+", parts.path)
+
+
+# ---- deployments
+
+
+@pytest.mark.parametrize("value", [row for row in NO_IDS if isinstance(row.values[0], str)])
+def test_what_is_no_id_is_no_deployments_either(value):
+    for deployment in (value, f"accounts/{value}/deployments/d", f"accounts/a/deployments/{value}"):
+        with pytest.raises(InvalidNameError):
+            split_deployment(deployment)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        None,
+        5,
+        b"accounts/a/deployments/d",
+        "a/b",
+        "accounts/a/deployments",
+        "accounts/a/deployments/d/",
+        "/accounts/a/deployments/d",
+        "accounts/a/models/d",
+        "accounts/a/deployment/d",
+        "accounts//deployments/d",
+        "accounts/a/deployments/d:scale",
+        "accounts/a/models/m#accounts/a/deployments/d",
+    ],
+)
+def test_what_is_no_deployment_is_refused_as_such(name):
+    with pytest.raises(InvalidNameError, match=r"is no (deployment|account)"):
+        split_deployment(name)
+
+
+@given(account=IDS, deployment=IDS)
+def test_a_deployments_full_name_is_read_and_written_alike(account, deployment):
+    name = f"accounts/{account}/deployments/{deployment}"
+    assert split_deployment(name) == (account, deployment)
+    assert str(parse_deployment(name, account=None)) == name
+    assert str(parse_deployment(name, account=account)) == name
+    assert parse_deployment(deployment, account=account) == DeploymentName(account, deployment)
+
+
+def test_a_deployment_belongs_to_an_account():
+    with pytest.raises(InvalidNameError, match="The deployment id 'd' needs an account"):
+        parse_deployment("d", account=None)
+    with pytest.raises(InvalidNameError, match="belongs to account 'other', not to 'mine'"):
+        parse_deployment("accounts/other/deployments/d", account="mine")
+
+
+@given(
+    deployment=st.text() | st.text(alphabet="ab/.:?#%-\\ \n", max_size=20),
+    account=st.none() | st.text(alphabet="ab/.:?#%-", max_size=5),
+)
+@example(deployment="../../verifyApiKey", account="a")
+@example(deployment="accounts/a/deployments/..", account=None)
+def test_no_deployment_leads_a_request_elsewhere(deployment, account):
+    try:
+        name = parse_deployment(deployment, account=account)
+    except InvalidNameError:
+        return
+    for call in (
+        get_deployment(name),
+        create_deployment(name, {}),
+        update_deployment(name, {}, base_model="m"),
+        scale_deployment(name, 1),
+        delete_deployment(name),
+        undelete_deployment(name),
+    ):
+        parts = urlsplit(f"https://gateway/{call.path}")
+        assert (parts.netloc, parts.query, parts.fragment) == ("gateway", "", "")
+        assert re.fullmatch(
+            r"/v1/accounts/[a-z0-9-]+/deployments(/[a-z0-9-]+(:scale|:undelete)?)?", parts.path
+        )

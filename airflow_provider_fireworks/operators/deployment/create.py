@@ -1,0 +1,565 @@
+"""Creating a deployment, and waiting for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import TaskDeferred, conf
+
+from airflow_provider_fireworks.arguments.deployment import CreateArguments, check_create_literals
+from airflow_provider_fireworks.exceptions import (
+    FireworksDeploymentConflict,
+    FireworksDeploymentFailed,
+    FireworksError,
+    FireworksInvalidArgument,
+    FireworksModelNotReady,
+    FireworksTimeout,
+    error_of_gateway,
+    error_of_verdict,
+)
+from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
+from airflow_provider_fireworks.links.model import FireworksModelLink
+from airflow_provider_fireworks.operators.base import WaitingOperator
+from airflow_provider_fireworks.operators.deployment.cleanup import START_LAG, delete_own
+from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_fireworks.creation import Creation, Owner, Step
+    from airflow_provider_fireworks.gateway.errors import GatewayError
+    from airflow_provider_fireworks.gateway.shapes import Deployment
+    from airflow_provider_fireworks.identity import Identity
+    from airflow_provider_fireworks.verdict import Verdict
+    from airflow_provider_fireworks.watch import DeploymentWatch, Until, Watch
+
+CLEAN_UP_FOR = 60.0
+"""Seconds for which a task that fails tries to delete what it has made, while the gateway does not answer."""
+CLEAN_UP_WHEN_KILLED_FOR = 3.0
+"""The same for one that is killed: SIGKILL follows five seconds after the first signal …"""
+KILL_TIMEOUT = 1.5
+"""… and so no call may take longer than these seconds."""
+
+
+class FireworksCreateDeploymentOperator(WaitingOperator):
+    """
+    Deploy a model at a precision: ``POST /v1/accounts/{account}/deployments``. **A deployment costs money.**
+
+    It is looked for first, then whether the model is ready at the precision; only then it is made. Its id comes
+    from DAG, run, task and map index, so a retry, a cleared task or a lost answer finds the same deployment and
+    takes it over; a softly deleted one is brought back, one that failed is made anew. A deployment of that id
+    that another task or a person has made is left alone: ``FireworksDeploymentConflict``.
+
+    Unless replicas are asked for, its minimum is zero: it costs nothing once it has scaled itself to zero.
+
+    Returns ``{"deployment": "accounts/…/deployments/…"}``, the argument of
+    :class:`~airflow_provider_fireworks.sensors.deployment.FireworksDeploymentReadySensor`; every key is an XCom
+    too, and so is ``inference_model``, by which inference is asked.
+
+    A task that fails deletes the deployment that it has made. One that is killed does so only with
+    ``delete_on_kill``; ``FireworksSweepDeploymentsOperator`` finds what was left behind.
+
+    :param model: id or full resource name of the base model.
+    :param precision: as the gateway spells it (``"FP8"``); left out, the gateway chooses.
+    :param deployment_id: another id than the task's own. It is then the same in every run.
+    :param accelerator_type: as the gateway spells it (``"NVIDIA_H100_80GB"``); this or a shape is needed.
+    :param accelerator_count: accelerators per replica; left out, the gateway chooses.
+    :param deployment_shape: a shape, instead of accelerators. It has its own precision, which must be the one
+        asked for, if any; ``"default"`` lets the gateway choose.
+    :param min_replica_count: replicas, 0 if left out.
+    :param max_replica_count: replicas; left out, the gateway chooses.
+    :param display_name: at most 63 characters; made of DAG and task if left out.
+    :param extra_spec: further fields of the deployment, as the gateway spells them (``autoscalingPolicy``).
+    :param wait_for_completion: wait until it is READY.
+    :param wait_for_serving: wait until inference answers, which it may do minutes later. That is asked for a
+        token at each look, which wakes the deployment, is billed, and counts as traffic when it is to be deleted.
+    :param delete_on_failure: delete it for good if this task fails, by whatever but being killed.
+    :param delete_on_kill: delete it if this task is killed, also where it is marked as a success while it runs.
+        While it is deferred, Airflow tells of this from 3.3 on only.
+    :param dry_run: let the gateway judge the request, and create nothing (``validateOnly``).
+    :param deferrable: wait in the triggerer.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds until it gives up, and deletes it.
+    :param account_id: the account that it is made in, instead of the connection's.
+    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
+    :raises FireworksInvalidArgument: for arguments that make no sense; nothing was sent.
+    :raises FireworksModelNotReady: the gateway does not name the precision; not retried.
+    :raises FireworksDeploymentConflict, FireworksAccessDenied, FireworksNotFound, FireworksRefused: not retried.
+    :raises FireworksQuotaExceeded, FireworksDeploymentFailed, FireworksTimeout: retried, as the task's ``retries`` say.
+    """
+
+    template_fields: Sequence[str] = (
+        "model",
+        "precision",
+        "deployment_id",
+        "accelerator_type",
+        "accelerator_count",
+        "deployment_shape",
+        "min_replica_count",
+        "max_replica_count",
+        "display_name",
+        "extra_spec",
+        "wait_for_completion",
+        "wait_for_serving",
+        "delete_on_failure",
+        "delete_on_kill",
+        "validate_only",
+        "deferrable",
+        "poll_interval",
+        "timeout",
+        "account_id",
+        "fireworks_conn_id",
+    )
+    operator_extra_links = (FireworksModelLink(), FireworksDeploymentLink())
+    ui_color = "#ffe9d6"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        precision: str | None = None,
+        deployment_id: str | None = None,
+        accelerator_type: str | None = None,
+        accelerator_count: int | None = None,
+        deployment_shape: str | None = None,
+        min_replica_count: int | None = None,
+        max_replica_count: int | None = None,
+        display_name: str | None = None,
+        extra_spec: dict[str, Any] | None = None,
+        wait_for_completion: bool = True,
+        wait_for_serving: bool = False,
+        delete_on_failure: bool = True,
+        delete_on_kill: bool = False,
+        dry_run: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 15,
+        timeout: float = 3600,
+        account_id: str | None = None,
+        fireworks_conn_id: str | None = "fireworks_default",
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
+        super().__init__(**kwargs)
+        check_create_literals(
+            model=model,
+            precision=precision,
+            deployment_id=deployment_id,
+            accelerator_type=accelerator_type,
+            accelerator_count=accelerator_count,
+            deployment_shape=deployment_shape,
+            min_replica_count=min_replica_count,
+            max_replica_count=max_replica_count,
+            display_name=display_name,
+            extra_spec=extra_spec,
+        )
+        self.model = model
+        self.precision = precision
+        self.deployment_id = deployment_id
+        self.accelerator_type = accelerator_type
+        self.accelerator_count = accelerator_count
+        self.deployment_shape = deployment_shape
+        self.min_replica_count = min_replica_count
+        self.max_replica_count = max_replica_count
+        self.display_name = display_name
+        self.extra_spec = extra_spec
+        self.wait_for_completion = wait_for_completion
+        self.wait_for_serving = wait_for_serving
+        self.delete_on_failure = delete_on_failure
+        self.delete_on_kill = delete_on_kill
+        # BaseOperator has a method of the argument's name.
+        self.validate_only = dry_run
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.account_id = account_id
+        self.fireworks_conn_id = fireworks_conn_id
+        self._creation: Creation | None = None
+        self._at_work = False
+        self._killed = False
+
+    @cached_property
+    def _identity(self) -> Identity:
+        from airflow_provider_fireworks.identity import Identity
+
+        return Identity.of(self._ti)
+
+    @cached_property
+    def _arguments(self) -> CreateArguments:
+        rendered = self._rendered()
+        return CreateArguments.check(dry_run=rendered.pop("validate_only"), **rendered)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look, make what is not there, and wait for it."""
+        self._ti = context["ti"]
+        creation = self._begin()
+        if self._arguments.dry_run:
+            return self._validate(creation)
+        with self._leaving_nothing_behind(creation):
+            return self._go_on(creation)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume as any task does; but where no trigger has ended the wait, nothing is left behind either."""
+        self._ti = context["ti"]
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferred:
+            raise
+        except BaseException:
+            if self._creation is None:
+                creation = self._begin()
+                creation.ours = True
+                with self._leaving_nothing_behind(creation):
+                    raise
+            raise
+
+    def on_kill(self) -> None:
+        """
+        End the task where it stands if it is to delete its deployment.
+
+        Airflow calls this from a signal handler and would go on with the task afterwards, which could yet create one.
+        """
+        self._killed = True
+        if self._at_work and self._arguments.delete_on_kill:
+            self._at_work = False
+            raise FireworksError("This task is being killed.")
+
+    def _begin(self) -> Creation:
+        """Return where the task stands at its start. To find an account out may take a request, and so patience."""
+        from airflow_provider_fireworks.creation import Creation
+        from airflow_provider_fireworks.watch import Until
+
+        deployment_id = self._arguments.deployment_id or self._identity.deployment_id
+        creation = Creation(
+            deployment=deployment_id,
+            base_model=self._arguments.model,
+            deadline=time.time() + self._arguments.timeout,
+            # An earlier try may have been killed right after it had made one.
+            ours=self._ti.try_number > 1,
+        )
+
+        def names() -> dict[str, str]:
+            return {
+                "deployment": str(self.hook.deployment_name(deployment_id)),
+                "base_model": str(self.hook.base_model_name(self._arguments.model)),
+            }
+
+        watch = self._watch(Until.ANSWER, creation)
+        found = self._patiently(names, watch, deployment_id, lambda verdict: self._fail(creation, verdict))
+        return creation.model_copy(update=found)
+
+    def _resumed(self, carried: dict[str, Any]) -> Creation:
+        from airflow_provider_fireworks.creation import Creation
+
+        return Creation.model_validate(carried)
+
+    def _resume(self, context: Context, creation: Creation, verdict: Verdict) -> dict[str, Any]:
+        with self._leaving_nothing_behind(creation):
+            if self._ended(creation, verdict):
+                return self._result(creation)
+            return self._go_on(creation)
+
+    def _go_on(self, creation: Creation) -> dict[str, Any]:
+        from airflow_provider_fireworks.creation import Step
+        from airflow_provider_fireworks.gateway.errors import GatewayError
+        from airflow_provider_fireworks.watch import Until
+
+        while True:
+            step = creation.step
+            if step is Step.THERE:
+                self._announce(creation)
+                until = Until.SERVING if self._arguments.wait_for_serving else Until.READY
+                if until is Until.READY and (creation.ready or not self._arguments.wait_for_completion):
+                    return self._result(creation)
+                if self._ended(creation, self._wait(self._watch(until, creation), creation)):
+                    return self._result(creation)
+            elif step is Step.CONFLICT:
+                raise FireworksDeploymentConflict(
+                    f"{creation.deployment} is there already and is left alone: {creation.note}. Wait for it with "
+                    "FireworksDeploymentReadySensor, delete it, or let this task have an id of its own, without "
+                    "deployment_id."
+                )
+            elif step is Step.FAILED:
+                raise FireworksDeploymentFailed(f"{creation.deployment}: {creation.note}")
+            elif step is Step.PAUSE:
+                self._pause(creation)
+            else:
+                try:
+                    self._do(step, creation)
+                except GatewayError as error:
+                    self._over(error, creation)
+
+    def _do(self, step: Step, creation: Creation) -> None:
+        """Make the calls of a step, and take in what comes of them."""
+        from airflow_provider_fireworks.creation import Step
+
+        if step is Step.LOOK:
+            self._look(creation)
+        elif step is Step.CHECK_MODEL:
+            self._check_model(creation)
+            shape_and_precision = bool(self._arguments.deployment_shape and self._arguments.precision)
+            creation.model_is_ready(check_shape=shape_and_precision)
+        elif step is Step.CHECK_SHAPE:
+            self._check_shape(creation)
+        elif step is Step.CREATE:
+            self._create(creation)
+        elif step is Step.UNDELETE:
+            self.log.info("%s Undeleting %s.", creation.note, creation.deployment)
+            creation.sending(time.time())
+            self.hook.undelete_deployment(creation.deployment)
+            creation.brought_back()
+        elif step is Step.REMOVE:
+            self.log.info("%s Deleting %s for good.", creation.note, creation.deployment)
+            self._remove(creation)
+        elif step is Step.SIGN:
+            self.log.info("%s Taking %s over.", creation.note, creation.deployment)
+            self.hook.update_deployment(creation.deployment, description=self._identity.description)
+            creation.look_again()
+
+    def _over(self, error: GatewayError, creation: Creation) -> None:
+        """Take in a call that failed: fail with it, or go on as soon as the gateway answers again."""
+        from airflow_provider_fireworks.creation import Step
+        from airflow_provider_fireworks.watch import Until
+
+        sent = creation.step in (Step.CREATE, Step.UNDELETE)
+        if sent and error.blip and error.may_have_acted:
+            creation.lost(error)
+            self.log.warning("%s", creation.note)
+            return
+        if sent:
+            creation.not_made()
+        creation.look_again()
+        if not error.blip:
+            raise error_of_gateway(error, f"{creation.deployment}: {error}") from None
+        self._ended(creation, self._after_blip(error, self._watch(Until.ANSWER, creation), creation))
+
+    def _look(self, creation: Creation) -> None:
+        from airflow_provider_fireworks.gateway.errors import NotFoundError
+
+        found: Deployment | None = None
+        try:
+            found = self.hook.get_deployment(creation.deployment)
+        except NotFoundError:
+            if creation.taken:
+                # A gateway may show what is softly deleted in its list alone.
+                account = creation.deployment.split("/")[1]
+                listed = self.hook.list_deployments(account_id=account, show_deleted=True)
+                found = next((each for each in listed if each.name == creation.deployment), None)
+        owner, whose = self._owner_of(found)
+        creation.look(found, owner, self._arguments.precision, whose=whose)
+
+    def _owner_of(self, found: Deployment | None) -> tuple[Owner, str]:
+        """Return whose a deployment is, also in words."""
+        from airflow_provider_fireworks.creation import Owner
+        from airflow_provider_fireworks.identity import Identity
+        from airflow_provider_fireworks.runs import RunState, run_state
+
+        mine = self._identity
+        signed = Identity.of_description(found.description if found else None)
+        if signed is None:
+            return Owner.OTHER, "something else than a task of this provider"
+        if signed == mine:
+            return Owner.THIS_TASK, str(signed)
+        if not signed.same_task(mine):
+            return Owner.OTHER, str(signed)
+        if run_state(self._ti, signed.dag_id, signed.run_id) is RunState.GOING:
+            return Owner.OTHER, f"{signed}, which is still going on"
+        return Owner.EARLIER_RUN, str(signed)
+
+    def _check_model(self, creation: Creation) -> None:
+        """Fail unless the model can be deployed at the precision, as far as the gateway tells."""
+        from airflow_provider_fireworks.gateway import calls
+        from airflow_provider_fireworks.gateway.names import parse_model
+        from airflow_provider_fireworks.readiness.model import listed_precisions, proven
+
+        model = self.hook.send(calls.get_model(parse_model(creation.base_model, account=None)))
+        precision = self._arguments.precision
+        if model.state == "UPLOADING":
+            raise FireworksModelNotReady(f"{creation.base_model} is still being uploaded.")
+        if precision is None or proven(model, precision):
+            return
+        if model.lists_precisions:
+            named = ", ".join(listed_precisions(model))
+            raise FireworksModelNotReady(
+                f"{creation.base_model} is not ready at {precision}: the gateway names {named}, its state is "
+                f"{model.state}. Prepare it first: FireworksPrepareModelOperator, then FireworksModelReadySensor."
+            )
+        self.log.info(
+            "The gateway lists no precisions for %s, so only it can tell whether it is ready at %s.",
+            creation.base_model,
+            precision,
+        )
+
+    def _check_shape(self, creation: Creation) -> None:
+        from airflow_provider_fireworks.gateway.errors import RefusedError
+
+        try:
+            self._plan(creation)
+        except RefusedError as error:
+            if error.status != 409:
+                raise
+            creation.id_taken()
+        else:
+            creation.shape_fits()
+
+    def _create(self, creation: Creation) -> None:
+        from airflow_provider_fireworks.gateway.errors import RefusedError
+
+        self.log.info("Creating %s, which serves %s.", creation.deployment, creation.base_model)
+        creation.sending(time.time())
+        try:
+            made = self.hook.create_deployment(creation.deployment, self._spec(creation))
+        except RefusedError as error:
+            if error.status != 409:
+                raise
+            self.log.info("%s", error)
+            creation.not_made()
+            creation.id_taken()
+        else:
+            creation.accepted()
+            self.log.info("It is made, its state is %s.", made.state)
+
+    def _remove(self, creation: Creation) -> None:
+        from airflow_provider_fireworks.gateway.errors import NotFoundError
+
+        try:
+            self.hook.delete_deployment(creation.deployment, hard=True, ignore_checks=True)
+        except NotFoundError:
+            self.log.info("It is gone already.")
+        creation.look_again()
+
+    def _plan(self, creation: Creation) -> Deployment:
+        """
+        Return what would be created.
+
+        :raises FireworksInvalidArgument: for a shape that is not for the precision that was asked for.
+        """
+        spec = self._spec(creation)
+        planned = self.hook.create_deployment(creation.deployment, spec, validate_only=True)
+        precision = self._arguments.precision
+        if self._arguments.deployment_shape and precision and planned.precision != precision:
+            raise FireworksInvalidArgument(
+                f"deployment_shape: {self._arguments.deployment_shape} is for {planned.precision or 'no precision'}, "
+                f"not for {precision} as asked for. Without precision, the shape's own is taken."
+            )
+        return planned
+
+    def _validate(self, creation: Creation) -> dict[str, Any]:
+        from airflow_provider_fireworks.watch import Until
+
+        def plan() -> Deployment:
+            self._check_model(creation)
+            return self._plan(creation)
+
+        watch = self._watch(Until.ANSWER, creation)
+        planned = self._patiently(
+            plan, watch, creation.deployment, lambda verdict: self._fail(creation, verdict)
+        )
+        self.log.info(
+            "Nothing is created, since this is a dry run. The gateway would create %s: %s",
+            creation.deployment,
+            planned.model_dump_json(by_alias=True, exclude_none=True),
+        )
+        return self._result(creation)
+
+    def _pause(self, creation: Creation) -> None:
+        if time.time() >= creation.deadline:
+            raise FireworksTimeout(
+                f"{creation.deployment}, after {self._arguments.timeout:.0f} s: {creation.note}"
+            )
+        self.log.info("%s Looking again.", creation.note)
+        time.sleep(creation.pause(self._arguments.poll_interval))
+
+    def _announce(self, creation: Creation) -> None:
+        self.log.info("%s: %s.", creation.deployment, creation.note)
+        # At once, for the links, and for whatever is to know of it even if this task never ends.
+        self._ti.xcom_push(key="deployment", value=creation.deployment)
+        self._ti.xcom_push(key="inference_model", value=creation.inference_model)
+
+    def _result(self, creation: Creation) -> dict[str, Any]:
+        return {"deployment": creation.deployment}
+
+    def _ended(self, creation: Creation, verdict: Verdict) -> bool:
+        """Take in how a wait has ended; return whether the task is done with it, or raise where it has failed."""
+        from airflow_provider_fireworks.creation import Step
+        from airflow_provider_fireworks.verdict import Outcome
+
+        if verdict.outcome is Outcome.FAILED:
+            creation.settled()
+        if verdict.outcome is not Outcome.READY:
+            self._fail(creation, verdict)
+        if creation.step is not Step.THERE:
+            return False
+        self.log.info("%s: %s.", creation.deployment, verdict.reason)
+        return True
+
+    def _fail(self, creation: Creation, verdict: Verdict) -> NoReturn:
+        waited = self._arguments.timeout - max(creation.deadline - time.time(), 0)
+        raise error_of_verdict(
+            verdict,
+            f"{creation.deployment}, after {waited:.0f} s: {verdict.reason}",
+            failed=FireworksDeploymentFailed,
+            timeout=FireworksTimeout,
+        )
+
+    def _watch(self, until: Until, creation: Creation) -> DeploymentWatch:
+        from airflow_provider_fireworks.watch import DeploymentWatch
+
+        return DeploymentWatch(
+            deployment=creation.deployment,
+            known=creation.ours and not creation.uncertain,
+            appears_by=creation.made_at + START_LAG if creation.made_at else None,
+            until=until,
+            deadline=creation.deadline,
+            poll_interval=self._arguments.poll_interval,
+        )
+
+    def _trigger(self, watch: Watch, carry: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
+        return FireworksDeploymentReadyTrigger(
+            fireworks_conn_id=self._arguments.fireworks_conn_id,
+            watch=watch.as_arguments(),
+            carry=carry,
+            delete_on_kill=self._identity.description if self._arguments.delete_on_kill else None,
+        )
+
+    def _spec(self, creation: Creation) -> dict[str, Any]:
+        return self._arguments.spec(
+            base_model=creation.base_model,
+            display_name=f"{self.dag_id} {self.task_id}"[:63],
+            description=self._identity.description,
+        )
+
+    @contextmanager
+    def _leaving_nothing_behind(self, creation: Creation) -> Iterator[None]:
+        """Delete what this task has made if the block fails, since Airflow skips a teardown whose setup has failed."""
+        self._creation = creation
+        try:
+            self._at_work = True
+            yield
+            self._at_work = False
+        except TaskDeferred:
+            raise
+        except BaseException:
+            self._at_work = False
+            killed = self._killed
+            wanted = self._arguments.delete_on_kill if killed else self._arguments.delete_on_failure
+            if wanted and creation.ours:
+                self.log.warning(
+                    "This task has %s: deleting %s.",
+                    "been killed" if killed else "failed",
+                    creation.deployment,
+                )
+                delete_own(
+                    self.hook.hurried(timeout=KILL_TIMEOUT) if killed else self.hook,
+                    creation.deployment,
+                    [signed for signed in (self._identity.description, creation.taken_over) if signed],
+                    # Softly where a person has a say, who may yet want it back.
+                    hard=not killed,
+                    may_yet_appear=creation.uncertain,
+                    seconds=CLEAN_UP_WHEN_KILLED_FOR if killed else CLEAN_UP_FOR,
+                    log=self.log,
+                )
+            raise

@@ -1,0 +1,1298 @@
+"""The operator that creates deployments, in a worker and deferred, with the gateway's own record as the proof."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, TaskDeferred
+
+from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.gateway import calls, retrying
+from airflow_provider_fireworks.gateway.names import check_id
+from airflow_provider_fireworks.gateway.precision import Precision
+from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.operators.deployment import FireworksCreateDeploymentOperator, cleanup
+from airflow_provider_fireworks.triggers import deployment as triggers
+from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
+from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
+
+H100 = "NVIDIA_H100_80GB"
+MINE = Identity.of(TaskInstance())
+NAME = f"accounts/demo/deployments/{MINE.deployment_id}"
+SPEC = {"baseModel": MODEL, "precision": "FP16", "acceleratorType": H100, "minReplicaCount": 0}
+
+LOST = [
+    {"kind": "drop"},
+    {"kind": "status", "status": 503},
+    {"kind": "html", "status": 502},
+    {"kind": "truncate"},
+]
+
+
+@pytest.fixture(autouse=True)
+def _quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that no constant of the package names are shortened as well."""
+    monkeypatch.setattr(triggers, "asyncio", SimpleNamespace(sleep=lambda seconds: asyncio.sleep(0.1)))
+    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.05)
+
+
+def told(fault: dict[str, Any]) -> str:
+    return " ".join(str(value) for value in fault.values())
+
+
+def task(**arguments: Any) -> FireworksCreateDeploymentOperator:
+    arguments = {
+        "task_id": "deploy",
+        "model": "my-model",
+        "precision": "FP16",
+        "accelerator_type": None if "deployment_shape" in arguments else H100,
+        "poll_interval": 0.05,
+        "timeout": 20,
+        **arguments,
+    }
+    return FireworksCreateDeploymentOperator(**arguments)
+
+
+@pytest.fixture(params=[False, True], ids=["worker", "deferrable"])
+def create(request: pytest.FixtureRequest) -> Any:
+    def run(instance: TaskInstance | None = None, **arguments: Any) -> dict[str, Any]:
+        return run_task(lambda: task(deferrable=request.param, **arguments), instance)
+
+    return run
+
+
+def again(**arguments: Any) -> TaskInstance:
+    """Return the same task instance at its second try."""
+    return TaskInstance(try_number=2, **arguments)
+
+
+def posts(gateway: Any) -> int:
+    return gateway.count("POST", "/deployments")
+
+
+def touched(gateway: Any) -> int:
+    """Return how often anything was asked that changes a deployment which is there."""
+    return gateway.count("DELETE") + gateway.count("PATCH") + gateway.count("POST", ":undelete")
+
+
+def payload(gateway: Any, deployment_id: str = MINE.deployment_id) -> dict[str, Any]:
+    return gateway.deployment(deployment_id)
+
+
+def gone(gateway: Any, deployment_id: str = MINE.deployment_id) -> bool:
+    """Whether nothing is left of a deployment, so that its id is free."""
+    return all(each["name"] != f"accounts/demo/deployments/{deployment_id}" for each in gateway.deployments)
+
+
+def costs_nothing(gateway: Any) -> bool:
+    """Whether no deployment is left, and none is billed any more."""
+    spent = gateway.gpu_seconds
+    time.sleep(0.02)
+    return gateway.deployments_left == [] and gateway.gpu_seconds == spent
+
+
+def make(gateway: Any, deployment_id: str = MINE.deployment_id, **fields: Any) -> None:
+    """Make a deployment by hand, and let the gateway forget that it was asked for it."""
+    FireworksHook().create_deployment(deployment_id, {**SPEC, **fields})
+    gateway.clear()
+
+
+@contextmanager
+def meanwhile(when: Callable[[], Any], act: Callable[[], Any]) -> Iterator[None]:
+    """Do something as soon as a condition holds, beside what runs in the block."""
+    done = threading.Event()
+
+    def run() -> None:
+        while not done.wait(0.01):
+            if when():
+                act()
+                return
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def interrupted(when: Callable[[], Any], act: Callable[[], Any]) -> Iterator[None]:
+    """Do something in a signal handler, as Airflow calls ``on_kill``, as soon as a condition holds."""
+
+    def handle(*_: Any) -> None:
+        if when():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            act()
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def defer(make_task: Callable[[], Any], instance: TaskInstance | None = None) -> TaskDeferred:
+    """Run a task up to its first deferral."""
+    with pytest.raises(TaskDeferred) as deferral:
+        make_task().execute({"ti": instance or TaskInstance()})
+    return deferral.value
+
+
+# What is created
+
+
+def test_creates_once_and_waits(gateway, create):
+    instance = TaskInstance()
+    assert create(instance) == {"deployment": NAME}
+    assert instance.xcoms == {"deployment": NAME, "inference_model": f"{MODEL}#{NAME}"}
+    assert payload(gateway)["state"] == "READY"
+    assert [each.deployment for each in gateway.creations] == [MINE.deployment_id]
+    (post,) = [request for request in gateway.requests if request.method == "POST"]
+    assert post.query == {"deploymentId": MINE.deployment_id}
+    assert Identity.of_description(post.body.pop("description")) == MINE
+    assert post.body.pop("displayName").endswith(" deploy")
+    assert post.body == SPEC
+
+
+def test_every_argument_reaches_the_gateway(gateway, create):
+    create(
+        wait_for_completion=False,
+        precision=Precision.FP16,
+        accelerator_count=2,
+        min_replica_count=1,
+        max_replica_count=3,
+        display_name="mine",
+        deployment_id="my-id",
+        extra_spec={"autoscalingPolicy": {"scaleToZeroWindow": "300s"}},
+    )
+    made = payload(gateway, "my-id")
+    assert (made["precision"], made["acceleratorCount"], made["displayName"]) == ("FP16", 2, "mine")
+    assert (made["minReplicaCount"], made["maxReplicaCount"]) == (1, 3)
+    assert made["autoscalingPolicy"]["scaleToZeroWindow"] == "300s"
+    assert Identity.of_description(made["description"]) == MINE
+
+
+def test_numbers_may_come_from_templates(gateway, create):
+    create(wait_for_completion=False, min_replica_count="1", max_replica_count="2", timeout="600")
+    assert (payload(gateway)["minReplicaCount"], payload(gateway)["maxReplicaCount"]) == (1, 2)
+
+
+def test_without_a_precision_the_gateway_chooses(gateway, create):
+    create(precision=None)
+    assert [request.body.get("precision") for request in gateway.requests if request.method == "POST"] == [
+        None
+    ]
+
+
+def test_need_not_wait(gateway, create):
+    gateway.configure(deploy_duration=60)
+    instance = TaskInstance()
+    assert create(instance, wait_for_completion=False) == {"deployment": NAME}
+    assert instance.xcoms["inference_model"] == f"{MODEL}#{NAME}"
+    assert payload(gateway)["state"] == "CREATING"
+
+
+@pytest.mark.parametrize("at_zero", [False, True], ids=["", "start at zero"])
+def test_waits_for_serving(gateway, create, at_zero):
+    gateway.configure(serving_lag=0.2, start_at_zero=at_zero)
+    create(wait_for_serving=True)
+    assert [request.status for request in gateway.requests if "chat" in request.path][-1] == 200
+    assert gateway.count("POST", "chat") > 1
+
+
+def test_scaled_to_zero_is_ready(gateway, create):
+    gateway.configure(start_at_zero=True)
+    create()
+    assert (payload(gateway)["replicaCount"], gateway.gpu_seconds) == (0, 0)
+
+
+def test_finds_the_account_out_and_another_accounts_model(gateway, create, monkeypatch):
+    connection = json.loads(gateway.connection)
+    del connection["login"]
+    monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
+    public = "accounts/fireworks/models/yi-6b"
+    assert create(model=public, wait_for_completion=False)["deployment"] == NAME
+    assert payload(gateway)["baseModel"] == public
+
+
+# The model
+
+
+def test_a_model_that_is_not_ready_at_the_precision_is_not_deployed(gateway, create):
+    with pytest.raises(
+        exceptions.FireworksModelNotReady, match=r"not ready at FP8.*FP16.*Prepare it"
+    ) as failure:
+        create(precision="FP8")
+    assert isinstance(failure.value, AirflowFailException)
+    assert posts(gateway) == 0
+
+
+def test_a_model_that_is_being_uploaded_is_not_deployed(gateway, create):
+    with pytest.raises(exceptions.FireworksModelNotReady, match="uploaded"):
+        create(model="my-uploading-model")
+    assert posts(gateway) == 0
+
+
+def test_an_unknown_model_is_not_deployed(gateway, create):
+    with pytest.raises(exceptions.FireworksNotFound, match="HTTP 404"):
+        create(model="no-such-model")
+    assert posts(gateway) == 0
+
+
+@pytest.mark.parametrize("lists", ["empty", "absent"])
+def test_where_no_precisions_are_listed_the_gateway_decides(gateway, create, lists):
+    gateway.configure(precision_lists=lists)
+    with pytest.raises(exceptions.FireworksRefused, match="not prepared for precision FP8"):
+        create(precision="FP8")
+    assert (posts(gateway), touched(gateway), gateway.creations) == (1, 0, [])
+    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    create(precision="FP8")
+    assert payload(gateway)["precision"] == "FP8"
+
+
+# The id
+
+ODD = [
+    TaskInstance(dag_id="Übung.für_Ä", task_id="group.Deploy_It"),
+    TaskInstance(dag_id="x" * 250, task_id="y" * 250),
+    TaskInstance(dag_id="日本", task_id="部署"),
+    TaskInstance(dag_id="-", task_id="_"),
+]
+
+
+@pytest.mark.parametrize(
+    "instance", ODD, ids=lambda instance: f"{instance.dag_id[:9]} {instance.task_id[:9]}"
+)
+def test_odd_ids_make_an_id_that_the_gateway_takes(gateway, create, instance):
+    result = create(instance, wait_for_completion=False)
+    assert check_id(result["deployment"].rpartition("/")[2], "id")
+    assert Identity.of_description(gateway.deployments[0]["description"]) == Identity.of(instance)
+
+
+def test_every_task_instance_has_an_id_of_its_own_and_keeps_it(gateway, create):
+    instances = [
+        *(
+            TaskInstance(),
+            TaskInstance(dag_id="my"),
+            TaskInstance(run_id="manual__2"),
+            TaskInstance("dag_deploy"),
+        ),
+        *(TaskInstance("deploy2"), TaskInstance(map_index=0), TaskInstance(map_index=1)),
+        TaskInstance(dag_id="my_dag_deploy", task_id="deploy"),
+    ]
+    first = [create(each, wait_for_completion=False)["deployment"] for each in instances]
+    for each in instances:
+        each.try_number += 1
+    assert [create(each, wait_for_completion=False)["deployment"] for each in instances] == first
+    assert len(set(first)) == len(gateway.creations) == len(instances)
+
+
+# Tries, and answers that are lost
+
+
+@pytest.mark.parametrize(
+    ("after_work", "lag"), [(False, 0), (True, 0), (True, 0.2)], ids=["before", "after", "after, create lag"]
+)
+@pytest.mark.parametrize("fault", LOST, ids=told)
+def test_a_lost_answer_makes_no_second_deployment(gateway, create, fault, after_work, lag):
+    gateway.configure(create_lag=lag)
+    gateway.fault(**fault, method="POST", path="/deployments", after_work=after_work)
+    assert create() == {"deployment": NAME}
+    assert len(gateway.creations) == 1
+    assert gateway.deployments_left == [NAME]
+    assert touched(gateway) == 0
+
+
+def test_a_create_lag_alone_does_no_harm(gateway, create):
+    gateway.configure(create_lag=0.2)
+    create()
+    assert posts(gateway) == len(gateway.creations) == 1
+
+
+def test_a_rate_limit_is_waited_out(gateway, create):
+    gateway.fault("status", status=429, times=4, method="POST", path="/deployments")
+    create()
+    assert len(gateway.creations) == 1
+
+
+@pytest.mark.parametrize("path", ["/deployments/", "/models/", ""])
+def test_reading_goes_on_over_blips(gateway, create, path):
+    gateway.fault("status", times=5, method="GET", path=path)
+    create()
+    assert len(gateway.creations) == 1
+
+
+@pytest.mark.parametrize("fault", [LOST[1], {"kind": "html", "status": 403}], ids=told)
+def test_a_create_that_never_gets_an_answer_ends_with_the_timeout(gateway, create, fault):
+    gateway.fault(**fault, times=-1, method="POST", path="/deployments")
+    # Whatever the task does: the test is to end.
+    with (
+        meanwhile(lambda: posts(gateway) > 40, gateway.clear_faults),
+        pytest.raises(exceptions.FireworksTimeout),
+    ):
+        create(timeout=0.6)
+    assert posts(gateway) < 20
+    assert gateway.creations == []
+
+
+def test_a_shape_that_is_never_checked_ends_with_the_timeout(prepared, create):
+    prepared.fault("status", times=-1, method="POST", path="validateOnly")
+    with (
+        meanwhile(lambda: posts(prepared) > 15, prepared.clear_faults),
+        pytest.raises(exceptions.FireworksTimeout),
+    ):
+        create(deployment_shape=SHAPE, precision="FP8", timeout=0.5)
+    assert prepared.creations == []
+
+
+@pytest.mark.parametrize("path", ["/deployments/", "/models/"])
+def test_what_can_never_be_read_ends_with_the_timeout(gateway, create, path):
+    gateway.fault("status", times=-1, method="GET", path=path)
+    with pytest.raises(exceptions.FireworksTimeout):
+        create(timeout=0.5)
+    assert posts(gateway) == 0
+
+
+def test_two_workers_with_one_task_instance_make_one_deployment(gateway):
+    gateway.fault("slow", times=2, method="GET", path="/models/", delay=0.2)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: task().execute({"ti": TaskInstance()}), range(2)))
+    assert results == [{"deployment": NAME}] * 2
+    assert (posts(gateway), len(gateway.creations)) == (2, 1)
+
+
+def test_another_try_takes_over_what_an_earlier_one_has_made(gateway, create):
+    gateway.configure(deploy_duration=0.3)
+    create(wait_for_completion=False)
+    assert create(again()) == {"deployment": NAME}
+    assert create(again()) == {"deployment": NAME}
+    assert (posts(gateway), touched(gateway)) == (1, 0)
+
+
+# An id that is taken
+
+
+@pytest.fixture(params=["by hand", "another task", "another DAG"])
+def foreign(request: pytest.FixtureRequest) -> str:
+    """The description of a deployment that is not the task's."""
+    others = {"another task": TaskInstance("other"), "another DAG": TaskInstance(dag_id="other_dag")}
+    other = others.get(request.param)
+    return Identity.of(other).description if other else "Do not touch!"
+
+
+@pytest.mark.parametrize("state", ["CREATING", "READY", "FAILED", "DELETING", "DELETED"])
+def test_a_foreign_deployment_is_never_touched(gateway, create, foreign, state):
+    make(gateway, description=foreign)
+    gateway.set_deployment(MINE.deployment_id, state=state)
+    before = payload(gateway)
+    with pytest.raises(exceptions.FireworksDeploymentConflict, match="left alone") as failure:
+        create(again())
+    assert isinstance(failure.value, AirflowFailException)
+    assert payload(gateway) == before
+    assert (posts(gateway), touched(gateway)) == (0, 0)
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["there", "deleted"])
+def test_a_foreign_deployment_that_a_look_does_not_show_is_never_touched(gateway, create, deleted):
+    gateway.configure(deleted_get="not_found")
+    make(gateway, description="Do not touch!")
+    if deleted:
+        FireworksHook().delete_deployment(MINE.deployment_id)
+        gateway.clear()
+    else:
+        gateway.fault("status", status=404, method="GET", path="/deployments/")
+    before = payload(gateway)["updateTime"]
+    with pytest.raises(exceptions.FireworksDeploymentConflict):
+        create()
+    assert payload(gateway)["updateTime"] == before
+    assert (posts(gateway), touched(gateway)) == (1, 0)
+
+
+def test_an_own_deployment_that_a_look_does_not_show_is_taken_over(gateway, create):
+    make(gateway, description=MINE.description)
+    gateway.fault("status", status=404, method="GET", path="/deployments/")
+    create()
+    assert (posts(gateway), touched(gateway), gateway.creations) == (1, 0, [])
+
+
+def test_two_tasks_with_one_id_do_not_share_it(gateway, create):
+    create(TaskInstance("first"), deployment_id="shared")
+    before = payload(gateway, "shared")
+    gateway.clear()
+    with pytest.raises(exceptions.FireworksDeploymentConflict, match="shared"):
+        create(TaskInstance("second"), deployment_id="shared")
+    assert payload(gateway, "shared") == before
+    assert (posts(gateway), touched(gateway)) == (0, 0)
+
+
+def test_a_conflict_says_whose_the_deployment_is(gateway, create):
+    create(TaskInstance("first"), deployment_id="shared")
+    with pytest.raises(exceptions.FireworksDeploymentConflict, match="task first of DAG my_dag"):
+        create(TaskInstance("second"), deployment_id="shared")
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_what_another_run_uses_is_left_alone(gateway, create, state):
+    create(TaskInstance(run_id="first"), deployment_id="shared")
+    before = payload(gateway, "shared")
+    gateway.clear()
+    with pytest.raises(exceptions.FireworksDeploymentConflict):
+        create(TaskInstance(run_id="second", runs={"first": state}), deployment_id="shared")
+    assert payload(gateway, "shared") == before
+    assert (posts(gateway), touched(gateway)) == (0, 0)
+
+
+@pytest.mark.parametrize("runs", [{"first": "success"}, {"first": "failed"}, {}], ids=str)
+def test_what_an_earlier_run_has_left_is_taken_over(gateway, create, runs):
+    create(TaskInstance(run_id="first"), deployment_id="shared")
+    gateway.clear()
+    second = TaskInstance(run_id="second", runs=runs)
+    assert create(second, deployment_id="shared") == {"deployment": "accounts/demo/deployments/shared"}
+    assert Identity.of_description(payload(gateway, "shared")["description"]) == Identity.of(second)
+    assert (posts(gateway), touched(gateway)) == (0, 1)
+
+
+@pytest.mark.parametrize("after_work", [False, True], ids=["before", "after"])
+def test_taking_over_goes_on_over_a_blip(gateway, create, after_work):
+    create(TaskInstance(run_id="first"), deployment_id="shared")
+    gateway.fault("drop", method="PATCH", after_work=after_work)
+    create(TaskInstance(run_id="second"), deployment_id="shared")
+    assert Identity.of_description(payload(gateway, "shared")["description"]).run_id == "second"
+
+
+def test_what_was_brought_back_and_could_not_be_signed_is_not_left(gateway, create):
+    create(TaskInstance(run_id="first"), deployment_id="shared")
+    FireworksHook().delete_deployment("shared")
+    gateway.fault("status", status=400, method="PATCH")
+    with pytest.raises(exceptions.FireworksRefused):
+        create(TaskInstance(run_id="second"), deployment_id="shared")
+    assert costs_nothing(gateway)
+
+
+def test_an_id_that_stays_taken_is_tried_until_the_timeout(gateway, create):
+    gateway.fault("status", status=409, times=-1, method="POST", path="/deployments")
+    with pytest.raises(exceptions.FireworksTimeout):
+        create(timeout=0.5)
+    assert posts(gateway) < 12
+    assert touched(gateway) == 0
+
+
+def test_the_timeout_says_that_the_id_is_taken(gateway, create):
+    gateway.fault("status", status=409, times=-1, method="POST", path="/deployments")
+    with pytest.raises(exceptions.FireworksTimeout, match=r"taken|ALREADY_EXISTS"):
+        create(timeout=0.3)
+
+
+@pytest.mark.parametrize(
+    "other", [{"precision": "FP8"}, {"model": "my-other-model", "precision": None}], ids=str
+)
+def test_an_own_deployment_of_something_else_is_left_alone(gateway, create, other):
+    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    create()
+    before = payload(gateway)
+    gateway.clear()
+    with pytest.raises(exceptions.FireworksDeploymentConflict, match=r"serves .*my-model at FP16"):
+        create(again(), **other)
+    assert payload(gateway) == before
+    assert (posts(gateway), touched(gateway)) == (0, 0)
+
+
+# Own ones, as earlier tries have left them
+
+
+@pytest.mark.parametrize("shown", ["deleted", "not_found"])
+def test_an_own_deleted_deployment_is_brought_back(gateway, create, shown):
+    gateway.configure(deleted_get=shown)
+    make(gateway, description=MINE.description)
+    FireworksHook().delete_deployment(MINE.deployment_id)
+    gateway.clear()
+    assert create(again()) == {"deployment": NAME}
+    assert payload(gateway)["state"] == "READY"
+    assert (gateway.count("POST", ":undelete"), gateway.count("DELETE"), gateway.creations) == (1, 0, [])
+
+
+@pytest.mark.parametrize("after_work", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("fault", LOST[:2], ids=told)
+def test_bringing_back_goes_on_over_a_lost_answer(gateway, create, fault, after_work):
+    make(gateway, description=MINE.description)
+    FireworksHook().delete_deployment(MINE.deployment_id)
+    gateway.fault(**fault, method="POST", path=":undelete", after_work=after_work)
+    create(again())
+    assert payload(gateway)["state"] == "READY"
+    assert gateway.creations == []
+
+
+def test_an_own_deleted_one_of_something_else_is_made_anew(gateway, create):
+    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    make(gateway, description=MINE.description, precision="FP8")
+    FireworksHook().delete_deployment(MINE.deployment_id)
+    create(again())
+    assert payload(gateway)["precision"] == "FP16"
+    assert len(gateway.creations) == 1
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["", "waits"])
+def test_an_own_failed_deployment_is_made_anew(gateway, create, waiting):
+    make(gateway, description=MINE.description)
+    gateway.set_deployment(MINE.deployment_id, state="FAILED")
+    create(again(), wait_for_completion=waiting)
+    (delete,) = [request for request in gateway.requests if request.method == "DELETE"]
+    assert delete.query["hard"] == "true"
+    assert len(gateway.creations) == 1
+    assert payload(gateway)["state"] == ("READY" if waiting else "CREATING")
+
+
+@pytest.mark.parametrize("after_work", [False, True], ids=["before", "after"])
+def test_making_anew_goes_on_over_blips(gateway, create, after_work):
+    make(gateway, description=MINE.description)
+    gateway.set_deployment(MINE.deployment_id, state="FAILED")
+    gateway.fault("drop", method="DELETE", after_work=after_work)
+    create(again())
+    assert len(gateway.creations) == 1
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["softly", "for good"])
+def test_an_own_deployment_that_is_being_deleted_is_waited_for(gateway, create, hard):
+    gateway.configure(delete_duration=0.2)
+    make(gateway, description=MINE.description)
+    FireworksHook().delete_deployment(MINE.deployment_id, hard=hard)
+    create(again())
+    assert payload(gateway)["state"] == "READY"
+    assert (len(gateway.creations), gateway.count("POST", ":undelete")) == ((1, 0) if hard else (0, 1))
+
+
+def test_a_deletion_that_does_not_end_is_waited_for_until_the_timeout(gateway, create):
+    make(gateway, description=MINE.description)
+    gateway.set_deployment(MINE.deployment_id, state="DELETING")
+    with pytest.raises(exceptions.FireworksTimeout, match="being deleted"):
+        create(again(), timeout=0.4)
+    assert posts(gateway) == 0
+
+
+# Quota
+
+
+@pytest.mark.parametrize("status", [429, 400, 403])
+def test_a_quota_is_told_asked_once_and_left_to_a_retry(gateway, create, status):
+    gateway.configure(gpu_quota=0, quota_status=status)
+    with pytest.raises(
+        exceptions.FireworksQuotaExceeded, match=r"in use: 0, quota: 0, requesting: 1"
+    ) as failure:
+        create()
+    assert not isinstance(failure.value, AirflowFailException)
+    assert (posts(gateway), touched(gateway), gateway.creations) == (1, 0, [])
+    gateway.configure(gpu_quota=1)
+    assert create(again()) == {"deployment": NAME}
+    assert len(gateway.creations) == 1
+
+
+def test_a_quota_that_forbids_bringing_back_is_left_to_a_retry(gateway, create):
+    make(gateway, description=MINE.description)
+    FireworksHook().delete_deployment(MINE.deployment_id)
+    gateway.configure(gpu_quota=0)
+    with pytest.raises(exceptions.FireworksQuotaExceeded):
+        create(again())
+    assert payload(gateway)["state"] == "DELETED"
+    gateway.configure(gpu_quota=1)
+    create(again())
+    assert payload(gateway)["state"] == "READY"
+
+
+# Waits that end badly
+
+
+def test_a_deployment_that_fails_is_removed_and_made_anew_by_a_retry(gateway, create):
+    gateway.configure(deploy_outcome="failed")
+    with pytest.raises(
+        exceptions.FireworksDeploymentFailed, match=r"INTERNAL.*no capacity for 1 x 1"
+    ) as failure:
+        create()
+    assert not isinstance(failure.value, AirflowFailException)
+    assert gone(gateway)
+    gateway.configure(deploy_outcome="ok")
+    gateway.clear()
+    create(again())
+    assert len(gateway.creations) == 1
+
+
+def test_a_deployment_that_fails_can_be_kept(gateway, create):
+    gateway.configure(deploy_outcome="failed")
+    with pytest.raises(exceptions.FireworksDeploymentFailed):
+        create(delete_on_failure=False)
+    assert payload(gateway)["state"] == "FAILED"
+    assert touched(gateway) == 0
+    gateway.configure(deploy_outcome="ok")
+    gateway.clear()
+    create(again(), delete_on_failure=False)
+    assert (len(gateway.creations), gateway.count("DELETE")) == (1, 1)
+
+
+def test_one_that_failed_behind_a_lost_answer_is_removed(gateway, create):
+    gateway.configure(deploy_outcome="failed", deploy_duration=0)
+    gateway.fault("drop", method="POST", path="/deployments", after_work=True)
+    with pytest.raises(exceptions.FireworksDeploymentFailed, match="no capacity"):
+        create()
+    assert gone(gateway)
+    assert len(gateway.creations) == 1
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["softly", "for good"])
+def test_one_that_somebody_deletes_fails_the_task_and_comes_back_with_a_retry(gateway, create, hard):
+    gateway.configure(deploy_duration=60)
+    with (
+        meanwhile(
+            lambda: gateway.creations and gateway.count("GET", "/deployments/") > 1,
+            lambda: FireworksHook().delete_deployment(MINE.deployment_id, hard=hard),
+        ),
+        pytest.raises(exceptions.FireworksDeploymentFailed, match="deleted while it was waited for"),
+    ):
+        create()
+    assert costs_nothing(gateway)
+    gateway.configure(deploy_duration=0.2)
+    create(again())
+    assert payload(gateway)["state"] == "READY"
+    assert len(gateway.creations) == (2 if hard else 1)
+
+
+def test_the_timeout_says_what_was_last_seen_and_leaves_nothing(gateway, create):
+    gateway.configure(deploy_duration=60)
+    with pytest.raises(
+        exceptions.FireworksTimeout, match=r"after 1 s: last seen: its state is CREATING"
+    ) as failure:
+        create(timeout=0.6)
+    assert NAME in str(failure.value)
+    assert not isinstance(failure.value, AirflowFailException)
+    assert costs_nothing(gateway)
+    assert gone(gateway)
+
+
+def test_what_is_too_late_can_be_kept(gateway, create):
+    gateway.configure(deploy_duration=60)
+    with pytest.raises(exceptions.FireworksTimeout):
+        create(timeout=0.4, delete_on_failure=False)
+    assert gateway.deployments_left == [NAME]
+    assert touched(gateway) == 0
+
+
+def test_one_that_does_not_serve_in_time_is_not_left(gateway, create):
+    gateway.configure(serving_lag=60)
+    with pytest.raises(exceptions.FireworksTimeout, match="READY"):
+        create(wait_for_serving=True, timeout=0.6)
+    assert costs_nothing(gateway)
+
+
+def test_the_last_look_before_the_timeout_asks_inference_too(gateway, create):
+    assert create(wait_for_serving=True, poll_interval=5, timeout=0.5) == {"deployment": NAME}
+
+
+def test_a_model_that_takes_no_chat_is_told_and_not_left(gateway, create):
+    gateway.fault("status", status=400, method="POST", path="chat")
+    with pytest.raises(exceptions.FireworksRefused, match="without wait_for_serving"):
+        create(wait_for_serving=True)
+    assert costs_nothing(gateway)
+
+
+def test_one_that_was_signed_by_another_meanwhile_is_left_alone(gateway, create):
+    gateway.configure(deploy_duration=60)
+    with (
+        meanwhile(
+            lambda: gateway.creations,
+            lambda: gateway.set_deployment(MINE.deployment_id, description="Mine now!"),
+        ),
+        pytest.raises(exceptions.FireworksTimeout),
+    ):
+        create(timeout=0.3)
+    assert gateway.deployments_left == [NAME]
+    assert touched(gateway) == 0
+
+
+def test_what_was_seen_and_is_gone_is_not_waited_for(gateway, monkeypatch):
+    monkeypatch.setattr(cleanup, "START_LAG", 1.2)
+    gateway.configure(deploy_duration=60)
+    with (
+        meanwhile(
+            lambda: gateway.creations and gateway.count("GET", "/deployments/") > 1,
+            lambda: gateway.remove_deployment(MINE.deployment_id),
+        ),
+        pytest.raises(exceptions.FireworksDeploymentFailed),
+    ):
+        task().execute({"ti": TaskInstance()})
+    assert time.time() - gateway.creations[0].at < 1.1
+
+
+def test_a_key_that_is_revoked_ends_the_wait_and_what_is_left_is_told(gateway, create, caplog, capsys):
+    gateway.configure(deploy_duration=60)
+    with (
+        meanwhile(lambda: gateway.count("GET", "/deployments/") > 1, gateway.revoke_key),
+        pytest.raises(exceptions.FireworksAccessDenied) as failure,
+    ):
+        create()
+    assert gateway.api_key not in repr(failure.value)
+    logged = caplog.text + capsys.readouterr().out
+    assert f"{NAME} could not be deleted. IT MAY COST MONEY" in logged
+    assert gateway.api_key not in logged
+
+
+@pytest.mark.parametrize("after_work", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("fault", LOST[:2], ids=told)
+def test_the_clean_up_goes_on_over_blips(gateway, create, fault, after_work):
+    gateway.configure(deploy_outcome="never", deploy_duration=0)
+    gateway.fault(**fault, method="DELETE", after_work=after_work)
+    with pytest.raises(exceptions.FireworksTimeout):
+        create(timeout=0.2)
+    assert costs_nothing(gateway)
+
+
+def test_the_clean_up_goes_on_over_blips_of_its_look(gateway, create):
+    gateway.configure(deploy_duration=60)
+    with (
+        meanwhile(
+            lambda: gateway.count("GET", "/deployments/") > 1,
+            lambda: gateway.fault("status", times=6, method="GET", path="/deployments/"),
+        ),
+        pytest.raises(exceptions.FireworksTimeout),
+    ):
+        create(timeout=0.5)
+    assert costs_nothing(gateway)
+
+
+@pytest.mark.parametrize("kind", ["drop", "status"])
+def test_what_shows_up_late_is_cleaned_up_as_well(gateway, create, kind):
+    gateway.configure(create_lag=0.5)
+    gateway.fault(kind, method="POST", path="/deployments", after_work=True)
+    with pytest.raises(exceptions.FireworksTimeout):
+        create(timeout=0.3)
+    assert len(gateway.creations) == 1
+    assert costs_nothing(gateway)
+
+
+def test_what_shows_up_late_is_cleaned_up_after_a_refusal_as_well(gateway, create):
+    gateway.configure(create_lag=0.4)
+    gateway.fault("drop", method="POST", path="/deployments", after_work=True)
+    gateway.fault("status", status=400, method="POST", path="/deployments")
+    with pytest.raises(exceptions.FireworksRefused):
+        create()
+    assert len(gateway.creations) == 1
+    assert costs_nothing(gateway)
+
+
+# Deferrals that end otherwise than by a verdict
+
+
+@pytest.mark.parametrize("error", ["Trigger timeout", "Trigger failure", "Unknown"])
+@pytest.mark.parametrize("kept", [False, True], ids=["", "kept"])
+def test_a_deferral_that_no_trigger_has_ended_leaves_nothing(gateway, error, kept):
+    gateway.configure(deploy_duration=60)
+    defer(lambda: task(deferrable=True))
+    resumed = task(deferrable=True, delete_on_failure=not kept)
+    with pytest.raises(Exception, match=error) as failure:
+        resumed.resume_execution("__fail__", {"error": error}, {"ti": TaskInstance()})
+    assert "Deferral" in type(failure.value).__name__
+    assert gone(gateway) is not kept
+    assert kept or costs_nothing(gateway)
+
+
+def test_traffic_does_not_hinder_the_clean_up(gateway):
+    gateway.configure(deploy_duration=0)
+    defer(lambda: task(deferrable=True))
+    FireworksHook().send(calls.ask_deployment(f"{MODEL}#{NAME}"))
+    with pytest.raises(Exception, match="Trigger failure"):
+        task(deferrable=True).resume_execution(
+            "__fail__", {"error": "Trigger failure"}, {"ti": TaskInstance()}
+        )
+    assert costs_nothing(gateway)
+
+
+def test_a_deferral_that_no_trigger_has_ended_leaves_what_is_foreign(gateway):
+    make(gateway, description="Do not touch!")
+    with pytest.raises(Exception, match="Trigger failure"):
+        task(deferrable=True).resume_execution(
+            "__fail__", {"error": "Trigger failure"}, {"ti": TaskInstance()}
+        )
+    assert gateway.deployments_left == [NAME]
+    assert touched(gateway) == 0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *(None, {}, "ready", {"carry": {}}),
+        {"carry": {}, "verdict": {"outcome": "ready", "reason": ""}},
+        {"carry": {"deployment": NAME}, "verdict": {"outcome": "pending", "reason": ""}},
+    ],
+    ids=str,
+)
+def test_an_event_that_makes_no_sense_leaves_nothing(gateway, event):
+    gateway.configure(deploy_duration=60)
+    defer(lambda: task(deferrable=True))
+    with pytest.raises(exceptions.FireworksInvalidEvent):
+        task(deferrable=True).resume_execution("execute_complete", {"event": event}, {"ti": TaskInstance()})
+    assert costs_nothing(gateway)
+
+
+def test_a_connection_that_is_gone_when_the_trigger_looks_fails_the_task(gateway, monkeypatch):
+    gateway.configure(deploy_duration=60)
+    deferral = defer(lambda: task(deferrable=True))
+    monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
+    event = fire(*deferral.trigger.serialize())
+    monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", gateway.connection)
+    with pytest.raises(exceptions.FireworksBadConnection):
+        task(deferrable=True).resume_execution("execute_complete", {"event": event}, {"ti": TaskInstance()})
+    assert costs_nothing(gateway)
+
+
+def test_the_key_is_not_in_what_is_stored_of_a_deferral(gateway):
+    gateway.configure(deploy_duration=60)
+    deferral = defer(lambda: task(deferrable=True, delete_on_kill=True))
+    path, stored = deferral.trigger.serialize()
+    assert path.endswith("triggers.deployment.FireworksDeploymentReadyTrigger")
+    assert gateway.api_key not in json.dumps(stored)
+    assert stored["watch"]["deadline"] == pytest.approx(time.time() + 20, abs=5)
+    assert stored["delete_on_kill"] == MINE.description
+    assert deferral.timeout.total_seconds() > 20
+
+
+# Being stopped in the middle
+
+
+class Stop:
+    """Airflow's timeout of an execution, raised wherever the task is."""
+
+    def __call__(self) -> None:
+        raise AirflowTaskTimeout("stopped")
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["", "kept"])
+def test_an_execution_timeout_while_waiting_leaves_nothing(gateway, kept):
+    gateway.configure(deploy_duration=60)
+    with (
+        interrupted(lambda: gateway.count("GET", "/deployments/") > 1, Stop()),
+        pytest.raises(AirflowTaskTimeout),
+    ):
+        task(delete_on_failure=not kept).execute({"ti": TaskInstance()})
+    assert gone(gateway) is not kept
+    assert kept or costs_nothing(gateway)
+
+
+def test_an_execution_timeout_while_creating_leaves_nothing(gateway):
+    gateway.configure(deploy_duration=60)
+    gateway.fault("slow", method="POST", path="/deployments", after_work=True, delay=3)
+    with interrupted(lambda: gateway.creations, Stop()), pytest.raises(AirflowTaskTimeout):
+        task().execute({"ti": TaskInstance()})
+    assert len(gateway.creations) == 1
+    assert costs_nothing(gateway)
+
+
+def test_an_execution_timeout_while_creating_leaves_nothing_that_shows_up_late(gateway):
+    gateway.configure(deploy_duration=60, create_lag=0.4)
+    gateway.fault("slow", method="POST", path="/deployments", after_work=True, delay=3)
+    with interrupted(lambda: gateway.creations, Stop()), pytest.raises(AirflowTaskTimeout):
+        task().execute({"ti": TaskInstance()})
+    assert costs_nothing(gateway)
+
+
+@pytest.mark.parametrize("after_work", [False, True], ids=["before the work", "after the work"])
+def test_being_killed_while_creating_leaves_nothing_if_so_asked(gateway, after_work):
+    gateway.configure(deploy_duration=60)
+    gateway.fault("slow", method="POST", path="/deployments", delay=0.5, after_work=after_work)
+    running = task(delete_on_kill=True)
+    with (
+        interrupted(lambda: posts(gateway), running.on_kill),
+        pytest.raises((exceptions.FireworksError, exceptions.FireworksDeploymentFailed)),
+    ):
+        running.execute({"ti": TaskInstance()})
+    assert costs_nothing(gateway)
+    # A gateway may take note that nobody waits for its answer any more.
+    assert len(gateway.creations) <= 1
+
+
+def test_being_killed_while_creating_leaves_nothing_that_shows_up_late(gateway):
+    gateway.configure(deploy_duration=60, create_lag=0.4)
+    gateway.fault("slow", method="POST", path="/deployments", delay=0.2)
+    running = task(delete_on_kill=True)
+    with interrupted(lambda: posts(gateway), running.on_kill), pytest.raises(exceptions.FireworksError):
+        running.execute({"ti": TaskInstance()})
+    assert costs_nothing(gateway)
+
+
+def test_being_killed_while_waiting_leaves_nothing_if_so_asked(gateway):
+    gateway.configure(deploy_duration=60)
+    running = task(delete_on_kill=True, poll_interval=0.3)
+    with (
+        interrupted(lambda: gateway.count("GET", "/deployments/") > 1, running.on_kill),
+        pytest.raises(exceptions.FireworksError),
+    ):
+        running.execute({"ti": TaskInstance()})
+    assert costs_nothing(gateway)
+    assert payload(gateway)["state"] == "DELETED"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_being_killed_leaves_nothing_over_a_blip(gateway, method):
+    gateway.configure(deploy_duration=0.5)
+    running = task(delete_on_kill=True)
+
+    def kill() -> None:
+        gateway.fault("status", method=method, path="/deployments/")
+        running.on_kill()
+
+    with (
+        interrupted(lambda: gateway.count("GET", "/deployments/") > 1, kill),
+        pytest.raises(exceptions.FireworksError),
+    ):
+        running.execute({"ti": TaskInstance()})
+    assert costs_nothing(gateway)
+
+
+def test_being_killed_before_anything_was_asked_for_creates_nothing_if_so_asked(gateway):
+    gateway.fault("slow", method="GET", path="/models/", delay=0.4)
+    running = task(delete_on_kill=True)
+    with (
+        interrupted(lambda: gateway.count("GET", "/models/"), running.on_kill),
+        pytest.raises(exceptions.FireworksError),
+    ):
+        running.execute({"ti": TaskInstance()})
+    assert gateway.creations == []
+
+
+def test_being_killed_deletes_nothing_by_default(gateway):
+    gateway.configure(deploy_duration=0.5)
+    running = task()
+    with interrupted(lambda: gateway.count("GET", "/deployments/") > 1, running.on_kill):
+        running.execute({"ti": TaskInstance()})
+    assert gateway.deployments_left == [NAME]
+    assert touched(gateway) == 0
+
+
+def test_being_killed_keeps_by_default_what_then_fails(gateway):
+    gateway.configure(deploy_outcome="failed", deploy_duration=0.5)
+    running = task()
+    with (
+        interrupted(lambda: gateway.count("GET", "/deployments/") > 1, running.on_kill),
+        pytest.raises(exceptions.FireworksDeploymentFailed),
+    ):
+        running.execute({"ti": TaskInstance()})
+    assert touched(gateway) == 0
+
+
+def test_being_killed_never_touches_what_is_foreign(gateway):
+    make(gateway, description="Do not touch!")
+    running = task(delete_on_kill=True)
+    with pytest.raises(exceptions.FireworksDeploymentConflict):
+        running.execute({"ti": again()})
+    running.on_kill()
+    assert touched(gateway) == 0
+
+
+# Being stopped while deferred
+
+
+def deferred_trigger(**arguments: Any) -> FireworksDeploymentReadyTrigger:
+    trigger = defer(lambda: task(deferrable=True, **arguments)).trigger
+    return FireworksDeploymentReadyTrigger(**json.loads(json.dumps(trigger.serialize()[1])))
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        [{"kind": "status", "method": "GET"}],
+        [{"kind": "drop", "method": "DELETE"}],
+        [{"kind": "drop", "method": "DELETE", "after_work": True}],
+    ],
+    ids=str,
+)
+def test_a_killed_trigger_deletes_softly_if_so_asked(gateway, faults):
+    gateway.configure(deploy_duration=60)
+    trigger = deferred_trigger(delete_on_kill=True)
+    for fault in faults:
+        gateway.fault(**fault)
+    asyncio.run(trigger.on_kill())
+    assert costs_nothing(gateway)
+    assert payload(gateway)["state"] == "DELETED"
+
+
+def test_a_killed_trigger_deletes_nothing_by_default(gateway):
+    gateway.configure(deploy_duration=60)
+    trigger = deferred_trigger()
+    gateway.clear()
+    asyncio.run(trigger.on_kill())
+    assert gateway.requests == []
+
+
+def test_a_killed_trigger_never_deletes_what_is_foreign(gateway):
+    gateway.configure(deploy_duration=60)
+    trigger = deferred_trigger(delete_on_kill=True)
+    gateway.set_deployment(MINE.deployment_id, description="Do not touch!")
+    asyncio.run(trigger.on_kill())
+    assert touched(gateway) == 0
+
+
+def test_a_killed_trigger_is_silent_where_there_is_nothing(gateway):
+    gateway.configure(deploy_duration=60)
+    trigger = deferred_trigger(delete_on_kill=True)
+    gateway.remove_deployment(MINE.deployment_id)
+    asyncio.run(trigger.on_kill())
+    assert touched(gateway) == 0
+
+
+def test_a_killed_trigger_deletes_what_shows_up_late(gateway):
+    gateway.configure(deploy_duration=60, create_lag=0.3)
+    asyncio.run(deferred_trigger(delete_on_kill=True).on_kill())
+    assert costs_nothing(gateway)
+
+
+def test_a_trigger_that_is_only_restarted_deletes_nothing(gateway):
+    gateway.configure(deploy_duration=60)
+    trigger = deferred_trigger(delete_on_kill=True)
+
+    async def cut_off() -> None:
+        waiting = asyncio.create_task(anext(trigger.run()))
+        await asyncio.sleep(0.3)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await trigger.cleanup()
+
+    asyncio.run(cut_off())
+    assert gateway.deployments_left == [NAME]
+    assert touched(gateway) == 0
+
+
+# Dry runs
+
+
+def test_a_dry_run_creates_nothing(gateway, create):
+    assert create(dry_run=True) == {"deployment": NAME}
+    (post,) = [request for request in gateway.requests if request.method == "POST"]
+    assert post.query["validateOnly"] == "true"
+    assert (gateway.creations, gateway.deployments) == ([], [])
+
+
+def test_a_dry_run_tells_the_quota(gateway, create):
+    gateway.configure(gpu_quota=0)
+    with pytest.raises(exceptions.FireworksQuotaExceeded, match="requesting: 1"):
+        create(dry_run=True)
+    assert posts(gateway) == 1
+
+
+def test_a_dry_run_tells_that_the_model_is_not_ready(gateway, create):
+    with pytest.raises(exceptions.FireworksModelNotReady):
+        create(dry_run=True, precision="FP8")
+    assert posts(gateway) == 0
+
+
+def test_a_dry_run_tells_that_the_shape_has_another_precision(gateway, create):
+    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    with pytest.raises(exceptions.FireworksInvalidArgument, match="is for FP8"):
+        create(dry_run=True, deployment_shape="accounts/demo/deploymentShapes/my-shape")
+
+
+def test_a_dry_run_goes_on_over_blips_or_can_be_retried(gateway, create):
+    gateway.fault("status", times=5, method="POST", path="/deployments")
+    try:
+        create(dry_run=True)
+    except exceptions.FireworksError as failure:
+        assert not isinstance(failure, AirflowFailException)  # noqa: PT017
+    assert gateway.creations == []
+
+
+# Shapes
+
+SHAPE = "accounts/demo/deploymentShapes/my-shape"
+FULL_SHAPE = "accounts/demo/deploymentShapes/my-full-shape"
+
+
+@pytest.fixture
+def prepared(gateway: Any) -> Any:
+    """The gateway, with a model that is ready at FP8 too."""
+    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    return gateway
+
+
+def test_a_shape_of_another_precision_is_refused_before_it_costs_anything(prepared, create):
+    with pytest.raises(exceptions.FireworksInvalidArgument, match=r"is for FP8, not for FP16"):
+        create(deployment_shape=SHAPE, precision="FP16")
+    assert (prepared.creations, prepared.gpu_seconds) == ([], 0)
+    assert [
+        request.query.get("validateOnly") for request in prepared.requests if request.method == "POST"
+    ] == ["true"]
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_shape_of_the_precision_is_deployed(prepared, create, exclusive):
+    prepared.configure(shape_exclusive=exclusive)
+    create(deployment_shape=SHAPE, precision="FP8")
+    assert payload(prepared)["precision"] == "FP8"
+    assert payload(prepared)["deploymentShape"].startswith(SHAPE)
+    assert len(prepared.creations) == 1
+
+
+def test_a_shape_needs_no_precision(prepared, create):
+    create(deployment_shape="default", precision=None)
+    assert len(prepared.creations) == 1
+
+
+def test_a_shape_that_leaves_the_model_at_its_own_precision_is_no_fp8(prepared, create):
+    with pytest.raises(exceptions.FireworksInvalidArgument):
+        create(deployment_shape=FULL_SHAPE, precision="FP8")
+    assert prepared.creations == []
+
+
+@pytest.mark.parametrize(
+    ("after_work", "lag"),
+    [(False, 0), (True, 0), (True, 0.2)],
+    ids=["before", "after", "after, create lag"],
+)
+def test_with_a_shape_a_lost_answer_makes_no_second_deployment(prepared, create, after_work, lag):
+    prepared.configure(create_lag=lag)
+    prepared.fault("drop", method="POST", path="/deployments[?]deploymentId=[^&]*$", after_work=after_work)
+    create(deployment_shape=SHAPE, precision="FP8")
+    assert len(prepared.creations) == 1
+    assert prepared.deployments_left == [NAME]
+
+
+def test_with_a_shape_nothing_is_left_after_a_lost_answer(prepared, create):
+    prepared.configure(create_lag=0.4)
+    prepared.fault("drop", method="POST", path="/deployments[?]deploymentId=[^&]*$", after_work=True)
+    with pytest.raises(exceptions.FireworksError):
+        create(deployment_shape=SHAPE, precision="FP8", timeout=0.3)
+    assert costs_nothing(prepared)
+
+
+@pytest.mark.parametrize("shown", ["deleted", "not_found"])
+def test_with_a_shape_an_own_deleted_deployment_is_brought_back(prepared, create, shown):
+    prepared.configure(deleted_get=shown)
+    create(deployment_shape=SHAPE, precision="FP8")
+    FireworksHook().delete_deployment(MINE.deployment_id)
+    create(again(), deployment_shape=SHAPE, precision="FP8")
+    assert payload(prepared)["state"] == "READY"
+    assert len(prepared.creations) == 1
+
+
+# Arguments that make no sense
+
+WRONG = [
+    ({"model": "../other"}, "is no model"),
+    ({"model": "my-model?x=1"}, "is no model"),
+    ({"model": "accounts/demo/deployments/x"}, "is no model"),
+    ({"precision": "fp8"}, "FP8"),
+    ({"precision": "PRECISION_UNSPECIFIED"}, "no precision"),
+    ({"deployment_id": "My_Id"}, "deployment_id"),
+    ({"deployment_id": "-edge"}, "deployment_id"),
+    ({"deployment_id": "x" * 64}, "deployment_id"),
+    ({"deployment_id": NAME}, "deployment_id"),
+    ({"accelerator_type": None}, "accelerator_type or deployment_shape"),
+    ({"deployment_shape": "default", "accelerator_type": H100}, "deployment_shape goes with neither"),
+    ({"deployment_shape": "default", "accelerator_count": 1}, "deployment_shape goes with neither"),
+    ({"accelerator_count": 0}, "accelerator_count"),
+    ({"min_replica_count": -1}, "min_replica_count"),
+    ({"min_replica_count": 1.5}, "min_replica_count"),
+    ({"min_replica_count": "few"}, "min_replica_count"),
+    ({"max_replica_count": -1}, "max_replica_count"),
+    ({"min_replica_count": 2, "max_replica_count": 1}, "min_replica_count is 2"),
+    ({"display_name": "x" * 64}, "display_name"),
+    ({"extra_spec": {"precision": "FP8"}}, "extra_spec: precision"),
+    ({"extra_spec": {"baseModel": "x"}}, "extra_spec: baseModel"),
+    ({"extra_spec": {"minReplicaCount": 1}}, "extra_spec: minReplicaCount"),
+    ({"extra_spec": {"description": "x"}}, "extra_spec: description"),
+    ({"extra_spec": {"deploymentId": "x"}}, "extra_spec: deploymentId"),
+]
+LATER = [
+    ({"model": None}, "model"),
+    ({"model": "my model"}, "is no model id"),
+    ({"precision": ["FP16", "FP8"]}, "precision"),
+    ({"accelerator_type": ""}, "accelerator_type"),
+    ({"extra_spec": ["autoscalingPolicy"]}, "extra_spec"),
+    ({"extra_spec": "{}"}, "extra_spec"),
+    ({"wait_for_completion": "perhaps"}, "wait_for_completion"),
+    ({"delete_on_failure": "perhaps"}, "delete_on_failure"),
+    ({"display_name": 5}, "display_name"),
+    ({"validate_only": "perhaps"}, "dry_run"),
+    ({"poll_interval": -1}, "poll_interval"),
+    ({"timeout": "soon"}, "timeout"),
+]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        *WRONG,
+        ({"display_name": 5}, "display_name"),
+    ],
+    ids=str,
+)
+def test_bad_literals_are_refused_when_the_dag_is_parsed(gateway, wrong, told):
+    with pytest.raises(exceptions.FireworksInvalidArgument, match=told):
+        task(**wrong)
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize(("wrong", "told"), [*WRONG, *LATER], ids=str)
+def test_bad_renderings_are_refused_before_anything_is_sent(gateway, wrong, told):
+    rendered = task()
+    if "deployment_shape" in wrong:
+        rendered.accelerator_type = None
+    for name, value in wrong.items():
+        setattr(rendered, name, value)
+    with pytest.raises(exceptions.FireworksInvalidArgument, match=told) as failure:
+        rendered.execute({"ti": TaskInstance()})
+    assert isinstance(failure.value, AirflowFailException)
+    assert gateway.requests == []
+
+
+def test_templates_are_not_judged_when_the_dag_is_parsed(gateway):
+    template = "{{ params.x }}"
+    task(
+        model=template,
+        precision=template,
+        deployment_id=template,
+        accelerator_type=template,
+        accelerator_count=template,
+        min_replica_count=template,
+        max_replica_count=1,
+        display_name=template * 9,
+        extra_spec={"autoscalingPolicy": template},
+    )
+
+
+def test_another_account_can_be_named(gateway, create):
+    gateway.configure(accounts=["demo", "other"])
+    made = create(account_id="other", model=MODEL, wait_for_completion=False)["deployment"]
+    assert made == f"accounts/other/deployments/{MINE.deployment_id}"
+    assert gateway.deployments_left == [made]
+
+
+# The key
+
+
+def test_a_wrong_key_fails_at_once_and_is_not_shown(gateway, create):
+    gateway.revoke_key()
+    with pytest.raises(exceptions.FireworksAccessDenied, match="API key") as failure:
+        create()
+    assert isinstance(failure.value, AirflowFailException)
+    shown = repr(failure.value) + repr(failure.value.__dict__) + repr(failure.value.__context__)
+    assert gateway.api_key not in shown
+    assert len(gateway.requests) == 1
+
+
+def test_a_key_that_the_gateway_echoes_is_taken_out(gateway, create, caplog, capsys):
+    gateway.fault("status", status=400, message=f"bad key {gateway.api_key}", method="POST")
+    with pytest.raises(exceptions.FireworksRefused, match=r"bad key \*\*\*") as failure:
+        create()
+    shown = repr(failure.value) + repr(failure.value.__context__) + caplog.text + capsys.readouterr().out
+    assert gateway.api_key not in shown

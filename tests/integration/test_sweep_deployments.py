@@ -1,0 +1,323 @@
+"""Finding what was left behind, in an Airflow that is made up, with the gateway's own record as the proof."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.gateway import calls, retrying
+from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.operators.deployment import (
+    FireworksCreateDeploymentOperator,
+    FireworksSweepDeploymentsOperator,
+)
+from tests.integration import conftest
+from tests.integration.conftest import MODEL, run_task
+
+HERE = "http://airflow.example"
+RUNS = {
+    ("serving", "ended"): "success",
+    ("serving", "failed"): "failed",
+    ("serving", "running"): "running",
+    ("serving", "queued"): "queued",
+    ("other_dag", "running"): "success",
+}
+
+
+class TaskInstance(conftest.TaskInstance):
+    """One in an Airflow that knows these runs."""
+
+    try_number = 1
+
+    def __init__(self, task_id: str = "sweep", run_id: str = "sweeping", map_index: int = -1) -> None:
+        super().__init__(task_id, run_id, map_index)
+        self.asked: list[tuple[str, str]] = []
+
+    def get_dr_count(
+        self,
+        dag_id: str,
+        logical_dates: Any = None,
+        run_ids: list[str] | None = None,
+        states: list[str] | None = None,
+    ) -> int:
+        (run_id,) = run_ids or [""]
+        self.asked.append((dag_id, run_id))
+        state = RUNS.get((dag_id, run_id))
+        return int(state is not None and (states is None or state in states))
+
+
+@pytest.fixture(autouse=True)
+def _here(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", HERE)
+    gateway.configure(deploy_duration=0)
+
+
+@pytest.fixture(autouse=True)
+def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.01)
+
+
+def made_by(run_id: str, dag_id: str = "serving", **fields: Any) -> Identity:
+    return replace(Identity(dag_id, run_id, "deploy", airflow=HERE), **fields)
+
+
+def deploy(deployment: str, by: Identity | str | None) -> str:
+    description = by.description if isinstance(by, Identity) else by
+    spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
+    if description is not None:
+        spec["description"] = description
+    return FireworksHook().create_deployment(deployment, spec).name
+
+
+def sweep(instance: TaskInstance | None = None, **arguments: Any) -> list[dict[str, Any]]:
+    result = run_task(
+        lambda: FireworksSweepDeploymentsOperator(task_id="sweep", **arguments), instance or TaskInstance()
+    )
+    assert set(result) == {"left_behind"}
+    return result["left_behind"]
+
+
+def ids(found: list[dict[str, Any]]) -> list[str]:
+    return sorted(each["deployment"].rpartition("/")[2] for each in found)
+
+
+FOUND = {
+    # Whose it is: (who has signed it, what is said of the run)
+    "of a run that ended": (made_by("ended"), "ended"),
+    "of a run that failed": (made_by("failed"), "ended"),
+    "of a run that is no more": (made_by("gone"), "unknown"),
+    "of a dag that is no more": (made_by("running", "deleted_dag"), "unknown"),
+    "of another dag's run": (made_by("running", "other_dag"), "ended"),
+    "of a mapped task": (made_by("ended", map_index=3), "ended"),
+}
+LEFT_ALONE = {
+    # Whose it is: who has signed it
+    "of a run that goes on": made_by("running"),
+    "of a run that is queued": made_by("queued"),
+    "a person's": None,
+    "a person's, with a note": "mine, do not touch",
+    "a person's, that looks like ours": "Created by Apache Airflow: by hand",
+    "of another Airflow": made_by("ended", airflow="http://other.example"),
+    "of an Airflow without a URL": made_by("ended", airflow=""),
+}
+
+
+@pytest.mark.parametrize("delete", [False, True], ids=["list", "delete"])
+@pytest.mark.parametrize(("by", "run"), FOUND.values(), ids=FOUND)
+def test_what_is_found(gateway, by, run, delete):
+    name = deploy("d", by)
+    assert sweep(delete=delete) == [
+        {
+            "deployment": name,
+            "state": "READY",
+            "dag_id": by.dag_id,
+            "run_id": by.run_id,
+            "task_id": "deploy",
+            "map_index": by.map_index,
+            "run": run,
+            "deleted": delete,
+        }
+    ]
+    assert gateway.deployments_left == ([] if delete else [name])
+
+
+@pytest.mark.parametrize("by", LEFT_ALONE.values(), ids=LEFT_ALONE)
+def test_what_is_left_alone(gateway, by):
+    name = deploy("d", by)
+    assert sweep(delete=True, ignore_checks=True) == []
+    assert gateway.deployments_left == [name]
+    assert gateway.count("DELETE") == 0
+
+
+@pytest.mark.parametrize("state", ["CREATING", "UPDATING", "FAILED", "STATE_UNSPECIFIED", "SOMETHING_NEW"])
+def test_what_is_left_behind_in_any_state_is_found(gateway, state):
+    deploy("d", made_by("ended"))
+    gateway.set_deployment("d", state=state)
+    (found,) = sweep()
+    assert found["state"] == state
+
+
+@pytest.mark.parametrize("state", ["DELETING", "DELETED"])
+def test_what_is_being_deleted_is_not(gateway, state):
+    deploy("d", made_by("ended"))
+    gateway.set_deployment("d", state=state)
+    assert sweep(delete=True) == []
+
+
+def test_nothing_left_behind_is_fine(gateway):
+    assert sweep(delete=True) == []
+
+
+def test_by_default_they_are_only_listed(gateway):
+    deploy("d", made_by("ended"))
+    assert [each["deleted"] for each in sweep()] == [False]
+    assert {request.method for request in gateway.requests} == {"GET", "POST"}
+    assert gateway.count("DELETE") == 0
+
+
+def test_they_are_deleted_softly(gateway):
+    deploy("d", made_by("ended"))
+    sweep(delete="True")
+    assert gateway.requests[-1].query == {}
+    assert gateway.deployment("d")["state"] == "DELETED"
+
+
+def test_airflow_is_asked_once_for_a_run(gateway):
+    for number in range(5):
+        deploy(f"d-{number}", made_by("ended", map_index=number))
+    instance = TaskInstance()
+    assert len(sweep(instance)) == 5
+    assert set(instance.asked) == {("serving", "ended")}
+    assert len(instance.asked) <= 2
+
+
+def test_all_pages_are_swept(gateway):
+    for number in range(205):
+        deploy(f"d-{number}", made_by("ended"))
+    assert len(sweep()) == 205
+
+
+def test_what_served_lately_is_left_for_the_next_time(gateway):
+    name = deploy("d", made_by("ended"))
+    deploy("e", made_by("ended"))
+    FireworksHook().send(calls.ask_deployment(f"{MODEL}#{name}"))
+    found = {each["deployment"].rpartition("/")[2]: each["deleted"] for each in sweep(delete=True)}
+    assert found == {"d": False, "e": True}
+    assert gateway.deployments_left == [name]
+    assert [each["deleted"] for each in sweep(delete=True, ignore_checks=True)] == [True]
+    assert gateway.requests[-1].query == {"ignoreChecks": "true"}
+    assert gateway.deployments_left == []
+
+
+@pytest.mark.parametrize("keep", ["d", ["d"], ["accounts/demo/deployments/d"], ["x", "d"]], ids=str)
+def test_what_is_to_be_kept_is_kept(gateway, keep):
+    name = deploy("d", made_by("ended"))
+    deploy("e", made_by("ended"))
+    assert ids(sweep(delete=True, keep=keep)) == ["e"]
+    assert gateway.deployments_left == [name]
+
+
+FAILING = [
+    {"kind": "status", "status": 503},
+    {"kind": "status", "status": 500, "after_work": True},
+    {"kind": "drop"},
+    {"kind": "html", "status": 403},
+]
+
+
+@pytest.mark.parametrize("fault", FAILING, ids=lambda fault: " ".join(map(str, fault.values())))
+def test_one_that_cannot_be_deleted_does_not_stop_the_others_and_fails_at_the_end(gateway, fault):
+    for name in ("a", "b", "c"):
+        deploy(name, made_by("ended"))
+    gateway.fault(**fault, method="DELETE", path="/deployments/b", times=-1)
+    with pytest.raises(
+        exceptions.FireworksError, match=r"1 deployments could not be deleted and may cost money: .*/b: "
+    ) as failure:
+        sweep(delete=True)
+    assert not isinstance(failure.value, AirflowFailException), "it would not be retried"
+    assert not {"accounts/demo/deployments/a", "accounts/demo/deployments/c"} & set(gateway.deployments_left)
+    gateway.clear_faults()
+    sweep(delete=True)
+    assert gateway.deployments_left == []
+
+
+def test_a_refusal_for_another_reason_is_a_failure_where_the_checks_are_ignored(gateway):
+    deploy("a", made_by("ended"))
+    deploy("b", made_by("ended"))
+    gateway.fault("status", status=400, method="DELETE", path="/deployments/a")
+    with pytest.raises(exceptions.FireworksError, match=r"/a: .*400"):
+        sweep(delete=True, ignore_checks=True)
+    assert gateway.deployments_left == ["accounts/demo/deployments/a"]
+
+
+def test_one_that_is_gone_meanwhile_counts_as_deleted(gateway):
+    deploy("d", made_by("ended"))
+    gateway.fault("status", status=404, method="DELETE", after_work=True)
+    assert [each["deleted"] for each in sweep(delete=True)] == [True]
+
+
+def test_a_key_that_is_refused_fails_at_once(gateway):
+    deploy("d", made_by("ended"))
+    gateway.revoke_key()
+    gateway.clear()
+    with pytest.raises(exceptions.FireworksAccessDenied, match="cannot be listed") as failure:
+        sweep(delete=True)
+    assert isinstance(failure.value, AirflowFailException)
+    assert gateway.api_key not in repr(failure.value)
+    assert len(gateway.requests) == 1
+
+
+def test_a_blip_while_listing_is_waited_out(gateway):
+    deploy("d", made_by("ended"))
+    gateway.fault("status", status=503, method="GET", times=2, retry_after="0")
+    assert ids(sweep()) == ["d"]
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "drop"}], ids=str)
+def test_a_list_that_cannot_be_had_now_can_be_retried(gateway, fault):
+    gateway.fault(**fault, method="GET", times=-1)
+    with pytest.raises(exceptions.FireworksError, match="cannot be listed") as failure:
+        sweep()
+    assert not isinstance(failure.value, AirflowFailException), "it would not be retried"
+
+
+def test_another_account_can_be_swept(gateway):
+    gateway.configure(accounts=["demo", "second"])
+    kept = deploy("d", made_by("ended"))
+    spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
+    FireworksHook(account_id="second").create_deployment(
+        "d", {**spec, "description": made_by("ended").description}
+    )
+    found = sweep(delete=True, account_id="second")
+    assert [each["deployment"] for each in found] == ["accounts/second/deployments/d"]
+    assert gateway.deployments_left == [kept]
+
+
+def test_what_a_task_has_made_is_found_once_its_run_is_over(gateway, monkeypatch):
+    def create(run_id: str) -> str:
+        instance = TaskInstance("deploy", run_id)
+        instance.dag_id = "serving"
+        return run_task(
+            lambda: FireworksCreateDeploymentOperator(
+                task_id="deploy",
+                model="my-model",
+                accelerator_type="NVIDIA_H100_80GB",
+                wait_for_completion=False,
+            ),
+            instance,
+        )["deployment"]
+
+    over, going = create("ended"), create("running")
+    assert [each["deployment"] for each in sweep(delete=True)] == [over]
+    assert gateway.deployments_left == [going]
+    monkeypatch.setitem(RUNS, ("serving", "running"), "failed")
+    assert [each["deployment"] for each in sweep(delete=True)] == [going]
+    assert gateway.deployments_left == []
+
+
+def test_a_description_that_nobody_can_have_signed_does_not_stop_the_sweep(gateway):
+    deploy("d", made_by("ended"))
+    deploy("e", made_by("ended").description.replace('"map_index": -1', '"map_index": 1e999'))
+    assert ids(sweep()) == ["d"]
+
+
+@pytest.mark.parametrize("keep", ["a b", ["d", "a b"], [MODEL]], ids=str)
+def test_bad_literals_are_refused_when_the_dag_is_parsed(keep):
+    with pytest.raises(exceptions.FireworksInvalidArgument, match="is no deployment"):
+        FireworksSweepDeploymentsOperator(task_id="sweep", keep=keep)
+
+
+@pytest.mark.parametrize(
+    ("field", "rendered"), [("keep", ["None"]), ("keep", None), ("delete", "perhaps"), ("ignore_checks", "x")]
+)
+def test_a_bad_rendering_is_refused_before_anything_is_sent(gateway, field, rendered):
+    task = FireworksSweepDeploymentsOperator(task_id="sweep")
+    setattr(task, field, rendered)
+    with pytest.raises(exceptions.FireworksInvalidArgument):
+        task.execute({"ti": TaskInstance()})
+    assert gateway.requests == []

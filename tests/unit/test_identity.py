@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import example, given, strategies as st
+
+from airflow_provider_fireworks.gateway.names import check_id
+from airflow_provider_fireworks.identity import Identity
+
+PREFIX = "Created by Apache Airflow: "
+ME = Identity("my_dag", "manual__2026-01-01T00:00:00+00:00", "serve.deploy", 2, "http://airflow.example")
+SIGNED = asdict(ME)
+
+ANY_ID = st.text(min_size=1) | st.text(alphabet='aA_-.é0 "\\', min_size=1, max_size=250)
+IDENTITIES = st.builds(
+    Identity, ANY_ID, ANY_ID, ANY_ID, st.integers(-1, 10_000), st.text(max_size=100)
+)  # fmt: skip
+
+
+def instance(**fields) -> SimpleNamespace:
+    return SimpleNamespace(**{"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1} | fields)
+
+
+@given(IDENTITIES)
+@example(Identity("_", "r", "_"))
+@example(Identity("-", "-", "-"))
+@example(Identity("数据", "r", "部署"))
+@example(Identity("İ" * 40, "r", "ß" * 40))
+@example(Identity("a" * 250, "r" * 250, "t" * 250))
+@example(Identity("a" * 49 + "-", "r", "-b"))
+def test_the_deployment_id_is_one_whatever_the_tasks_name(identity):
+    assert check_id(identity.deployment_id, "deployment id") == identity.deployment_id
+    assert len(identity.deployment_id) <= 63
+
+
+@given(IDENTITIES, IDENTITIES)
+def test_two_task_instances_have_two_deployments(one, other):
+    same = (one.dag_id, one.run_id, one.task_id, one.map_index) == (
+        other.dag_id,
+        other.run_id,
+        other.task_id,
+        other.map_index,
+    )
+    assert (one.deployment_id == other.deployment_id) is same
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Identity("a_b", "r", "c"), Identity("a", "r", "b_c")),
+        (Identity("a", "r_b", "c"), Identity("a", "r", "b_c")),
+        (Identity("a", "r", "c", 1), Identity("a", "r1", "c")),
+        (Identity("a", "r", "c", 1), Identity("a", "r", "c", 11)),
+        (Identity("a", "r", "c"), Identity("A", "r", "c")),
+        (Identity("a" * 60, "r", "x"), Identity("a" * 60, "r", "y")),
+        (Identity("a-b", "r", "c"), Identity("a.b", "r", "c")),
+    ],
+    ids=str,
+)
+def test_names_that_look_alike_are_told_apart(one, other):
+    assert one.deployment_id != other.deployment_id
+
+
+def test_dag_and_task_can_be_read_in_the_id():
+    assert re.fullmatch(r"my-dag-serve-deploy-[0-9a-f]{12}", ME.deployment_id)
+    assert re.fullmatch(r"[0-9a-f]{12}", Identity("_", "r", "_").deployment_id)
+
+
+def test_the_id_is_the_same_in_every_release():
+    # Another one would make a second deployment beside that of a task which was upgraded between two tries.
+    assert Identity("my_dag", "manual__1", "deploy").deployment_id == "my-dag-deploy-190a9224866a"
+
+
+@given(IDENTITIES)
+def test_a_description_tells_who_signed(identity):
+    assert Identity.of_description(identity.description) == identity
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "数"])
+def test_a_description_is_short_enough_however_long_the_ids_are(letter):
+    identity = Identity(letter * 250, "r" * 250, letter * 250, 10**9, "http://" + "h" * 93)
+    assert len(identity.description) < 1000
+    assert Identity.of_description(identity.description) == identity
+
+
+FOREIGN = {
+    "none": None,
+    "empty": "",
+    "a person's": "my deployment",
+    "a person's, about Airflow": "Created by Apache Airflow",
+    "nothing signed": PREFIX,
+    "half a JSON": PREFIX + json.dumps(SIGNED)[:-1],
+    "something behind it": PREFIX + json.dumps(SIGNED) + " (do not delete)",
+    "something before it": "Note: " + PREFIX + json.dumps(SIGNED),
+    "a list": PREFIX + "[]",
+    "text": PREFIX + '"dag_id"',
+    "null": PREFIX + "null",
+    "a number": PREFIX + "5",
+    **{
+        f"without {field}": PREFIX + json.dumps({k: v for k, v in SIGNED.items() if k != field})
+        for field in SIGNED
+    },
+    "map_index no number": PREFIX + json.dumps(SIGNED | {"map_index": "x"}),
+    "map_index null": PREFIX + json.dumps(SIGNED | {"map_index": None}),
+    "map_index NaN": PREFIX + json.dumps(SIGNED | {"map_index": float("nan")}),
+    "a number of 5000 digits": PREFIX + "1" * 5000,
+}
+
+
+@pytest.mark.parametrize("description", FOREIGN.values(), ids=FOREIGN)
+def test_what_no_task_has_signed_is_nobodys(description):
+    assert Identity.of_description(description) is None
+
+
+def test_an_infinite_map_index_is_nobodys():
+    assert Identity.of_description(PREFIX + json.dumps(SIGNED | {"map_index": float("inf")})) is None
+
+
+def test_lists_without_end_are_nobodys():
+    assert Identity.of_description(PREFIX + "[" * 970) is None
+
+
+@given(st.text())
+@example("{}")
+@example('{"dag_id": 1}')
+def test_any_description_is_read_or_nobodys(text):
+    for description in (text, PREFIX + text):
+        assert Identity.of_description(description) is None or description.startswith(PREFIX)
+
+
+def test_more_fields_than_are_known_do_no_harm():
+    # A later release may sign more.
+    assert Identity.of_description(PREFIX + json.dumps(SIGNED | {"try": 1})) == ME
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"run_id": "another"}, True),
+        ({"dag_id": "another"}, False),
+        ({"task_id": "another"}, False),
+        ({"map_index": 3}, False),
+        ({"airflow": "http://other.example"}, False),
+    ],
+    ids=str,
+)
+def test_when_it_is_the_same_task(change, same):
+    assert ME.same_task(replace(ME, **change)) is same
+    assert replace(ME, **change).same_task(ME) is same
+
+
+@pytest.mark.parametrize(
+    ("base_url", "airflow"),
+    [
+        ("http://airflow.example", "http://airflow.example"),
+        ("http://airflow.example/", "http://airflow.example"),
+        ("http://" + "h" * 200, "http://" + "h" * 93),
+        ("", ""),
+    ],
+)
+def test_it_names_the_airflow_it_runs_in(monkeypatch, base_url, airflow):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    assert Identity.of(instance()) == Identity("d", "r", "t", -1, airflow)
+
+
+@pytest.mark.parametrize(("given_index", "index"), [(None, -1), (-1, -1), (0, 0), (7, 7)])
+def test_the_map_index_of_an_instance(given_index, index):
+    assert Identity.of(instance(map_index=given_index)).map_index == index
+
+
+def test_the_number_of_the_try_is_no_part_of_it():
+    tries = {Identity.of(instance(try_number=number)) for number in (1, 2, 3)}
+    assert len(tries) == 1
+    assert len({each.deployment_id for each in tries}) == 1
+
+
+def test_in_words():
+    assert str(ME) == f"task serve.deploy[2] of DAG my_dag, run {ME.run_id} of http://airflow.example"
+    assert str(Identity("d", "r", "t")) == "task t of DAG d, run r"
