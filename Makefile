@@ -17,6 +17,10 @@ demo: $(INSTALLED) ## Fan one model out on a real Airflow, no account needed (KE
 test: $(INSTALLED) ## All tests: unit, integration, end-to-end
 	@$(BIN)/python -m pytest
 
+.PHONY: kills
+kills: $(INSTALLED) ## Kill Airflow's processes at random while DAGs deploy: 40 minutes (KILLS=100, MINUTES=40, SEED=…)
+	@$(BIN)/python -m local_airflow.kills
+
 .PHONY: lint
 lint: $(INSTALLED) ## Style, formatting and types
 	@$(BIN)/ruff check
@@ -29,7 +33,7 @@ build: $(INSTALLED) ## Wheel and sdist, in dist/
 
 .PHONY: clean
 clean: ## Remove all that the other commands have made
-	rm -rf .venv .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo .kills build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian's Python may come without venv; pip can then bring virtualenv, outside of the system's packages.

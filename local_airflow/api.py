@@ -111,15 +111,18 @@ class AirflowApi:
     def unpause(self, dag_id: str) -> None:
         self.request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+    def trigger(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> str:
         """
         Start a run of a DAG.
 
         :param conf: the run's params.
+        :param run_id: the run's id; Airflow makes one if it is left out.
         :return: the run's id.
         """
         self.unpause(dag_id)
-        body = {"logical_date": None, "conf": dict(conf or {})}
+        body = {"logical_date": None, "conf": dict(conf or {}), **({"dag_run_id": run_id} if run_id else {})}
         run = self.request("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
         return str(run["dag_run_id"])
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,11 @@ from local_airflow import sessions
 from local_airflow.api import FINISHED, AirflowApi, AirflowApiError, TaskInstance, poll_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
     from types import TracebackType
+
+    import psutil
 
 #: The components, by name, with their arguments. Their log servers would listen on every address of the
 #: machine; the logs are read from the disk anyway.
@@ -46,7 +48,7 @@ class LocalAirflowError(RuntimeError):
 
 class LocalAirflow:
     """
-    An Airflow with all its components on loopback, a SQLite database and the LocalExecutor.
+    An Airflow with all its components on loopback, and the LocalExecutor.
 
     As a context manager it is healthy inside the block, and gone after it::
 
@@ -54,9 +56,9 @@ class LocalAirflow:
             run_id = airflow.trigger("my_dag", {"model": "my-model"})
             assert airflow.wait("my_dag", run_id) == "success"
 
-    :param home: its ``AIRFLOW_HOME``, made if missing: database, logs and configuration live there and
-        nowhere else.
+    :param home: its ``AIRFLOW_HOME``, made if missing: logs and configuration live there and nowhere else.
     :param dags: the folder with the DAG files.
+    :param database: the URL of its database, as SQLAlchemy takes it; a SQLite database in ``home`` if left out.
     :param env: further environment of all components, such as ``AIRFLOW__*`` settings and ``AIRFLOW_CONN_*``.
         Nothing of the caller's own ``AIRFLOW*`` and ``FIREWORKS_*`` variables reaches them.
     :param port: the API server's port; any free one if left out.
@@ -71,6 +73,7 @@ class LocalAirflow:
         home: Path,
         dags: Path,
         *,
+        database: str | None = None,
         env: Mapping[str, str] | None = None,
         port: int | None = None,
         usual_port: int = 0,
@@ -86,11 +89,15 @@ class LocalAirflow:
         self.api = AirflowApi(self.url)
         self.start_timeout = start_timeout
         self._say = say
-        self._env = {**_bare_environment(), **self._settings(dags.resolve(), parallelism), **(env or {})}
+        settings = self._settings(dags.resolve(), parallelism, database)
+        self._env = {**_bare_environment(), **settings, **(env or {})}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._watcher: subprocess.Popen[bytes] | None = None
+        self._since: dict[str, datetime] = {}
+        #: Sessions of components that were killed alone, with the component's name and the time.
+        self._orphaned: dict[int, tuple[str, float]] = {}
+        self._watcher = sessions.Watcher()
 
-    def _settings(self, dags: Path, parallelism: int) -> dict[str, str]:
+    def _settings(self, dags: Path, parallelism: int, database: str | None) -> dict[str, str]:
         settings = {
             "API__HOST": "127.0.0.1",
             "API__PORT": str(self.port),
@@ -106,7 +113,7 @@ class LocalAirflow:
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "DATABASE__SQL_ALCHEMY_CONN": database or f"sqlite:///{self.home / 'airflow.db'}",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
             # With the default of 5 s, a trigger that fires sooner than that can fail its task.
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
@@ -146,40 +153,91 @@ class LocalAirflow:
         :param grace: seconds that the components have to end by themselves.
         """
         # What comes in while it is being taken down must not stop that half way.
-        with _signals_held(drop=True):
+        with sessions.signals_held(drop=True):
             if self._running:
                 self._say("Stopping …")
             self.api.close()
-            sessions.end([process.pid for process in self._running.values()], grace=grace)
+            running = [process.pid for process in self._running.values()]
+            sessions.end([*running, *self._orphaned], grace=grace)
             for process in self._running.values():
                 process.wait()
             self._running.clear()
-            if self._watcher is not None:
-                self._watcher.communicate()
-                self._watcher = None
+            self._orphaned.clear()
+            self._watcher.close()
             self._reserved.close()
 
     def start(self, *names: str) -> None:
         """Start components, and wait until each has shown that it is alive since."""
-        since = datetime.now(timezone.utc)
-        for name in names:
-            if name in self._running:
-                raise LocalAirflowError(f"The {name} is running already.")
-            self._spawn(name, name, *COMPONENTS[name])
+        self.launch(*names)
         poll_until(
-            lambda: self._healthy(names, since),
+            lambda: self.healthy(*names),
             timeout=self.start_timeout,
             what=f"Waiting for {', '.join(names)} to be healthy (logs in {self.logs})",
             every=0.3,
             meanwhile=self.check,
         )
 
-    def kill(self, name: str) -> None:
-        """Kill a component and all its processes, as ``kill -9`` does."""
+    def launch(self, *names: str) -> None:
+        """Start components without waiting for them."""
+        for name in names:
+            if name in self._running:
+                raise LocalAirflowError(f"The {name} is running already.")
+            self._since[name] = datetime.now(timezone.utc)
+            self._spawn(name, name, *COMPONENTS[name])
+
+    def healthy(self, *names: str) -> bool:
+        """Whether these components have all shown that they are alive since they were last started."""
+        if not self._running.keys() >= set(names):
+            return False
+        health = self.api.health()
+        if health is None:
+            return False
+        for name in names:
+            told = health.get(_HEALTH_NAMES[name]) or {}
+            if told.get("status") != "healthy":
+                return False
+            # A component that was killed counts as healthy for a while by its last heartbeat.
+            beat = told.get(f"latest_{_HEALTH_NAMES[name]}_heartbeat")
+            if beat is not None and datetime.fromisoformat(beat.replace("Z", "+00:00")) < self._since[name]:
+                return False
+        return True
+
+    def kill(self, name: str, *, alone: bool = False) -> None:
+        """
+        Kill a component, as ``kill -9`` does.
+
+        :param alone: kill its first process only. What that one has started lives on as an orphan for as long
+            as it likes, at most until all is taken down.
+        """
         process = self._running.pop(name)
-        sessions.kill([process.pid])
+        if alone:
+            process.kill()
+            self._orphaned[process.pid] = (name, time.monotonic())
+        else:
+            sessions.kill([process.pid])
+            self._watcher.discard(process.pid)
         process.wait()
-        self._tell_watcher("-", process)
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Return the living processes of a component, orphans included."""
+        found = [orphaned for orphaned, (of, _) in self._orphaned.items() if of == name]
+        if name in self._running:
+            found.append(self._running[name].pid)
+        return sessions.members(found)
+
+    def end_orphans(self, idle: Callable[[psutil.Process], bool], *, after: float) -> None:
+        """
+        End what components that were killed alone have left behind, once none of it has anything to do.
+
+        :param idle: whether an orphan has nothing to do.
+        :param after: seconds that it is left alone in any case.
+        """
+        for session, (_, since) in list(self._orphaned.items()):
+            old = time.monotonic() - since > after
+            if old and all(idle(process) for process in sessions.members([session])):
+                sessions.kill([session])
+                del self._orphaned[session]
+                self._watcher.discard(session)
 
     def check(self) -> None:
         """
@@ -187,9 +245,14 @@ class LocalAirflow:
 
         :raises LocalAirflowError: with the last lines of its log.
         """
-        for name, process in self._running.items():
-            if process.poll() is not None:
-                raise LocalAirflowError(self._obituary(name, process))
+        for name in self._running:
+            if (ended := self.ended(name)) is not None:
+                raise LocalAirflowError(ended)
+
+    def ended(self, name: str) -> str | None:
+        """Return how a component has ended by itself, with the last lines of its log, or ``None`` if it runs."""
+        process = self._running[name]
+        return None if process.poll() is None else self._obituary(name, process)
 
     def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
         """
@@ -269,12 +332,12 @@ class LocalAirflow:
         if code != 0:
             raise LocalAirflowError(self._obituary("db-migrate", process))
         del self._running["db-migrate"]
-        self._tell_watcher("-", process)
+        self._watcher.discard(process.pid)
         self._say(f"Database ready after {time.monotonic() - begun:.0f} s.")
 
     def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         # Were it interrupted between starting a process and noting it, nobody would ever end that process.
-        with _signals_held(drop=False), self._log(name).open("ab") as log:
+        with sessions.signals_held(drop=False), self._log(name).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *arguments],
                 cwd=self.home,
@@ -285,31 +348,8 @@ class LocalAirflow:
                 start_new_session=True,
             )
             self._running[name] = process
-            self._tell_watcher("+", process)
+            self._watcher.add(process.pid)
         return process
-
-    def _tell_watcher(self, sign: str, process: subprocess.Popen[bytes]) -> None:
-        if self._watcher is None:
-            self._watcher = subprocess.Popen(
-                [sys.executable, sessions.__file__], stdin=subprocess.PIPE, start_new_session=True
-            )
-        if self._watcher.stdin is not None:
-            self._watcher.stdin.write(f"{sign}{process.pid}\n".encode())
-            self._watcher.stdin.flush()
-
-    def _healthy(self, names: Iterable[str], since: datetime) -> bool:
-        health = self.api.health()
-        if health is None:
-            return False
-        for name in names:
-            told = health.get(_HEALTH_NAMES[name]) or {}
-            if told.get("status") != "healthy":
-                return False
-            # A component that was killed counts as healthy for a while by its last heartbeat.
-            beat = told.get(f"latest_{_HEALTH_NAMES[name]}_heartbeat")
-            if beat is not None and datetime.fromisoformat(beat.replace("Z", "+00:00")) < since:
-                return False
-        return True
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -365,24 +405,3 @@ def _bare_environment() -> dict[str, str]:
     for name in ("no_proxy", "NO_PROXY"):
         env[name] = ",".join(filter(None, [env.get(name), "127.0.0.1", "localhost"]))
     return env
-
-
-@contextmanager
-def _signals_held(*, drop: bool) -> Iterator[None]:
-    """
-    Hold back the signals that a person ends programs with, in the block.
-
-    :param drop: forget them after it, else let them take effect then.
-    """
-    came: list[int] = []
-    before: dict[int, Any] = {}
-    with suppress(ValueError):  # Not in the main thread: then they do not come in here either.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.signal(number, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        for held, handler in before.items():
-            signal.signal(held, handler)
-    if came and not drop:
-        signal.raise_signal(came[0])

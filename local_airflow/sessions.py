@@ -4,23 +4,82 @@ End processes together with all that they started.
 Every component of Airflow is started in a session of its own. A task's process leaves its parent's process
 group, so that signals to the group miss it; the session it cannot leave unnoticed.
 
-Run as a script, this is the watcher: it reads ``+ID`` and ``-ID`` lines of sessions begun and ended, and when
-its standard input closes, in whatever way its parent has gone, it ends those that are left.
+Run as a script, this is the watcher: it reads ``+ID`` and ``-ID`` lines of sessions begun and ended, and
+``/FOLDER`` lines. When its standard input closes, in whatever way its parent has gone, it ends the sessions that
+are left and removes the folders.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def signals_held(*, drop: bool) -> Iterator[None]:
+    """
+    Hold back the signals that a person ends programs with, in the block.
+
+    :param drop: forget them after it, else let them take effect then.
+    """
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    with suppress(ValueError):  # Not in the main thread: then they do not come in here either.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for held, handler in before.items():
+            signal.signal(held, handler)
+    if came and not drop:
+        signal.raise_signal(came[0])
+
+
+class Watcher:
+    """A process that ends sessions when this process has gone without ending them itself."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def add(self, session: int) -> None:
+        """Look after a session."""
+        self._tell(f"+{session}")
+
+    def discard(self, session: int) -> None:
+        """Look after a session no more."""
+        self._tell(f"-{session}")
+
+    def remove_at_the_end(self, folder: Path) -> None:
+        """Remove a folder when all sessions have ended."""
+        self._tell(str(folder.resolve()))
+
+    def close(self) -> None:
+        """Let it do what is left to be done, and end."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+    def _tell(self, line: str) -> None:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__], stdin=subprocess.PIPE, start_new_session=True
+            )
+        if self._process.stdin is not None:
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
 
 
 def members(sessions: Collection[int]) -> list[psutil.Process]:
@@ -75,9 +134,15 @@ def watch() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sessions: set[int] = set()
-    for line in sys.stdin:
-        (sessions.add if line.startswith("+") else sessions.discard)(int(line[1:]))
+    folders: list[str] = []
+    for line in map(str.rstrip, sys.stdin):
+        if line.startswith("/"):
+            folders.append(line)
+        else:
+            (sessions.add if line.startswith("+") else sessions.discard)(int(line[1:]))
     end(sessions, grace=5)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
