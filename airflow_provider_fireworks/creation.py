@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from airflow_provider_fireworks.gateway.shapes import Deployment
 
+START_LAG = 30.0
+"""Seconds for which a deployment that was asked for may not show yet."""
 SHORTEST_PAUSE = 1.0
 """Seconds between two looks at what must change before the deployment can be made …"""
 LONGEST_PAUSE = 10.0
@@ -80,21 +82,32 @@ class Creation(BaseModel):
     taken_over: str | None = None
 
     @property
+    def appears_by(self) -> float | None:
+        """When what was asked for must have come to show, in seconds since the epoch."""
+        return None if self.made_at is None else self.made_at + START_LAG
+
+    @property
     def inference_model(self) -> str:
         """What inference is asked by."""
         return f"{self.base_model}#{self.deployment}"
 
-    def look(self, found: Deployment | None, owner: Owner, precision: str | None, *, whose: str = "") -> None:
+    def look(
+        self, found: Deployment | None, owner: Owner, precision: str | None, *, now: float, whose: str = ""
+    ) -> None:
         """
         Take in the deployment as it is now; decides between all steps but ``LOOK``, ``CHECK_SHAPE`` and ``CREATE``.
 
         :param found: ``None`` where there is none.
         :param owner: whose it is.
         :param precision: what was asked for.
+        :param now: seconds since the epoch.
         :param whose: the same as ``owner``, in words.
         """
         if found is None and self.taken:
             self._decide(Step.PAUSE, "The gateway says that its id is taken, but shows no such deployment.")
+            return
+        if found is None and self.made and now < (self.appears_by or 0.0):
+            self._decide(Step.PAUSE, "It was made just now, and does not show yet.")
             return
         if found is None:
             self._decide(Step.CHECK_MODEL, "There is no such deployment.")

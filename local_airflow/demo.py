@@ -1,13 +1,11 @@
-"""``python -m local_airflow.demo``: the fan-out example on a whole Airflow, as it happens."""
+"""``python -m local_airflow.demo``: the example that deploys, on a whole Airflow, as it happens."""
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import importlib.metadata
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -15,7 +13,7 @@ import time
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich import box
 from rich.console import Console, Group
@@ -24,14 +22,24 @@ from rich.table import Table
 from rich.text import Text
 
 from airflow_provider_fireworks.emulator import Emulator
+from airflow_provider_fireworks.gateway import calls
+from airflow_provider_fireworks.gateway.endpoint import Endpoint, InvalidEndpointError
+from airflow_provider_fireworks.gateway.errors import GatewayError
 from airflow_provider_fireworks.gateway.precision import UnknownPrecisionError, check_precision
+from airflow_provider_fireworks.gateway.worker import WorkerGateway, make_session
+from airflow_provider_fireworks.identity import Identity
 from local_airflow.api import FINISHED, AirflowApiError, TaskInstance, without_groups
 from local_airflow.components import LocalAirflow, LocalAirflowError
+from local_airflow.home import own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DAG = "prepare_fan_out"
+    from airflow_provider_fireworks.gateway.shapes import Deployment
+
+DAG = "deploy_fan_out"
+#: Its tasks per precision, in their order.
+STEPS = ["prepare", "ready", "deploy", "up", "smoke_test", "remove"]
 PRECISIONS = ["FP8", "FP4", "BF16"]
 MODEL = "my-model"
 
@@ -39,20 +47,29 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 _INTERRUPTED = 130
 _USAGE_ERROR = 2
 _USUAL_PORT = 8080
+_CONSOLE = "https://app.fireworks.ai"
 
+# Short, so that a table of all steps fits into 80 columns.
 _WORDS: dict[str | None, str] = {
     None: "–",
-    "scheduled": "scheduled",
-    "queued": "queued",
-    "running": "running",
-    "deferred": "deferred → waiting in the triggerer",
+    "scheduled": "queued",
     "success": "done",
-    "failed": "failed",
-    "up_for_retry": "failed, to be tried again",
-    "up_for_reschedule": "waiting for its next look",
+    "deferred": "waiting",
+    "up_for_retry": "retry",
     "upstream_failed": "not run",
 }
-_COLOURS = {"done": "green", "prepared": "green", "failed": "red", "not run": "red", "preparing": "yellow"}
+_COLOURS = {
+    "done": "green",
+    "prepared": "green",
+    "READY": "green",
+    "failed": "red",
+    "FAILED": "red",
+    "retry": "red",
+    "not run": "red",
+    "preparing": "yellow",
+    "CREATING": "yellow",
+    "waiting": "yellow",
+}
 
 
 class _UsageError(Exception):
@@ -61,14 +78,23 @@ class _UsageError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one precision, in words."""
+    """
+    What is known of one precision, in words.
+
+    :ivar steps: how far each task is.
+    :ivar model: what the gateway says of the model at this precision.
+    :ivar deployment: what it says of the deployment.
+    """
 
     precision: str
-    prepare: str = _WORDS[None]
-    ready: str = _WORDS[None]
-    gateway: str = _WORDS[None]
-    #: Seconds from the run's start to the end of this precision's way, ``None`` as long as it goes on.
-    took: float | None = None
+    steps: tuple[str, ...] = (_WORDS[None],) * len(STEPS)
+    model: str = _WORDS[None]
+    deployment: str = _WORDS[None]
+
+    def parts(self) -> dict[str, str]:
+        """Return what is told of it, by what it is."""
+        steps = {step.replace("_", " "): state for step, state in zip(STEPS, self.steps, strict=True)}
+        return {**steps, "model": self.model, "deployment": self.deployment}
 
 
 class Demo:
@@ -77,21 +103,21 @@ class Demo:
 
     :param airflow: a running one.
     :param gateway: the emulated gateway, or ``None`` if the run goes to Fireworks itself.
+    :param params: of the run.
     """
 
     def __init__(
         self,
         airflow: LocalAirflow,
         gateway: Emulator | None,
-        model: str,
-        precisions: Sequence[str],
+        params: Mapping[str, Any],
         console: Console,
     ) -> None:
         self.airflow = airflow
         self.gateway = gateway
-        self.model = model
+        self.params = params
         self.console = console
-        self.rows = [Row(precision) for precision in precisions]
+        self.rows = [Row(precision) for precision in params["precisions"]]
         self.run_id = ""
         self.begun = time.monotonic()
 
@@ -102,8 +128,8 @@ class Demo:
         :param timeout: seconds.
         :return: the run's state.
         """
-        precisions = [row.precision for row in self.rows]
-        self.run_id = self.airflow.trigger(DAG, {"model": self.model, "precisions": precisions})
+        self.airflow.wait_for_dag(DAG)
+        self.run_id = self.airflow.api.trigger(DAG, self.params)
         self.begun = time.monotonic()
         # On a terminal a table that is drawn anew; else a line for every change, for logs.
         live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
@@ -128,59 +154,59 @@ class Demo:
 
     def name(self, task: TaskInstance) -> str:
         if 0 <= task.map_index < len(self.rows):
-            return f"{task.task_id} {self.rows[task.map_index].precision}"
+            return f"{_step(task)} {self.rows[task.map_index].precision}"
         return task.name
 
     def _look(self) -> list[Row]:
         tasks = self.airflow.api.task_instances(DAG, self.run_id)
+        if self.gateway is None:
+            made, models = {}, {}
+        else:
+            made = {each["precision"]: each["state"] for each in self.gateway.deployments}
+            models = {row.precision: _in_gateway(self.gateway, row.precision) for row in self.rows}
         rows = []
         for index, row in enumerate(self.rows):
             # As long as a task is not mapped yet, or if what it maps over has failed, its index is -1.
-            states = {task.task_id: task.state for task in tasks if task.map_index in (index, -1)}
-            ended = states.get("ready") in ("success", "failed", "upstream_failed")
+            states = {_step(task): task.state for task in tasks if task.map_index in (index, -1)}
             rows.append(
                 replace(
                     row,
-                    prepare=_word(states.get("prepare")),
-                    ready=_word(states.get("ready")),
-                    gateway=self._in_gateway(row.precision),
-                    took=(row.took or self.elapsed) if ended else None,
+                    steps=tuple(_word(states.get(step)) for step in STEPS),
+                    model=models.get(row.precision, _WORDS[None]),
+                    deployment=made.get(row.precision, _WORDS[None]),
                 )
             )
         return rows
 
-    def _in_gateway(self, precision: str) -> str:
+    def _shown(self, row: Row) -> dict[str, str]:
+        parts = row.parts()
         if self.gateway is None:
-            return ""
-        model = self.gateway.model(self.model)
-        if precision in model.get("supportedPrecisions", ()):
-            return "prepared"
-        if all(done.precision != precision for done in self.gateway.preparations):
-            return "not asked yet"
-        return "preparing" if model["state"] == "PREPARING" else str(model["state"]).lower()
+            del parts["model"], parts["deployment"]
+        return parts
 
     def _table(self) -> Group:
-        table = Table(box=box.SIMPLE_HEAD)
-        for heading in ("precision", "prepare", "ready"):
-            table.add_column(heading)
-        if self.gateway is not None:
-            table.add_column("in the gateway")
-        table.add_column("done after", justify="right")
+        table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, pad_edge=False)
+        table.add_column("precision", min_width=9)
+        for heading in self._shown(self.rows[0]):
+            # As wide as what may come, so that nothing moves.
+            table.add_column(
+                heading.replace("smoke test", "smoke\ntest"), min_width=9 if heading == "model" else 7
+            )
         for row in self.rows:
-            cells: list[str | Text] = [row.precision, _coloured(row.prepare), _coloured(row.ready)]
-            if self.gateway is not None:
-                cells.append(_coloured(row.gateway))
-            table.add_row(*cells, "" if row.took is None else f"{row.took:.0f} s")
-        return Group(Text(f"\n{DAG}: {self.model}, {self.elapsed:.0f} s", style="bold"), table)
+            table.add_row(row.precision, *map(_coloured, self._shown(row).values()))
+        told = f"\n{DAG}: {self.params['model']}, {self.elapsed:.0f} s"
+        legend = "waiting: in the triggerer, no worker is occupied by it"
+        if self.gateway is not None:
+            legend += "\nmodel, deployment: what the gateway says"
+        return Group(Text(told, style="bold"), Text(), table, Text(legend, style="dim"))
 
     def _lines(self, before: Sequence[Row]) -> None:
         for old, new in zip(before, self.rows, strict=True):
-            parts = [("prepare", old.prepare, new.prepare), ("ready", old.ready, new.ready)]
-            if self.gateway is not None:
-                parts.append(("in the gateway", old.gateway, new.gateway))
-            for what, was, now in parts:
-                if was != now:
-                    _say(self.console, f"{self.elapsed:5.0f} s  {new.precision:<6} {what}: {now}")
+            was = self._shown(old)
+            for what, now in self._shown(new).items():
+                if was[what] != now:
+                    of = f"{what} in the gateway" if what in ("model", "deployment") else what
+                    _say(self.console, f"{self.elapsed:5.0f} s  {new.precision:<6} {of}: {now}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -188,7 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the demo.
 
     :param arguments: the command line without the program's name; by default the process' own.
-    :return: the exit code: 0 if the run succeeded, 1 if not, 2 if it was asked for wrongly, 130 after Ctrl-C.
+    :return: the exit code: 0 if the run succeeded and no deployment is left, 1 if not, 2 if it was asked for
+        wrongly, 130 after Ctrl-C.
     """
     given = _parser().parse_args(arguments)
     console = Console(highlight=False, markup=False)
@@ -199,81 +226,176 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say(console, "Interrupted. Everything is down again.")
         return _INTERRUPTED
-    except _UsageError as error:
+    except (_UsageError, InvalidEndpointError) as error:
         print(error, file=sys.stderr)
         return _USAGE_ERROR
-    except (LocalAirflowError, AirflowApiError) as error:
+    except (LocalAirflowError, AirflowApiError, GatewayError) as error:
         print(error, file=sys.stderr)
         return 1
 
 
 def _demo(given: argparse.Namespace, console: Console) -> int:
     begun = time.monotonic()
-    precisions = _checked(given.precisions)
-    real = _is_real(os.environ, given.model)
-    if real and given.fail:
-        raise _UsageError("FAIL is for the emulated gateway: leave it out, or MODEL.")
+    params = {"model": given.model or MODEL, "precisions": _checked(given.precisions)}
+    if given.accelerator:
+        params["accelerator_type"] = given.accelerator
+    real = _is_real(os.environ, given)
     with ExitStack() as cleanup:
-        home = _own(Path(given.home), cleanup)
-        gateway = None
+        home = cleanup.enter_context(own(Path(given.home)))
+        account: RealAccount | EmulatedAccount
         if real:
+            account = RealAccount(_real_connection(os.environ))
+            told = f"{params['model']} will be prepared and deployed at {', '.join(params['precisions'])}"
             _say(
-                console, f"This goes to Fireworks itself, with your FIREWORKS_API_KEY: {given.model} will be"
+                console,
+                f"This goes to Fireworks itself, with your FIREWORKS_API_KEY, and costs money: {told}.",
             )
-            _say(console, f"prepared at {', '.join(precisions)}.")
-            connection = _real_connection(os.environ)
         else:
-            outcomes = dict.fromkeys(_checked(given.fail), "failed_state")
-            gateway = cleanup.enter_context(Emulator(duration=given.duration, outcomes=outcomes))
-            _say(console, f"The Fireworks gateway, emulated, at {gateway.url}")
+            account = EmulatedAccount(cleanup.enter_context(_emulator(given)))
+            _say(console, f"The Fireworks gateway, emulated, at {account.gateway.url}")
             if os.environ.get("FIREWORKS_API_KEY"):
-                _say(
-                    console,
-                    "(FIREWORKS_API_KEY is not used. With MODEL=… too, that model is prepared for real.)",
-                )
-            connection = gateway.connection
-        model = given.model or MODEL
+                told = "With MODEL=… and SPEND=yes too, that model is deployed for real"
+                _say(console, f"(FIREWORKS_API_KEY is not used. {told}.)")
         _say(console, f"Starting Airflow {importlib.metadata.version('apache-airflow')} …")
         airflow = LocalAirflow(
             home,
             _CHECKOUT / "example_dags",
-            env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": connection},
+            env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": account.connection},
             port=given.port,
             usual_port=_USUAL_PORT,
             say=lambda line: _say(console, f"  {line}"),
         )
-        with airflow:
-            _say(console, f"  Healthy after {time.monotonic() - begun:.0f} s: {airflow.url}")
-            demo = Demo(airflow, gateway, model, precisions, console)
-            state = demo.run(given.timeout)
-            _conclude(demo, state, home, secret=json.loads(connection)["password"])
-            if given.keep:
-                _stay(demo)
+        try:
+            with airflow:
+                _say(console, f"  Healthy after {time.monotonic() - begun:.0f} s: {airflow.url}")
+                demo = Demo(airflow, account.gateway, params, console)
+                state = demo.run(given.timeout)
+                _conclude(demo, state, home, secret=json.loads(account.connection)["password"])
+                if given.keep:
+                    _stay(demo)
+        finally:
+            # However it ended: what is left goes on costing money.
+            left = account.left()
+            _say(console, account.told(left))
         _say(console, f"Done, {time.monotonic() - begun:.0f} s in all.")
-    return 0 if state == "success" else 1
+    return 0 if state == "success" and not left else 1
+
+
+def _emulator(given: argparse.Namespace) -> Emulator:
+    return Emulator(
+        duration=given.duration,
+        outcomes=dict.fromkeys(_checked(given.fail), "failed_state"),
+        deploy_duration=given.duration,
+        deploy_outcomes=dict.fromkeys(_checked(given.fail_deploy), "failed"),
+    )
+
+
+class EmulatedAccount:
+    """What deployments there are in the emulated gateway."""
+
+    def __init__(self, gateway: Emulator) -> None:
+        self.gateway = gateway
+        self.connection = gateway.connection
+
+    def left(self) -> list[str]:
+        """Return the names of those that nobody has deleted."""
+        return self.gateway.deployments_left
+
+    def told(self, left: Sequence[str]) -> str:
+        """Return the end of the demo, for people."""
+        names = "".join(f"\n  {name}" for name in left)
+        note = " (emulated, so they cost nothing)" if left else ""
+        used = f"GPU-seconds used: {self.gateway.gpu_seconds:.0f}"
+        return f"{used}\ndeployments left: {len(left)}{note}{names}"
+
+
+class RealAccount:
+    """
+    What deployments tasks have made at Fireworks since this was made.
+
+    :param connection: of Airflow, as JSON.
+    :raises GatewayError: if it does not open an account.
+    """
+
+    gateway = None
+
+    def __init__(self, connection: str) -> None:
+        self.connection = connection
+        parts = json.loads(connection)
+        endpoint = Endpoint.make(
+            host=parts.get("host"), api_key=parts["password"], account=parts.get("login")
+        )
+        self._gateway = WorkerGateway(endpoint, make_session(endpoint))
+        self._accounts = [endpoint.account or ""]
+        if not endpoint.account:
+            self._accounts = [each.account_id for each in self._gateway.run(calls.list_accounts())]
+        self._before = {each.name for each in self._deployments()}
+
+    def left(self) -> list[str]:
+        """Return the names of those that nobody has deleted, or why that is not known."""
+        try:
+            found = self._deployments()
+        except GatewayError as error:
+            return [f"not known: {error}"]
+        return [
+            str(each.name)
+            for each in found
+            if each.name not in self._before
+            and each.state not in ("DELETING", "DELETED")
+            and Identity.of_description(each.description) is not None
+        ]
+
+    def told(self, left: Sequence[str]) -> str:
+        """Return the end of the demo, for people."""
+        if not left:
+            return "deployments left: 0"
+        names = "".join(f"\n  {name}" for name in left)
+        return (
+            f"deployments left: {len(left)}. THEY COST MONEY until they are deleted, with firectl or at "
+            f"{_CONSOLE}/dashboard/deployments:{names}"
+        )
+
+    def _deployments(self) -> list[Deployment]:
+        return [
+            each for account in self._accounts for each in self._gateway.run(calls.list_deployments(account))
+        ]
 
 
 def _parser() -> argparse.ArgumentParser:
     env = os.environ
     parser = argparse.ArgumentParser(
         prog="python -m local_airflow.demo",
-        description="Run the example DAG that prepares a model at several precisions on a whole Airflow on "
-        "this machine (api-server, dag-processor, scheduler, triggerer), against an emulated gateway.",
-        epilog="With FIREWORKS_API_KEY in the environment and a model named, it goes to Fireworks itself; "
+        description="Run the example DAG that prepares, deploys, tries and removes a model at several precisions "
+        "on a whole Airflow on this machine (api-server, dag-processor, scheduler, triggerer), against an "
+        "emulated gateway.",
+        epilog="With FIREWORKS_API_KEY in the environment, a model named and --spend, it goes to Fireworks itself; "
         "FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL are taken from the environment too. Of the options, "
-        "PRECISIONS, MODEL, KEEP, FAIL and PORT can be given in the environment: make demo KEEP=1.",
+        "PRECISIONS, MODEL, ACCELERATOR, SPEND, KEEP, FAIL, FAIL_DEPLOY and PORT can be given in the environment: "
+        "make demo KEEP=1.",
     )
     parser.add_argument(
         "--precisions",
         nargs="+",
         metavar="PRECISION",
         default=env.get("PRECISIONS", "").split() or PRECISIONS,
-        help=f"what to prepare the model for (default: {' '.join(PRECISIONS)})",
+        help=f"what to deploy the model at (default: {' '.join(PRECISIONS)})",
     )
     parser.add_argument(
         "--model",
         default=env.get("MODEL") or None,
-        help="your model at Fireworks, prepared for real; needs FIREWORKS_API_KEY",
+        help="your model at Fireworks, deployed for real; needs FIREWORKS_API_KEY and --spend",
+    )
+    parser.add_argument(
+        "--spend",
+        action="store_true",
+        default=env.get("SPEND", "").lower() == "yes",
+        help="agree that deployments at Fireworks cost money (SPEND=yes)",
+    )
+    parser.add_argument(
+        "--accelerator",
+        metavar="TYPE",
+        default=env.get("ACCELERATOR") or None,
+        help="what to deploy on (default: the example's)",
     )
     parser.add_argument(
         "--keep",
@@ -286,14 +408,21 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="PRECISION",
         default=env.get("FAIL", "").split(),
-        help="let the emulated gateway fail these, to see what that looks like",
+        help="let the emulated gateway fail to prepare these, to see what that looks like",
+    )
+    parser.add_argument(
+        "--fail-deploy",
+        nargs="+",
+        metavar="PRECISION",
+        default=env.get("FAIL_DEPLOY", "").split(),
+        help="let it fail to deploy these",
     )
     parser.add_argument(
         "--duration",
         type=float,
-        default=15,
+        default=8,
         metavar="SECONDS",
-        help="of a preparation in the emulated gateway (default: %(default)s)",
+        help="of a preparation, and of a deployment, in the emulated gateway (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
@@ -320,13 +449,23 @@ def _checked(precisions: Sequence[str]) -> list[str]:
         raise _UsageError(str(error)) from error
 
 
-def _is_real(env: Mapping[str, str], model: str | None) -> bool:
-    if model and not env.get("FIREWORKS_API_KEY"):
+def _is_real(env: Mapping[str, str], given: argparse.Namespace) -> bool:
+    if not given.model:
+        return False
+    if not env.get("FIREWORKS_API_KEY"):
         raise _UsageError(
-            f"MODEL is {model}, but there is no FIREWORKS_API_KEY in the environment to prepare it with. "
+            f"MODEL is {given.model}, but there is no FIREWORKS_API_KEY in the environment to deploy it with. "
             "Set it, or leave MODEL out to try the emulated gateway."
         )
-    return bool(model)
+    if not given.spend:
+        raise _UsageError(
+            f"With MODEL={given.model} and your FIREWORKS_API_KEY, this would deploy at Fireworks itself, which "
+            "COSTS MONEY for as long as a deployment has replicas. If you want that: SPEND=yes. Leave MODEL out "
+            "to try the emulated gateway."
+        )
+    if given.fail or given.fail_deploy:
+        raise _UsageError("FAIL and FAIL_DEPLOY are for the emulated gateway: leave them out, or MODEL.")
+    return True
 
 
 def _real_connection(env: Mapping[str, str]) -> str:
@@ -336,27 +475,6 @@ def _real_connection(env: Mapping[str, str]) -> str:
         "host": env.get("FIREWORKS_BASE_URL"),
     }
     return json.dumps({"conn_type": "fireworks", **{name: value for name, value in parts.items() if value}})
-
-
-def _own(home: Path, cleanup: ExitStack) -> Path:
-    """Take the folder for this run alone, and empty it."""
-    marker = home / ".local-airflow"
-    if home.exists() and any(home.iterdir()) and not marker.exists():
-        raise _UsageError(f"{home} has something else in it than an earlier demo. Name another folder.")
-    home.mkdir(parents=True, exist_ok=True)
-    folder = os.open(home, os.O_RDONLY)
-    cleanup.callback(os.close, folder)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _UsageError(f"A demo is running in {home} already. Stop it first.") from None
-    for entry in home.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-    marker.touch()
-    return home
 
 
 def _conclude(demo: Demo, state: str, home: Path, *, secret: str) -> None:
@@ -384,6 +502,20 @@ def _stay(demo: Demo) -> None:
             demo.airflow.check()
     except KeyboardInterrupt:
         _say(demo.console, "")
+
+
+def _in_gateway(gateway: Emulator, precision: str) -> str:
+    model = gateway.model(MODEL)
+    if precision in model["supportedPrecisions"]:
+        return "prepared"
+    if all(done.precision != precision for done in gateway.preparations):
+        return _WORDS[None]
+    return "preparing" if model["state"] == "PREPARING" else str(model["state"])
+
+
+def _step(task: TaskInstance) -> str:
+    """Return a task's id without that of its group."""
+    return task.task_id.rpartition(".")[2]
 
 
 def _word(state: str | None) -> str:

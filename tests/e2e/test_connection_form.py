@@ -18,7 +18,7 @@ def test_the_ui_is_given_the_form_of_the_connection(airflow: LocalAirflow) -> No
 
 
 def test_no_dag_file_is_broken(airflow: LocalAirflow) -> None:
-    for dag in ("prepare_one_precision", "prepare_fan_out", "prepare_task_group", "prepare_scheduled"):
+    for dag in ("prepare_fan_out", "prepare_scheduled", "deploy_fan_out", "sweep_deployments"):
         airflow.wait_for_dag(dag)
 
     assert airflow.api.get("/api/v2/importErrors")["import_errors"] == []

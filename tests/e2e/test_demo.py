@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_fireworks.emulator import Emulator
+from airflow_provider_fireworks.gateway import calls
+from airflow_provider_fireworks.gateway.endpoint import Endpoint
+from airflow_provider_fireworks.gateway.names import parse_deployment
+from airflow_provider_fireworks.gateway.worker import WorkerGateway, make_session
+from airflow_provider_fireworks.identity import Identity
 from local_airflow import LocalAirflow, LocalAirflowError
+from local_airflow.demo import RealAccount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +26,8 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def demo(*arguments: str, **env: str) -> subprocess.Popen[str]:
-    ours = {"FIREWORKS_API_KEY", "MODEL", "PRECISIONS", "KEEP", "FAIL", "PORT"}
+    ours = {"FIREWORKS_API_KEY", "FIREWORKS_ACCOUNT_ID", "FIREWORKS_BASE_URL", "MODEL", "PRECISIONS"}
+    ours |= {"SPEND", "ACCELERATOR", "KEEP", "FAIL", "FAIL_DEPLOY", "PORT"}
     return subprocess.Popen(
         [sys.executable, "-m", "local_airflow.demo", *arguments],
         cwd=CHECKOUT,
@@ -34,14 +42,16 @@ def demo(*arguments: str, **env: str) -> subprocess.Popen[str]:
 def test_it_fails_if_the_run_fails_and_says_why(
     tmp_path: Path, processes_in: Callable[[Path], list[str]]
 ) -> None:
-    process = demo("--precisions", "FP4", "--fail", "FP4", "--duration", "1", "--home", str(tmp_path))
-    told, _ = process.communicate(timeout=180)
+    process = demo("--precisions", "FP4", "--fail-deploy", "FP4", "--duration", "1", "--home", str(tmp_path))
+    told, _ = process.communicate(timeout=240)
 
     assert process.returncode == 1, told
     assert "The run failed" in told
-    assert "ready FP4 failed" in told
-    assert "preparing the model at FP4 failed" in told
-    assert "1 × prepare accepted" in told
+    assert "up FP4 failed" in told
+    assert "its state is FAILED" in told
+    assert "1 × deployment created" in told
+    assert "FP4    remove: done" in told
+    assert "GPU-seconds used: 1\ndeployments left: 0" in told
     assert "Traceback" not in told
     assert processes_in(tmp_path) == []
 
@@ -84,6 +94,41 @@ def test_a_model_without_a_key_is_refused(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "FIREWORKS_API_KEY" in told
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("spend", ["", "0", "no", "1"])
+def test_no_money_is_spent_that_nobody_has_agreed_to(tmp_path: Path, spend: str) -> None:
+    process = demo("--home", str(tmp_path), MODEL="my-own-model", FIREWORKS_API_KEY="fw_x", SPEND=spend)
+    told, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 2
+    assert "COSTS MONEY" in told
+    assert "SPEND=yes" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_at_fireworks_itself_it_names_what_is_left() -> None:
+    signed = Identity("deploy_fan_out", "run", "serve.deploy", 0).description
+    with Emulator() as gateway:
+        deploy(gateway, "earlier", signed)
+        account = RealAccount(gateway.connection)
+        deploy(gateway, "left", signed)
+        deploy(gateway, "somebodys-own", "Made by hand.")
+
+        assert account.left() == ["accounts/demo/deployments/left"]
+        assert "deployments left: 1. THEY COST MONEY" in account.told(account.left())
+        assert account.told(account.left()).endswith("\n  accounts/demo/deployments/left")
+
+        gateway.set_deployment("left", state="DELETED")
+        assert account.told(account.left()) == "deployments left: 0"
+
+
+def deploy(gateway: Emulator, deployment_id: str, description: str) -> None:
+    endpoint = Endpoint.make(host=gateway.url, api_key=gateway.api_key)
+    model = "accounts/demo/models/my-model"
+    spec = {"baseModel": model, "acceleratorType": "NVIDIA_H100_80GB", "description": description}
+    name = parse_deployment(deployment_id, account="demo")
+    WorkerGateway(endpoint, make_session(endpoint)).send(calls.create_deployment(name, spec))
 
 
 def test_a_component_that_ends_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:

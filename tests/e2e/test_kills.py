@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator import Emulator
     from local_airflow import LocalAirflow
 
-DAG = "prepare_task_group"
+DAG = "prepare_in_groups"
 
 
 def test_waiting_outlives_the_triggerer(

@@ -41,8 +41,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(creation, "SHORTEST_PAUSE", 0.05)
     monkeypatch.setattr(creation, "LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(create, "CLEAN_UP_FOR", 5.0)
-    monkeypatch.setattr(create, "START_LAG", 0.6)
-    monkeypatch.setattr(cleanup, "START_LAG", 0.6)
+    monkeypatch.setattr(creation, "START_LAG", 0.6)
     monkeypatch.setattr(cleanup, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(cleanup, "LONGEST_PAUSE", 0.1)
 

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 
-from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks import creation, exceptions
 from airflow_provider_fireworks.gateway import calls, retrying
 from airflow_provider_fireworks.gateway.names import check_id
 from airflow_provider_fireworks.gateway.precision import Precision
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.identity import Identity
-from airflow_provider_fireworks.operators.deployment import FireworksCreateDeploymentOperator, cleanup
+from airflow_provider_fireworks.operators.deployment import FireworksCreateDeploymentOperator
 from airflow_provider_fireworks.triggers import deployment as triggers
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
@@ -669,6 +669,14 @@ def test_one_that_somebody_deletes_fails_the_task_and_comes_back_with_a_retry(ga
     assert len(gateway.creations) == (2 if hard else 1)
 
 
+def test_what_follows_finds_it_even_where_it_does_not_show_at_once(gateway, create):
+    gateway.configure(create_lag=0.3, deploy_duration=60)
+    result = create(wait_for_completion=False)
+    assert FireworksHook().get_deployment(result["deployment"]).state == "CREATING"
+    assert len(gateway.creations) == 1
+    assert posts(gateway) == 1
+
+
 def test_the_timeout_says_what_was_last_seen_and_leaves_nothing(gateway, create):
     gateway.configure(deploy_duration=60)
     with pytest.raises(
@@ -722,7 +730,7 @@ def test_one_that_was_signed_by_another_meanwhile_is_left_alone(gateway, create)
 
 
 def test_what_was_seen_and_is_gone_is_not_waited_for(gateway, monkeypatch):
-    monkeypatch.setattr(cleanup, "START_LAG", 1.2)
+    monkeypatch.setattr(creation, "START_LAG", 1.2)
     gateway.configure(deploy_duration=60)
     with (
         meanwhile(
@@ -782,7 +790,8 @@ def test_what_shows_up_late_is_cleaned_up_as_well(gateway, create, kind):
 
 
 def test_what_shows_up_late_is_cleaned_up_after_a_refusal_as_well(gateway, create):
-    gateway.configure(create_lag=0.4)
+    # Longer than it is looked for before the second request.
+    gateway.configure(create_lag=0.9)
     gateway.fault("drop", method="POST", path="/deployments", after_work=True)
     gateway.fault("status", status=400, method="POST", path="/deployments")
     with pytest.raises(exceptions.FireworksRefused):

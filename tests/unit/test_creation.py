@@ -57,7 +57,7 @@ def test_the_table_has_one_row_for_everything_that_can_be_found():
 def test_what_is_found_decides_the_step(state, owner, same, made, taken, step, ours):
     standing = creation(made=made, taken=taken, uncertain=True, was_uncertain=True, ours=True)
     found = deployment(state, base_model=MODEL if same else OTHERS_MODEL)
-    standing.look(found, owner, "FP8")
+    standing.look(found, owner, "FP8", now=NOW)
     assert (standing.step, standing.ours) == (step, ours)
     # It has been seen, so nothing is left to guess.
     assert (standing.taken, standing.uncertain, standing.was_uncertain) == (False, False, False)
@@ -70,7 +70,7 @@ def test_what_is_found_decides_the_step(state, owner, same, made, taken, step, o
 @pytest.mark.parametrize(("taken", "step"), [(False, Step.CHECK_MODEL), (True, Step.PAUSE)])
 def test_where_there_is_none_it_is_made_unless_its_id_is_taken(taken, step, owner, made, uncertain):
     standing = creation(taken=taken, made=made, ours=True, uncertain=uncertain)
-    standing.look(None, owner, "FP8")
+    standing.look(None, owner, "FP8", now=NOW)
     assert standing.step is step
     # That it does not show is no proof that there is none.
     assert (standing.ours, standing.uncertain, standing.taken) == (True, uncertain, taken)
@@ -91,14 +91,14 @@ def test_where_there_is_none_it_is_made_unless_its_id_is_taken(taken, step, owne
 )
 def test_when_it_is_the_precision_that_was_asked_for(asked, found, same):
     standing = creation()
-    standing.look(deployment(precision=found), Owner.THIS_TASK, asked)
+    standing.look(deployment(precision=found), Owner.THIS_TASK, asked, now=NOW)
     assert standing.step is (Step.THERE if same else Step.CONFLICT)
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_whether_it_is_ready_is_remembered_of_the_last_look(state):
     standing = creation(ready=True)
-    standing.look(deployment(state), Owner.THIS_TASK, None)
+    standing.look(deployment(state), Owner.THIS_TASK, None, now=NOW)
     assert standing.ready is (state == "READY")
 
 
@@ -119,7 +119,7 @@ def test_whether_it_is_ready_is_remembered_of_the_last_look(state):
 )  # fmt: skip
 def test_the_note_says_why(found, owner, made, told):
     standing = creation(made=made)
-    standing.look(found, owner, "FP8")
+    standing.look(found, owner, "FP8", now=NOW)
     assert told in standing.note
 
 
@@ -151,13 +151,22 @@ def test_what_was_accepted_is_there_and_may_not_show_yet():
     assert not standing.ready
 
 
+@pytest.mark.parametrize(("after", "step"), [(0, Step.PAUSE), (29, Step.PAUSE), (30, Step.CHECK_MODEL)])
+def test_what_was_made_just_now_and_does_not_show_yet_is_waited_for(after, step):
+    standing = creation()
+    standing.sending(NOW)
+    standing.accepted()
+    standing.look(None, Owner.OTHER, "FP8", now=NOW + after)
+    assert (standing.step, standing.ours, standing.uncertain) == (step, True, True)
+
+
 def test_what_was_brought_back_is_looked_at_and_a_failure_of_it_is_news():
     standing = creation()
-    standing.look(deployment("DELETED"), Owner.THIS_TASK, None)
+    standing.look(deployment("DELETED"), Owner.THIS_TASK, None, now=NOW)
     standing.sending(NOW)
     standing.brought_back()
     assert (standing.step, standing.made, standing.ours) == (Step.LOOK, True, True)
-    standing.look(deployment("FAILED"), Owner.THIS_TASK, None)
+    standing.look(deployment("FAILED"), Owner.THIS_TASK, None, now=NOW)
     assert standing.step is Step.FAILED
 
 
@@ -167,7 +176,7 @@ def test_after_a_lost_answer_only_a_look_can_tell():
     standing.lost(AnswerLostError("cut off"))
     assert (standing.step, standing.ours, standing.uncertain) == (Step.PAUSE, True, True)
     assert "cut off" in standing.note
-    standing.look(deployment("FAILED"), Owner.THIS_TASK, None)
+    standing.look(deployment("FAILED"), Owner.THIS_TASK, None, now=NOW)
     assert standing.step is Step.FAILED
 
 
@@ -182,7 +191,7 @@ def test_a_refusal_says_nothing_of_an_earlier_answer_that_was_lost():
     standing = creation()
     standing.sending(NOW)
     standing.lost(AnswerLostError("cut off"))
-    standing.look(None, Owner.OTHER, None)
+    standing.look(None, Owner.OTHER, None, now=NOW)
     standing.sending(NOW + 1)
     standing.not_made()
     assert (standing.ours, standing.uncertain) == (True, True)
@@ -197,17 +206,17 @@ def test_an_id_that_is_taken_and_shows_nothing_is_waited_for_and_tried_again():
     standing.not_made()
     standing.id_taken()
     assert (standing.step, standing.taken, standing.ours) == (Step.LOOK, True, False)
-    standing.look(None, Owner.OTHER, None)
+    standing.look(None, Owner.OTHER, None, now=NOW)
     assert standing.step is Step.PAUSE
     standing.pause(15)
     assert (standing.step, standing.taken) == (Step.CHECK_MODEL, True)
-    standing.look(deployment(), Owner.THIS_TASK, None)
+    standing.look(deployment(), Owner.THIS_TASK, None, now=NOW)
     assert (standing.step, standing.taken, standing.ours) == (Step.THERE, False, True)
 
 
 def test_after_a_pause_for_a_deletion_comes_a_look():
     standing = creation()
-    standing.look(deployment("DELETING"), Owner.THIS_TASK, None)
+    standing.look(deployment("DELETING"), Owner.THIS_TASK, None, now=NOW)
     standing.pause(15)
     assert standing.step is Step.LOOK
 

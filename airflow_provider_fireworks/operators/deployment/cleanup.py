@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from airflow_provider_fireworks.gateway.calls import Call
 
-START_LAG = 30.0
-"""Seconds for which a deployment that was asked for may not show yet."""
 FIRST_PAUSE = 1.0
 """Seconds between two attempts, growing …"""
 LONGEST_PAUSE = 8.0
@@ -41,9 +39,10 @@ def delete_own(
     :param signatures: the descriptions that are the task's.
     :param hard: for good.
     :param may_yet_appear: whether a 404 does not mean that there is none.
-    :param seconds: for how long to try, while the gateway does not answer, or shows none that may yet appear.
+    :param seconds: for how long to try, while the gateway does not answer.
     :param log: the task's.
     """
+    from airflow_provider_fireworks.creation import START_LAG
     from airflow_provider_fireworks.gateway import calls
     from airflow_provider_fireworks.gateway.errors import GatewayError, NotFoundError
     from airflow_provider_fireworks.gateway.names import parse_deployment

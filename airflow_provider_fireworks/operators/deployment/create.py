@@ -24,7 +24,7 @@ from airflow_provider_fireworks.exceptions import (
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
 from airflow_provider_fireworks.links.model import FireworksModelLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
-from airflow_provider_fireworks.operators.deployment.cleanup import START_LAG, delete_own
+from airflow_provider_fireworks.operators.deployment.cleanup import delete_own
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 
 if TYPE_CHECKING:
@@ -272,7 +272,12 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             if step is Step.THERE:
                 self._announce(creation)
                 until = Until.SERVING if self._arguments.wait_for_serving else Until.READY
-                if until is Until.READY and (creation.ready or not self._arguments.wait_for_completion):
+                waits = self._arguments.wait_for_completion or until is Until.SERVING
+                if not waits and creation.uncertain:
+                    # What follows is to find it, and be it to delete it.
+                    creation.look_again()
+                    continue
+                if not waits or (until is Until.READY and creation.ready):
                     return self._result(creation)
                 if self._ended(creation, self._wait(self._watch(until, creation), creation)):
                     return self._result(creation)
@@ -349,7 +354,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 listed = self.hook.list_deployments(account_id=account, show_deleted=True)
                 found = next((each for each in listed if each.name == creation.deployment), None)
         owner, whose = self._owner_of(found)
-        creation.look(found, owner, self._arguments.precision, whose=whose)
+        creation.look(found, owner, self._arguments.precision, now=time.time(), whose=whose)
 
     def _owner_of(self, found: Deployment | None) -> tuple[Owner, str]:
         """Return whose a deployment is, also in words."""
@@ -511,7 +516,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return DeploymentWatch(
             deployment=creation.deployment,
             known=creation.ours and not creation.uncertain,
-            appears_by=creation.made_at + START_LAG if creation.made_at else None,
+            appears_by=creation.appears_by,
             until=until,
             deadline=creation.deadline,
             poll_interval=self._arguments.poll_interval,
