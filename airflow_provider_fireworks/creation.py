@@ -62,6 +62,7 @@ class Creation(BaseModel):
     :ivar made_at: when it was asked for, in seconds since the epoch.
     :ivar taken: whether the gateway said that the id is taken, while it showed no such deployment.
     :ivar ready: whether it was READY at the last look.
+    :ivar adopted: whether it is in use since an earlier run, so that a failure of this one is no reason to delete it.
     :ivar taken_over: the description that it had from an earlier run, until it is signed anew.
     """
 
@@ -79,6 +80,7 @@ class Creation(BaseModel):
     made_at: float | None = None
     taken: bool = False
     ready: bool = False
+    adopted: bool = False
     taken_over: str | None = None
 
     @property
@@ -106,7 +108,7 @@ class Creation(BaseModel):
         if found is None and self.taken:
             self._decide(Step.PAUSE, "The gateway says that its id is taken, but shows no such deployment.")
             return
-        if found is None and self.made and now < (self.appears_by or 0.0):
+        if found is None and self.uncertain and now < (self.appears_by or 0.0):
             self._decide(Step.PAUSE, "It was made just now, and does not show yet.")
             return
         if found is None:
@@ -138,6 +140,7 @@ class Creation(BaseModel):
                 Step.CONFLICT, f"it is this task's, but serves {found.base_model} at {found.precision}"
             )
         elif owner is Owner.EARLIER_RUN:
+            self.adopted = not self.made
             self._decide(Step.SIGN, "It was made in an earlier run, which is over.")
         else:
             self._decide(Step.THERE, f"its state is {state}")

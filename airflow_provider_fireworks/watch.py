@@ -11,7 +11,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from airflow_provider_fireworks.gateway import calls
-from airflow_provider_fireworks.gateway.errors import AccessDeniedError, GatewayError, NotFoundError
+from airflow_provider_fireworks.gateway.errors import (
+    AccessDeniedError,
+    GatewayError,
+    NotFoundError,
+    QuotaExceededError,
+    RefusedError,
+)
 from airflow_provider_fireworks.gateway.names import parse_deployment, parse_model
 from airflow_provider_fireworks.gateway.retrying import backoff
 from airflow_provider_fireworks.gateway.shapes import Deployment, Model
@@ -265,7 +271,9 @@ class DeploymentWatch(Watch):
         asked, self._ready = self._ready is not None, None
         if asked and (isinstance(error, NotFoundError) or error.code == "DEPLOYMENT_SCALING_UP"):
             return Verdict(Outcome.PENDING, f"its state is READY, but inference does not answer yet: {error}")
-        if asked and not (error.blip or isinstance(error, AccessDeniedError)):
+        if asked and isinstance(error, QuotaExceededError):
+            return Verdict(Outcome.PENDING, f"its state is READY, but it cannot be woken yet: {error}")
+        if asked and isinstance(error, RefusedError):
             return Verdict(
                 Outcome.REFUSED,
                 f"{error}. A model that takes no chat can only be waited for until it is READY, without "
@@ -275,7 +283,7 @@ class DeploymentWatch(Watch):
             return Verdict(Outcome.READY, "the gateway answers again")
         if isinstance(error, NotFoundError) and not self.known and now < (self.appears_by or 0.0):
             return Verdict(Outcome.PENDING, f"it was made just now and does not show yet: {error}")
-        if isinstance(error, NotFoundError) and (self.known or self.appears_by):
+        if isinstance(error, NotFoundError) and self.known:
             deleted = deployments.judge(None)
             return replace(deleted, reason=f"{deleted.reason}: {error}")
         return super()._judge_error(error, now)

@@ -63,7 +63,8 @@ def check_precision(value: object, *, allow_unknown: bool = False) -> str:
         return value
     near = difflib.get_close_matches(str(value).upper(), known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
+    newer = " For one that is newer than this package, pass allow_unknown_precision=True."
     raise UnknownPrecisionError(
-        f"{value!r} is no precision that a model can be prepared for.{hint} Known: {', '.join(known)}. "
-        "For one that is newer than this package, pass allow_unknown_precision=True."
+        f"{value!r} is no precision that a model can be prepared for.{hint} Known: {', '.join(known)}."
+        f"{'' if allow_unknown else newer}"
     )

@@ -677,6 +677,26 @@ def test_what_follows_finds_it_even_where_it_does_not_show_at_once(gateway, crea
     assert posts(gateway) == 1
 
 
+def test_one_that_shows_later_than_it_is_looked_for_is_found_under_the_same_id(gateway, create):
+    gateway.configure(create_lag=1.0)
+    create()
+    assert payload(gateway)["state"] == "READY"
+    assert len(gateway.creations) == 1
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+def test_a_run_that_fails_does_not_delete_what_an_earlier_one_has_kept(gateway, deferrable):
+    gateway.configure(deploy_duration=60)
+    arguments = {"deployment_id": "kept", "wait_for_completion": False}
+    run_task(lambda: task(**arguments), TaskInstance(run_id="run_1"))
+    later = TaskInstance(run_id="run_2", runs={"run_1": "success", "run_2": "running"})
+    waiting = {"deployment_id": "kept", "timeout": 0.3, "deferrable": deferrable}
+    with pytest.raises(exceptions.FireworksTimeout):
+        run_task(lambda: task(**waiting), later)
+    assert payload(gateway, "kept")["state"] == "CREATING"
+    assert gateway.count("DELETE") == 0
+
+
 def test_the_timeout_says_what_was_last_seen_and_leaves_nothing(gateway, create):
     gateway.configure(deploy_duration=60)
     with pytest.raises(

@@ -390,7 +390,7 @@ MISSING = {
     "at the first look": ({}, NOW, Outcome.NOT_FOUND, "resource not found"),
     "of what is known": ({"known": True}, NOW, Outcome.FAILED, "deleted"),
     "made just now": ({"appears_by": NOW + 30}, NOW, Outcome.PENDING, "does not show yet"),
-    "made a while ago": ({"appears_by": NOW}, NOW, Outcome.FAILED, "deleted"),
+    "made a while ago": ({"appears_by": NOW}, NOW, Outcome.NOT_FOUND, "resource not found"),
     "made just now, and known": ({"known": True, "appears_by": NOW + 30}, NOW, Outcome.FAILED, "deleted"),
     "made just now, at the deadline": (
         {"appears_by": NOW + 30, "deadline": NOW}, NOW, Outcome.TIMEOUT, "does not show yet",

@@ -270,13 +270,13 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         while True:
             step = creation.step
             if step is Step.THERE:
-                self._announce(creation)
                 until = Until.SERVING if self._arguments.wait_for_serving else Until.READY
                 waits = self._arguments.wait_for_completion or until is Until.SERVING
                 if not waits and creation.uncertain:
-                    # What follows is to find it, and be it to delete it.
+                    # The tasks that follow must find it, if only to delete it.
                     creation.look_again()
                     continue
+                self._announce(creation)
                 if not waits or (until is Until.READY and creation.ready):
                     return self._result(creation)
                 if self._ended(creation, self._wait(self._watch(until, creation), creation)):
@@ -284,8 +284,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             elif step is Step.CONFLICT:
                 raise FireworksDeploymentConflict(
                     f"{creation.deployment} is there already and is left alone: {creation.note}. Wait for it with "
-                    "FireworksDeploymentReadySensor, delete it, or let this task have an id of its own, without "
-                    "deployment_id."
+                    "FireworksDeploymentReadySensor, or delete it"
+                    + (", or leave deployment_id out." if self._arguments.deployment_id else ".")
                 )
             elif step is Step.FAILED:
                 raise FireworksDeploymentFailed(f"{creation.deployment}: {creation.note}")
@@ -492,6 +492,10 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         from airflow_provider_fireworks.creation import Step
         from airflow_provider_fireworks.verdict import Outcome
 
+        if verdict.outcome is Outcome.NOT_FOUND and creation.uncertain:
+            # It was asked for and has never come to show: asked for again, under the same id.
+            creation.look_again()
+            return False
         if verdict.outcome is Outcome.FAILED:
             creation.settled()
         if verdict.outcome is not Outcome.READY:
@@ -551,7 +555,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self._at_work = False
             killed = self._killed
             wanted = self._arguments.delete_on_kill if killed else self._arguments.delete_on_failure
-            if wanted and creation.ours:
+            if wanted and creation.ours and not creation.adopted:
                 self.log.warning(
                     "This task has %s: deleting %s.",
                     "been killed" if killed else "failed",
