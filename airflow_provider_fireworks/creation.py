@@ -58,12 +58,13 @@ class Creation(BaseModel):
     :ivar ours: whether there is, or may be, a deployment by this task's hand.
     :ivar uncertain: whether it may yet appear: it was asked for, and has not been seen since.
     :ivar was_uncertain: whether that was so before the last ``POST`` already.
+    :ivar accepted: whether the gateway has said that it made it, so that it is not asked for again.
     :ivar made: whether it was made, or brought back, in this try, so that a failure of it is news.
     :ivar made_at: when it was asked for, in seconds since the epoch.
     :ivar taken: whether the gateway said that the id is taken, while it showed no such deployment.
     :ivar ready: whether it was READY at the last look.
-    :ivar adopted: whether it is in use since an earlier run, so that a failure of this one is no reason to delete it.
-    :ivar taken_over: the description that it had from an earlier run, until it is signed anew.
+    :ivar taken_over: the description of one that this try has brought back, until it is signed anew.
+    :ivar delete_on_failure: as it was asked for, like ``delete_on_kill``.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -76,12 +77,14 @@ class Creation(BaseModel):
     ours: bool = False
     uncertain: bool = False
     was_uncertain: bool = False
+    accepted: bool = False
     made: bool = False
     made_at: float | None = None
     taken: bool = False
     ready: bool = False
-    adopted: bool = False
     taken_over: str | None = None
+    delete_on_failure: bool = True
+    delete_on_kill: bool = False
 
     @property
     def appears_by(self) -> float | None:
@@ -111,6 +114,11 @@ class Creation(BaseModel):
         if found is None and self.uncertain and now < (self.appears_by or 0.0):
             self._decide(Step.PAUSE, "It was made just now, and does not show yet.")
             return
+        if found is None and self.uncertain and self.accepted:
+            self._decide(
+                Step.FAILED, f"the gateway has accepted it, but has not shown it for {START_LAG:.0f} s"
+            )
+            return
         if found is None:
             self._decide(Step.CHECK_MODEL, "There is no such deployment.")
             return
@@ -121,8 +129,9 @@ class Creation(BaseModel):
             return
         self.ours = True
         self.ready = found.state == "READY"
-        self.taken_over = found.description if owner is Owner.EARLIER_RUN else None
         state = found.state or "unset"
+        earlier = owner is Owner.EARLIER_RUN and (self.made or state == "DELETED")
+        self.taken_over = found.description if earlier else None
         same = found.base_model == self.base_model and (
             precision is None or found.precision in (None, "", "PRECISION_UNSPECIFIED", precision)
         )
@@ -134,16 +143,18 @@ class Creation(BaseModel):
             self._decide(Step.FAILED, f"its state is FAILED, with the status {found.status or 'OK'}")
         elif state == "FAILED":
             self._decide(Step.REMOVE, f"An earlier one of this task has failed ({found.status or 'OK'}).")
-        elif not same:
+        elif not (same or self.made):
             self.ours = False
             self._decide(
-                Step.CONFLICT, f"it is this task's, but serves {found.base_model} at {found.precision}"
+                Step.CONFLICT,
+                f"it is this task's and may cost money, but serves {found.base_model} at {found.precision}",
             )
         elif owner is Owner.EARLIER_RUN:
-            self.adopted = not self.made
             self._decide(Step.SIGN, "It was made in an earlier run, which is over.")
         else:
-            self._decide(Step.THERE, f"its state is {state}")
+            # What this try has made is not given up because the gateway spells things otherwise.
+            told = "" if same else f", and it serves {found.base_model} at {found.precision}"
+            self._decide(Step.THERE, f"its state is {state}{told}")
 
     def model_is_ready(self, *, check_shape: bool = False) -> None:
         """The model can be deployed; ``check_shape``: the shape is to be looked at first."""
@@ -159,14 +170,19 @@ class Creation(BaseModel):
         self.ours = self.uncertain = True
         self.made_at = now
 
-    def accepted(self) -> None:
+    def was_accepted(self) -> None:
         """The gateway has made it."""
-        self.made = True
+        self.made = self.accepted = True
         self._decide(Step.THERE, "it was made")
 
     def brought_back(self) -> None:
         """The gateway has undeleted it."""
-        self.made, self.step = True, Step.LOOK
+        self.made = True
+        self._decide(Step.PAUSE, "It was undeleted.")
+
+    def changed(self, note: str) -> None:
+        """It was removed, or signed: a look must show that, after a pause."""
+        self._decide(Step.PAUSE, note)
 
     def lost(self, error: Exception) -> None:
         """The answer was lost, or a 5xx: only a look can tell what came of it."""
@@ -187,7 +203,7 @@ class Creation(BaseModel):
         self.uncertain = self.was_uncertain = False
 
     def look_again(self) -> None:
-        """Something was done, or a wait has ended, that calls for a look."""
+        """A call has failed, or a wait has ended, which calls for a look."""
         self.step = Step.LOOK
 
     def pause(self, poll_interval: float) -> float:

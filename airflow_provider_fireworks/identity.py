@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 _PREFIX = "Created by Apache Airflow: "
@@ -29,6 +29,7 @@ class Identity:
     :ivar map_index: -1 for a task that is not mapped.
     :ivar airflow: base URL of the Airflow that it runs in, ``""`` where that has none: several may share an
         account.
+    :ivar kept: whether what it signs was taken over from an earlier run, which had kept it.
     """
 
     dag_id: str
@@ -36,6 +37,7 @@ class Identity:
     task_id: str
     map_index: int = -1
     airflow: str = ""
+    kept: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, ti: Any) -> Identity:
@@ -59,14 +61,18 @@ class Identity:
                 task_id=str(signed["task_id"]),
                 map_index=int(signed["map_index"]),
                 airflow=str(signed["airflow"]),
+                kept=signed.get("kept") is True,
             )
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        except (AttributeError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
 
     @property
     def description(self) -> str:
         """The signature, for the description of what the task creates."""
-        return _PREFIX + json.dumps(asdict(self), ensure_ascii=False)
+        signed = asdict(self)
+        if not self.kept:
+            del signed["kept"]
+        return _PREFIX + json.dumps(signed, ensure_ascii=False)
 
     @property
     def deployment_id(self) -> str:

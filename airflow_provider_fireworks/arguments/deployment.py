@@ -32,6 +32,7 @@ _NOT_EXTRA = {
     "maxReplicaCount": "max_replica_count",
     "displayName": "display_name",
     "deploymentId": "deployment_id",
+    "name": "deployment_id",
     "description": None,
 }
 
@@ -258,7 +259,7 @@ def _check_display_name(value: Any) -> None:
 def _check_extra(extra_spec: dict[str, Any]) -> None:
     for field in extra_spec:
         # The gateway understands snake_case as well.
-        if (spelt := to_camel(field)) in _NOT_EXTRA:
+        if (spelt := to_camel(str(field))) in _NOT_EXTRA:
             argument = _NOT_EXTRA[spelt]
             how = f"give {argument}" if argument else "the operator writes it, to find its deployment again"
             raise ValueError(f"extra_spec: {field} does not belong there: {how}")

@@ -382,7 +382,13 @@ class _SharedGateway:
         async with self._lock:
             if self._gateway is not None and time.monotonic() - self._read_at < ttl:
                 return self._gateway
-            endpoint = await _aendpoint(self._conn_id)
+            try:
+                endpoint = await _aendpoint(self._conn_id)
+            except Exception:
+                # A backend of secrets that is away for a moment ends no wait that has a key already.
+                if self._gateway is None:
+                    raise
+                endpoint = self._gateway.endpoint
             self._read_at = time.monotonic()
             if self._gateway is None or self._gateway.endpoint != endpoint:
                 if self._gateway is not None:

@@ -127,11 +127,15 @@ class WaitingOperator(FireworksOperator):
             )
         while True:
             time.sleep(watch.pause(time.time()))
+            self._heed_kill()
             verdict = watch.see(self._read(watch.call()), time.time())
             if verdict.ends:
                 return verdict
             if not watch.half_way:
                 self.log.info("%s", watch.still_waiting(verdict, time.time()))
+
+    def _heed_kill(self) -> None:
+        """End the task if it is being killed and something depends on that."""
 
     def _after_blip(self, error: GatewayError, watch: Watch, progress: BaseModel) -> Verdict:
         """

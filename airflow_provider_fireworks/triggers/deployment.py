@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Airflow gives it 30 seconds: [triggerer] on_kill_timeout.
 _KILL_ATTEMPTS = 9
+_CALL_TIMEOUT = 5
 _LONGEST_PAUSE = 3
 
 
@@ -63,11 +64,15 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
         async with triggerer_gateway(self.fireworks_conn_id) as gateway:
             for attempt in range(1, _KILL_ATTEMPTS + 1):
                 try:
-                    found = await gateway.send(calls.get_deployment(name))
-                    if found.description == self.delete_on_kill:
-                        await gateway.send(calls.delete_deployment(name, ignore_checks=True))
-                        self.log.info("Its task was killed: %s is deleted.", name)
+                    found = await asyncio.wait_for(gateway.send(calls.get_deployment(name)), _CALL_TIMEOUT)
+                    if found.description != self.delete_on_kill or found.state in ("DELETING", "DELETED"):
+                        return
+                    delete = calls.delete_deployment(name, ignore_checks=True)
+                    await asyncio.wait_for(gateway.send(delete), _CALL_TIMEOUT)
+                    self.log.info("Its task was killed: %s is deleted.", name)
                     return
+                except asyncio.TimeoutError:
+                    self.log.warning("No answer within %d s.", _CALL_TIMEOUT)
                 except NotFoundError as error:
                     if watch.known or time.time() >= (watch.appears_by or 0.0):
                         return

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,10 @@ from airflow_provider_fireworks.gateway.names import check_id
 from airflow_provider_fireworks.gateway.precision import Precision
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.identity import Identity
-from airflow_provider_fireworks.operators.deployment import FireworksCreateDeploymentOperator
+from airflow_provider_fireworks.operators.deployment import (
+    FireworksCreateDeploymentOperator,
+    create as create_module,
+)
 from airflow_provider_fireworks.triggers import deployment as triggers
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
@@ -43,7 +45,7 @@ LOST = [
 @pytest.fixture(autouse=True)
 def _quicker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that no constant of the package names are shortened as well."""
-    monkeypatch.setattr(triggers, "asyncio", SimpleNamespace(sleep=lambda seconds: asyncio.sleep(0.1)))
+    monkeypatch.setattr(triggers, "_LONGEST_PAUSE", 0.1)
     monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.05)
 
 
@@ -677,11 +679,59 @@ def test_what_follows_finds_it_even_where_it_does_not_show_at_once(gateway, crea
     assert posts(gateway) == 1
 
 
-def test_one_that_shows_later_than_it_is_looked_for_is_found_under_the_same_id(gateway, create):
+@pytest.mark.parametrize("waits", [False, True], ids=["", "waiting"])
+def test_one_that_is_accepted_and_does_not_show_is_not_asked_for_again_and_not_left(gateway, create, waits):
     gateway.configure(create_lag=1.0)
-    create()
+    with pytest.raises(exceptions.FireworksDeploymentFailed, match="has not shown it"):
+        create(wait_for_completion=waits)
+    assert posts(gateway) == 1
+    assert costs_nothing(gateway)
+
+
+@pytest.mark.parametrize("delete_on_kill", [False, True])
+def test_a_task_that_is_being_killed_begins_no_deployment(gateway, delete_on_kill):
+    gateway.fault("slow", method="GET", path="/models/", delay=0.3)
+    running = task(delete_on_kill=delete_on_kill)
+    with (
+        interrupted(lambda: gateway.count("GET", "/models/"), running.on_kill),
+        pytest.raises(exceptions.FireworksError, match="being killed"),
+    ):
+        running.execute({"ti": TaskInstance()})
+    assert posts(gateway) == 0
+
+
+def test_what_this_try_has_made_is_not_abandoned_for_another_spelling(gateway, create):
+    gateway.fault("drop", method="POST", path="/deployments", after_work=True)
+    with meanwhile(
+        lambda: gateway.creations,
+        lambda: gateway.set_deployment(MINE.deployment_id, precision="FP16_V2"),
+    ):
+        create()
     assert payload(gateway)["state"] == "READY"
     assert len(gateway.creations) == 1
+
+
+@pytest.mark.parametrize("step", ["DELETE", "PATCH"])
+def test_a_write_that_does_not_show_makes_no_tight_loop(gateway, create, step):
+    arguments: dict[str, Any] = {"timeout": 0.5, "deployment_id": "kept"}
+    run_task(lambda: task(deployment_id="kept"), TaskInstance(run_id="run_1"))
+    later = TaskInstance(run_id="run_2", runs={"run_1": "failed", "run_2": "running"})
+    if step == "DELETE":
+        gateway.set_deployment("kept", state="FAILED")
+        # It never happens; the answer is that of the gateway.
+    gateway.fault("status", status=200, method=step, times=-1)
+    with pytest.raises(exceptions.FireworksError):
+        create(later, **arguments)
+    assert gateway.count(step) < 30
+
+
+def test_the_error_of_a_task_is_not_replaced_by_one_of_the_clean_up(gateway, monkeypatch, capsys):
+    gateway.configure(deploy_duration=60)
+    failing = task(timeout=0.3)
+    monkeypatch.setattr(create_module, "delete_own", lambda *_, **__: 1 / 0)
+    with pytest.raises(exceptions.FireworksTimeout):
+        failing.execute({"ti": TaskInstance()})
+    assert "IT MAY COST MONEY" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
@@ -691,8 +741,10 @@ def test_a_run_that_fails_does_not_delete_what_an_earlier_one_has_kept(gateway, 
     run_task(lambda: task(**arguments), TaskInstance(run_id="run_1"))
     later = TaskInstance(run_id="run_2", runs={"run_1": "success", "run_2": "running"})
     waiting = {"deployment_id": "kept", "timeout": 0.3, "deferrable": deferrable}
-    with pytest.raises(exceptions.FireworksTimeout):
-        run_task(lambda: task(**waiting), later)
+    for number in (1, 2):
+        later.try_number = number
+        with pytest.raises(exceptions.FireworksTimeout):
+            run_task(lambda: task(**waiting), later)
     assert payload(gateway, "kept")["state"] == "CREATING"
     assert gateway.count("DELETE") == 0
 
@@ -783,6 +835,14 @@ def test_the_clean_up_goes_on_over_blips(gateway, create, fault, after_work):
     gateway.fault(**fault, method="DELETE", after_work=after_work)
     with pytest.raises(exceptions.FireworksTimeout):
         create(timeout=0.2)
+    assert costs_nothing(gateway)
+
+
+def test_the_clean_up_goes_on_over_a_refusal(gateway, create):
+    gateway.configure(deploy_duration=60)
+    gateway.fault("status", status=409, method="DELETE")
+    with pytest.raises(exceptions.FireworksTimeout):
+        create(timeout=0.3)
     assert costs_nothing(gateway)
 
 

@@ -235,6 +235,27 @@ def test_a_refusal_for_another_reason_is_a_failure_where_the_checks_are_ignored(
     assert gateway.deployments_left == ["accounts/demo/deployments/a"]
 
 
+def test_a_refusal_that_has_nothing_to_do_with_traffic_is_a_failure(gateway):
+    deploy("d", made_by("ended"))
+    gateway.fault("status", status=400, method="DELETE", message="locked by an administrator")
+    with pytest.raises(exceptions.FireworksError, match="locked by an administrator"):
+        sweep(delete=True)
+
+
+def test_what_another_run_has_taken_over_meanwhile_is_left_alone(gateway):
+    deploy("d", made_by("ended"))
+    later = made_by("running", kept=True).description
+
+    class Slow(TaskInstance):
+        def get_dr_count(self, *arguments: Any, **more: Any) -> int:
+            gateway.set_deployment("d", description=later)
+            return super().get_dr_count(*arguments, **more)
+
+    (found,) = sweep(Slow(), delete=True)
+    assert not found["deleted"]
+    assert gateway.count("DELETE") == 0
+
+
 def test_one_that_is_gone_meanwhile_counts_as_deleted(gateway):
     deploy("d", made_by("ended"))
     gateway.fault("status", status=404, method="DELETE", after_work=True)

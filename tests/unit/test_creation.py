@@ -28,9 +28,11 @@ ROWS = [
     (["DELETED"], MINE, [False], BOTH, Step.REMOVE, True),
     (["FAILED"], MINE, BOTH, [True], Step.FAILED, True),
     (["FAILED"], MINE, BOTH, [False], Step.REMOVE, True),
-    (ALIVE, MINE, [False], BOTH, Step.CONFLICT, False),
+    (ALIVE, MINE, [False], [False], Step.CONFLICT, False),
     (ALIVE, [Owner.EARLIER_RUN], [True], BOTH, Step.SIGN, True),
+    (ALIVE, [Owner.EARLIER_RUN], [False], [True], Step.SIGN, True),
     (ALIVE, [Owner.THIS_TASK], [True], BOTH, Step.THERE, True),
+    (ALIVE, [Owner.THIS_TASK], [False], [True], Step.THERE, True),
 ]
 TABLE = [
     (*found, step, ours)
@@ -146,16 +148,16 @@ def test_from_the_post_on_there_may_be_one():
 def test_what_was_accepted_is_there_and_may_not_show_yet():
     standing = creation()
     standing.sending(NOW)
-    standing.accepted()
+    standing.was_accepted()
     assert (standing.step, standing.made, standing.ours, standing.uncertain) == (Step.THERE, True, True, True)
     assert not standing.ready
 
 
-@pytest.mark.parametrize(("after", "step"), [(0, Step.PAUSE), (29, Step.PAUSE), (30, Step.CHECK_MODEL)])
+@pytest.mark.parametrize(("after", "step"), [(0, Step.PAUSE), (29, Step.PAUSE), (30, Step.FAILED)])
 def test_what_was_made_just_now_and_does_not_show_yet_is_waited_for(after, step):
     standing = creation()
     standing.sending(NOW)
-    standing.accepted()
+    standing.was_accepted()
     standing.look(None, Owner.OTHER, "FP8", now=NOW + after)
     assert (standing.step, standing.ours, standing.uncertain) == (step, True, True)
 
@@ -165,7 +167,7 @@ def test_what_was_brought_back_is_looked_at_and_a_failure_of_it_is_news():
     standing.look(deployment("DELETED"), Owner.THIS_TASK, None, now=NOW)
     standing.sending(NOW)
     standing.brought_back()
-    assert (standing.step, standing.made, standing.ours) == (Step.LOOK, True, True)
+    assert (standing.step, standing.made, standing.ours) == (Step.PAUSE, True, True)
     standing.look(deployment("FAILED"), Owner.THIS_TASK, None, now=NOW)
     assert standing.step is Step.FAILED
 
@@ -242,7 +244,7 @@ def test_inference_is_asked_by_model_and_deployment():
 def test_it_is_kept_as_plain_json_over_a_deferral():
     standing = creation()
     standing.sending(NOW)
-    standing.accepted()
+    standing.was_accepted()
     carried = standing.model_dump(mode="json", exclude_defaults=True)
     assert json.loads(json.dumps(carried)) == carried
     assert Creation.model_validate(carried) == standing

@@ -103,6 +103,7 @@ FOREIGN = {
     **{
         f"without {field}": PREFIX + json.dumps({k: v for k, v in SIGNED.items() if k != field})
         for field in SIGNED
+        if field != "kept"
     },
     "map_index no number": PREFIX + json.dumps(SIGNED | {"map_index": "x"}),
     "map_index null": PREFIX + json.dumps(SIGNED | {"map_index": None}),
@@ -182,3 +183,12 @@ def test_the_number_of_the_try_is_no_part_of_it():
 def test_in_words():
     assert str(ME) == f"task serve.deploy[2] of DAG my_dag, run {ME.run_id} of http://airflow.example"
     assert str(Identity("d", "r", "t")) == "task t of DAG d, run r"
+
+
+def test_what_was_kept_is_signed_so_and_is_the_same_task_instances():
+    mine = Identity("d", "r", "t")
+    kept = Identity("d", "r", "t", kept=True)
+    assert kept == mine
+    assert kept.description != mine.description
+    assert Identity.of_description(kept.description).kept
+    assert not Identity.of_description(mine.description).kept

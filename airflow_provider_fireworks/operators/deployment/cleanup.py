@@ -44,7 +44,7 @@ def delete_own(
     """
     from airflow_provider_fireworks.creation import START_LAG
     from airflow_provider_fireworks.gateway import calls
-    from airflow_provider_fireworks.gateway.errors import GatewayError, NotFoundError
+    from airflow_provider_fireworks.gateway.errors import GatewayError, NotFoundError, RefusedError
     from airflow_provider_fireworks.gateway.names import parse_deployment
 
     name = parse_deployment(deployment, account=None)
@@ -76,7 +76,9 @@ def delete_own(
                 return
         except GatewayError as error:
             log.warning("%s", error)
-            if not error.blip or waited >= seconds:
+            # A refusal may pass, too, or be one of deleting it for good; softly deleted it costs nothing either.
+            hard = hard and not isinstance(error, RefusedError)
+            if not (error.blip or isinstance(error, RefusedError)) or waited >= seconds:
                 break
         time.sleep(min(pause, max(seconds - waited, 0.0)))
         pause = min(pause * 2, LONGEST_PAUSE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,7 +43,18 @@ CLEAN_UP_FOR = 60.0
 CLEAN_UP_WHEN_KILLED_FOR = 3.0
 """The same for one that is killed: SIGKILL follows five seconds after the first signal …"""
 KILL_TIMEOUT = 1.5
-"""… and so no call may take longer than these seconds."""
+"""… and so no call waits for longer than these seconds, to connect and for an answer."""
+
+_TOLD = {
+    "name",
+    "base_model",
+    "precision",
+    "accelerator_type",
+    "accelerator_count",
+    "deployment_shape",
+    "min_replica_count",
+    "max_replica_count",
+}
 
 
 class FireworksCreateDeploymentOperator(WaitingOperator):
@@ -210,10 +222,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             raise
         except BaseException:
             if self._creation is None:
-                creation = self._begin()
-                creation.ours = True
-                with self._leaving_nothing_behind(creation):
-                    raise
+                self._clean_up_unseen()
             raise
 
     def on_kill(self) -> None:
@@ -223,11 +232,15 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         Airflow calls this from a signal handler and would go on with the task afterwards, which could yet create one.
         """
         self._killed = True
-        if self._at_work and self._arguments.delete_on_kill:
-            self._at_work = False
+        if self._at_work:
+            self._heed_kill()
+
+    def _heed_kill(self, *, before_post: bool = False) -> None:
+        """End a task that is being killed: one that deletes its deployment then, and any before it makes one."""
+        if self._killed and (before_post or self._arguments.delete_on_kill):
             raise FireworksError("This task is being killed.")
 
-    def _begin(self) -> Creation:
+    def _begin(self, *, within: float | None = None) -> Creation:
         """Return where the task stands at its start. To find an account out may take a request, and so patience."""
         from airflow_provider_fireworks.creation import Creation
         from airflow_provider_fireworks.watch import Until
@@ -236,7 +249,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         creation = Creation(
             deployment=deployment_id,
             base_model=self._arguments.model,
-            deadline=time.time() + self._arguments.timeout,
+            deadline=time.time() + (self._arguments.timeout if within is None else within),
+            delete_on_failure=self._arguments.delete_on_failure,
+            delete_on_kill=self._arguments.delete_on_kill,
             # An earlier try may have been killed right after it had made one.
             ours=self._ti.try_number > 1,
         )
@@ -268,6 +283,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         from airflow_provider_fireworks.watch import Until
 
         while True:
+            self._heed_kill()
             step = creation.step
             if step is Step.THERE:
                 until = Until.SERVING if self._arguments.wait_for_serving else Until.READY
@@ -313,6 +329,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self._create(creation)
         elif step is Step.UNDELETE:
             self.log.info("%s Undeleting %s.", creation.note, creation.deployment)
+            self._heed_kill(before_post=True)
             creation.sending(time.time())
             self.hook.undelete_deployment(creation.deployment)
             creation.brought_back()
@@ -321,8 +338,10 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self._remove(creation)
         elif step is Step.SIGN:
             self.log.info("%s Taking %s over.", creation.note, creation.deployment)
-            self.hook.update_deployment(creation.deployment, description=self._identity.description)
-            creation.look_again()
+            # What another run has kept is not this run's to delete if it fails.
+            signed = replace(self._identity, kept=not creation.made)
+            self.hook.update_deployment(creation.deployment, description=signed.description)
+            creation.changed("It was signed.")
 
     def _over(self, error: GatewayError, creation: Creation) -> None:
         """Take in a call that failed: fail with it, or go on as soon as the gateway answers again."""
@@ -414,6 +433,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         from airflow_provider_fireworks.gateway.errors import RefusedError
 
         self.log.info("Creating %s, which serves %s.", creation.deployment, creation.base_model)
+        self._heed_kill(before_post=True)
         creation.sending(time.time())
         try:
             made = self.hook.create_deployment(creation.deployment, self._spec(creation))
@@ -424,7 +444,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             creation.not_made()
             creation.id_taken()
         else:
-            creation.accepted()
+            creation.was_accepted()
             self.log.info("It is made, its state is %s.", made.state)
 
     def _remove(self, creation: Creation) -> None:
@@ -434,7 +454,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self.hook.delete_deployment(creation.deployment, hard=True, ignore_checks=True)
         except NotFoundError:
             self.log.info("It is gone already.")
-        creation.look_again()
+        creation.changed("It was deleted.")
 
     def _plan(self, creation: Creation) -> Deployment:
         """
@@ -466,7 +486,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.log.info(
             "Nothing is created, since this is a dry run. The gateway would create %s: %s",
             creation.deployment,
-            planned.model_dump_json(by_alias=True, exclude_none=True),
+            # No more of it: extra_spec may hold secrets.
+            planned.model_dump_json(by_alias=True, exclude_none=True, include=_TOLD),
         )
         return self._result(creation)
 
@@ -493,7 +514,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         from airflow_provider_fireworks.verdict import Outcome
 
         if verdict.outcome is Outcome.NOT_FOUND and creation.uncertain:
-            # It was asked for and has never come to show: asked for again, under the same id.
+            # It has never come to show: a look decides.
             creation.look_again()
             return False
         if verdict.outcome is Outcome.FAILED:
@@ -550,17 +571,24 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             yield
             self._at_work = False
         except TaskDeferred:
+            self._at_work = False
             raise
         except BaseException:
             self._at_work = False
-            killed = self._killed
-            wanted = self._arguments.delete_on_kill if killed else self._arguments.delete_on_failure
-            if wanted and creation.ours and not creation.adopted:
-                self.log.warning(
-                    "This task has %s: deleting %s.",
-                    "been killed" if killed else "failed",
-                    creation.deployment,
-                )
+            self._clean_up(creation)
+            raise
+
+    def _clean_up(self, creation: Creation) -> None:
+        """Delete what this task has made, if it is to. Raises nothing: what the task has failed with comes first."""
+        killed = self._killed
+        if not (creation.delete_on_kill if killed else creation.delete_on_failure) or not creation.ours:
+            return
+        self.log.warning(
+            "This task has %s: deleting %s.", "been killed" if killed else "failed", creation.deployment
+        )
+        # A time limit of Airflow's may end the first attempt half way.
+        for seconds in (CLEAN_UP_WHEN_KILLED_FOR if killed else CLEAN_UP_FOR, CLEAN_UP_WHEN_KILLED_FOR):
+            try:
                 delete_own(
                     self.hook.hurried(timeout=KILL_TIMEOUT) if killed else self.hook,
                     creation.deployment,
@@ -568,7 +596,25 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                     # Softly where a person has a say, who may yet want it back.
                     hard=not killed,
                     may_yet_appear=creation.uncertain,
-                    seconds=CLEAN_UP_WHEN_KILLED_FOR if killed else CLEAN_UP_FOR,
+                    seconds=seconds,
                     log=self.log,
                 )
-            raise
+                return
+            except BaseException as error:
+                self.log.error(
+                    "%s could not be deleted: %s. IT MAY COST MONEY.",
+                    creation.deployment,
+                    error or type(error),
+                )
+                if isinstance(error, Exception):
+                    return
+
+    def _clean_up_unseen(self) -> None:
+        """Clean up where a deferral has not brought back how far the task had come."""
+        try:
+            creation = self._begin(within=CLEAN_UP_FOR)
+        except Exception as error:
+            self.log.error("What this task has made could not be looked for: %s. IT MAY COST MONEY.", error)
+            return
+        creation.ours = creation.uncertain = True
+        self._clean_up(creation)

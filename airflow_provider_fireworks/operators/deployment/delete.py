@@ -131,14 +131,20 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
             "fireworks_conn_id": self.fireworks_conn_id,
             **(creator.partial_kwargs if creator.is_mapped else vars(creator)),
         }
-        where = cast("Context", {**context, "task": creator})
-        self.hook = self._hook_of(
-            self.render_template(asked["fireworks_conn_id"], where),
-            self.render_template(asked["account_id"], where),
-        )
         mine = Identity.of(context["ti"])
         mapped = creator.is_mapped or creator.get_closest_mapped_task_group() is not None
         all_of_them = mapped and mine.map_index < 0
+        where = ("fireworks_conn_id", "account_id")
+        expanded = getattr(getattr(creator, "expand_input", None), "value", None)
+        if any(name in (expanded if isinstance(expanded, dict) else ()) for name in where) or (
+            all_of_them and not all(isinstance(asked[name], (str, type(None))) for name in where)
+        ):
+            raise FireworksInvalidArgument(
+                f"created_by: {creator.task_id} is mapped over {' or '.join(where)}, so what it has created cannot be "
+                "found from here: map this task alike, over deployment"
+            )
+        as_creator = cast("Context", {**context, "task": creator})
+        self.hook = self._hook_of(*(self.render_template(asked[name], as_creator) for name in where))
         signed = replace(mine, task_id=creator.task_id, map_index=mine.map_index if mapped else -1)
         given_id = asked["deployment_id"]
         if all_of_them or creator.is_mapped or not (given_id is None or is_literal(given_id)):
@@ -154,7 +160,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
         except NotFoundError:
             # Of an id that only this task can have, even what does not show yet can be deleted.
             return [] if given_id else [name]
-        if found.description == signed.description:
+        if Identity.of_description(found.description) == signed:
             return [name]
         self.log.warning("%s was not made by %s, and is left alone.", name, signed)
         return []

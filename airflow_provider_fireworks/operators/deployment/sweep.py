@@ -78,7 +78,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
             self.log.warning("%s: its run %s is %s.", told, each["run_id"], each["run"])
             if self._arguments.delete:
                 try:
-                    each["deleted"] = self._delete(each["deployment"])
+                    each["deleted"] = self._delete(each)
                 except GatewayError as error:
                     self.log.error("%s could not be deleted: %s", each["deployment"], error)
                     failures.append(f"{each['deployment']}: {error}")
@@ -123,15 +123,22 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
             )
         return found
 
-    def _delete(self, name: str) -> bool:
+    def _delete(self, left: dict[str, Any]) -> bool:
+        """Delete one; return whether it is gone."""
         from airflow_provider_fireworks.gateway.errors import NotFoundError, RefusedError
+        from airflow_provider_fireworks.identity import Identity
 
+        name = left["deployment"]
         try:
+            signed = Identity.of_description(self.hook.get_deployment(name).description)
+            if signed is None or signed.run_id != left["run_id"]:
+                self.log.info("%s was taken over by another run meanwhile, and is left alone.", name)
+                return False
             self.hook.delete_deployment(name, ignore_checks=self._arguments.ignore_checks)
         except NotFoundError:
             return True
         except RefusedError as error:
-            if self._arguments.ignore_checks:
+            if self._arguments.ignore_checks or error.code != "FAILED_PRECONDITION":
                 raise
             self.log.warning("%s is left for the next time: %s", name, error)
             return False
