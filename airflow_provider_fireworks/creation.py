@@ -42,7 +42,7 @@ class Owner(str, Enum):
 
     THIS_TASK = "this_task"
     EARLIER_RUN = "earlier_run"
-    """The same task's, of a run that is over: only where the id was given, which is the same in all runs."""
+    """The same task's, of a run that is over or unknown: only where the id was given, the same in all runs."""
     OTHER = "other"
 
 

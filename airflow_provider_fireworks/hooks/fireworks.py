@@ -57,7 +57,7 @@ class FireworksHook(BaseHook):
 
     :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY``,
         ``FIREWORKS_ACCOUNT_ID`` and ``FIREWORKS_BASE_URL`` from the environment instead.
-    :param account_id: the account of model ids that name none, instead of the connection's.
+    :param account_id: the account of ids that name none, instead of the connection's.
     """
 
     conn_name_attr = "fireworks_conn_id"

@@ -77,7 +77,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     :param model: id or full resource name of the base model.
     :param precision: as the gateway spells it (``"FP8"``); left out, the gateway chooses.
-    :param deployment_id: another id than the task's own. It is then the same in every run.
+    :param deployment_id: another id than the task's own. It is then the same in every run, and a later run takes
+        over what an earlier one, which is over, has left.
     :param accelerator_type: as the gateway spells it (``"NVIDIA_H100_80GB"``); this or a shape is needed.
     :param accelerator_count: accelerators per replica; left out, the gateway chooses.
     :param deployment_shape: a shape, instead of accelerators. It has its own precision, which must be the one
@@ -89,7 +90,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :param wait_for_completion: wait until it is READY.
     :param wait_for_serving: wait until inference answers, which it may do minutes later. That is asked for a
         token at each look, which wakes the deployment, is billed, and counts as traffic when it is to be deleted.
-    :param delete_on_failure: delete it for good if this task fails, by whatever but being killed.
+    :param delete_on_failure: delete it for good if this task fails, by whatever but being killed. One that it has
+        taken over from an earlier run stays.
     :param delete_on_kill: delete it if this task is killed, also where it is marked as a success while it runs.
         While it is deferred, Airflow tells of this from 3.3 on only.
     :param dry_run: let the gateway judge the request, and create nothing (``validateOnly``).
@@ -100,7 +102,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
     :raises FireworksInvalidArgument: for arguments that make no sense; nothing was sent.
     :raises FireworksModelNotReady: the gateway does not name the precision; not retried.
-    :raises FireworksDeploymentConflict, FireworksAccessDenied, FireworksNotFound, FireworksRefused: not retried.
+    :raises FireworksDeploymentConflict, FireworksAccessDenied, FireworksNotFound, FireworksRefused,
+        FireworksBadConnection: not retried.
     :raises FireworksQuotaExceeded, FireworksDeploymentFailed, FireworksTimeout: retried, as the task's ``retries`` say.
     """
 
