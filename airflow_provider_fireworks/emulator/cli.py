@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         parser.error(_first(error))
     emulator = Emulator(options, host=host, port=port, log=None if quiet else _log)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell has what it starts in the background ignore it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         emulator.start()
     except OSError as error:
