@@ -206,10 +206,14 @@ class Creation(BaseModel):
         """A call has failed, or a wait has ended, which calls for a look."""
         self.step = Step.LOOK
 
-    def pause(self, poll_interval: float) -> float:
+    def pause(self, poll_interval: float, now: float) -> float:
         """Return the seconds of a ``PAUSE``, after which comes a look, or another try."""
         self.step = Step.CHECK_MODEL if self.taken else Step.LOOK
-        return max(min(poll_interval, LONGEST_PAUSE), SHORTEST_PAUSE)
+        longest = LONGEST_PAUSE
+        if self.uncertain and self.made_at is not None:
+            # What was asked for just now shows soon, if it does.
+            longest = min(longest, now - self.made_at)
+        return max(min(poll_interval, longest), SHORTEST_PAUSE)
 
     def _decide(self, step: Step, note: str) -> None:
         self.step, self.note = step, note

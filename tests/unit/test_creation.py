@@ -210,7 +210,7 @@ def test_an_id_that_is_taken_and_shows_nothing_is_waited_for_and_tried_again():
     assert (standing.step, standing.taken, standing.ours) == (Step.LOOK, True, False)
     standing.look(None, Owner.OTHER, None, now=NOW)
     assert standing.step is Step.PAUSE
-    standing.pause(15)
+    standing.pause(15, NOW)
     assert (standing.step, standing.taken) == (Step.CHECK_MODEL, True)
     standing.look(deployment(), Owner.THIS_TASK, None, now=NOW)
     assert (standing.step, standing.taken, standing.ours) == (Step.THERE, False, True)
@@ -219,7 +219,7 @@ def test_an_id_that_is_taken_and_shows_nothing_is_waited_for_and_tried_again():
 def test_after_a_pause_for_a_deletion_comes_a_look():
     standing = creation()
     standing.look(deployment("DELETING"), Owner.THIS_TASK, None, now=NOW)
-    standing.pause(15)
+    standing.pause(15, NOW)
     assert standing.step is Step.LOOK
 
 
@@ -228,7 +228,14 @@ def test_after_a_pause_for_a_deletion_comes_a_look():
     [(0, SHORTEST_PAUSE), (-1, SHORTEST_PAUSE), (5, 5), (15, LONGEST_PAUSE), (3600, LONGEST_PAUSE)],
 )
 def test_a_pause_is_neither_too_short_nor_too_long(interval, seconds):
-    assert creation().pause(interval) == seconds
+    assert creation().pause(interval, NOW) == seconds
+
+
+@pytest.mark.parametrize(("after", "seconds"), [(0, SHORTEST_PAUSE), (4, 4), (29, LONGEST_PAUSE)])
+def test_what_was_asked_for_just_now_is_looked_for_soon(after, seconds):
+    standing = creation()
+    standing.sending(NOW)
+    assert standing.pause(15, NOW + after) == seconds
 
 
 def test_something_done_calls_for_a_look():

@@ -500,7 +500,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 f"{creation.deployment}, after {self._arguments.timeout:.0f} s: {creation.note}"
             )
         self.log.info("%s Looking again.", creation.note)
-        time.sleep(creation.pause(self._arguments.poll_interval))
+        time.sleep(creation.pause(self._arguments.poll_interval, time.time()))
 
     def _announce(self, creation: Creation) -> None:
         self.log.info("%s: %s.", creation.deployment, creation.note)
