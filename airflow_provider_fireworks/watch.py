@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import random
+import time
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
+from airflow_provider_fireworks import metrics
 from airflow_provider_fireworks.gateway import calls
 from airflow_provider_fireworks.gateway.errors import (
     AccessDeniedError,
     GatewayError,
     NotFoundError,
     QuotaExceededError,
+    RateLimitedError,
     RefusedError,
 )
 from airflow_provider_fireworks.gateway.names import parse_deployment, parse_model
@@ -53,6 +56,7 @@ class Watch(BaseModel, ABC):
     Whoever waits makes the call it names, tells it what came of that, and sleeps for as long as it says.
 
     :ivar until: what ends it.
+    :ivar began: seconds since the epoch.
     :ivar deadline: seconds since the epoch.
     :ivar poll_interval: seconds between looks.
     :ivar growing: whether the interval doubles with every look (a sensor's ``exponential_backoff``).
@@ -61,7 +65,11 @@ class Watch(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid")
 
+    resource: ClassVar[str]
+    """What is waited for: the field that names it, the XCom that links are made of, and a tag of metrics."""
+
     until: Until = Until.READY
+    began: float = Field(default_factory=time.time)
     deadline: float
     poll_interval: float
     growing: bool = False
@@ -101,11 +109,11 @@ class Watch(BaseModel, ABC):
         else:
             self._blip, self._blips = None, 0
             verdict = self._judge(reading, now)
-        if self.half_way and not verdict.ends:
-            return verdict
-        self._looks += 1
-        if not verdict.ends and now >= self.deadline:
-            return Verdict(Outcome.TIMEOUT, f"last seen: {verdict.reason}")
+        if not self.half_way:
+            self._looks += 1
+            if not verdict.ends and now >= self.deadline:
+                verdict = Verdict(Outcome.TIMEOUT, f"last seen: {verdict.reason}")
+        self._count(reading, verdict, now)
         return verdict
 
     def pause(self, now: float) -> float:
@@ -129,6 +137,14 @@ class Watch(BaseModel, ABC):
         left = max(self.deadline - now, 0)
         return f"Waiting for {self.wanted}: {verdict.reason}. Giving up in {left:.0f} s."
 
+    def _count(self, reading: Any, verdict: Verdict, now: float) -> None:
+        tags = {"resource": self.resource, "until": self.until.value}
+        metrics.count_poll(tags, throttled=isinstance(reading, RateLimitedError))
+        # After the other waits, if they end well, the task goes on with its own.
+        to_be_ready = self.until in (Until.READY, Until.SERVING)
+        if verdict.ends and (to_be_ready or verdict.outcome is not Outcome.READY):
+            metrics.count_end(tags, verdict=verdict.outcome.value, seconds=max(now - self.began, 0.0))
+
     @abstractmethod
     def _judge(self, reading: Any, now: float) -> Verdict:
         """Judge a call's result."""
@@ -151,6 +167,8 @@ class ModelWatch(Watch):
     :ivar precisions: what is waited for, all of them.
     :ivar accept: precisions that satisfy the wait as well.
     """
+
+    resource: ClassVar[str] = "model"
 
     model: str
     precisions: list[str]
@@ -227,6 +245,8 @@ class DeploymentWatch(Watch):
     :ivar known: whether it has been seen, so that a 404 means that it was deleted.
     :ivar appears_by: seconds since the epoch until which a 404 means that it does not show yet.
     """
+
+    resource: ClassVar[str] = "deployment"
 
     deployment: str
     replica_count: int | None = None

@@ -46,8 +46,6 @@ class FireworksSensor(BaseSensorOperator):
     failure: type[FireworksError]
     """Raised where what is waited for will never be."""
     deferrable: bool
-    resource: str
-    """The argument that names what is waited for, and the XCom that links are made of."""
 
     @cached_property
     def hook(self) -> FireworksHook:
@@ -84,8 +82,10 @@ class FireworksSensor(BaseSensorOperator):
         """Poke until the wait is over; deferrable, until the first poke has found that there is one."""
         # Rescheduled, every poke is a new process; the wait began with the first.
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        began = first.timestamp() if first else time.time()
         self._watch = self._begin(
-            deadline=(first.timestamp() if first else time.time()) + self.timeout,
+            began=began,
+            deadline=began + self.timeout,
             poll_interval=self.poke_interval,
             growing=self.exponential_backoff,
             longest_interval=self.max_wait.total_seconds() if self.max_wait else None,
@@ -103,10 +103,10 @@ class FireworksSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=True, xcom_value=self._result(watch, verdict))
         self.log.info("%s", watch.still_waiting(verdict, time.time()))
         # A trigger needs the full name. While the account cannot be found out, the worker goes on asking.
-        name = getattr(watch, self.resource)
+        name = getattr(watch, watch.resource)
         if self._arguments.deferrable and "/" in name:
             # For the link, which is wanted while the task waits.
-            context["ti"].xcom_push(key=self.resource, value=name)
+            context["ti"].xcom_push(key=watch.resource, value=name)
             self.defer(
                 trigger=self._trigger(watch.as_arguments()),
                 method_name="execute_complete",
@@ -151,9 +151,9 @@ class FireworksSensor(BaseSensorOperator):
         from airflow_provider_fireworks.gateway.errors import GatewayError
 
         try:
-            name = self._full_name(getattr(self._watch, self.resource))
-            setattr(self._watch, self.resource, name)
-            return self.hook.send(self._watch.call(), attempts=1)
+            watch = self._watch
+            setattr(watch, watch.resource, self._full_name(getattr(watch, watch.resource)))
+            return self.hook.send(watch.call(), attempts=1)
         except GatewayError as error:
             return error
 
@@ -162,10 +162,9 @@ class FireworksSensor(BaseSensorOperator):
         from airflow_provider_fireworks.verdict import Outcome
 
         if verdict.outcome is not Outcome.READY:
-            waited = time.time() - (watch.deadline - self.timeout)
             raise error_of_verdict(
                 verdict,
-                f"Waited {waited:.0f} s for {watch.wanted}: {verdict.reason}",
+                f"Waited {time.time() - watch.began:.0f} s for {watch.wanted}: {verdict.reason}",
                 failed=self.failure,
                 timeout=AirflowSensorTimeout,
             )

@@ -57,7 +57,6 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     operator_extra_links = (FireworksDeploymentLink(),)
     ui_color = "#d9e7ff"
     failure = FireworksDeploymentNotReady
-    resource = "deployment"
 
     def __init__(
         self,
@@ -107,6 +106,6 @@ class FireworksDeploymentReadySensor(FireworksSensor):
         return DeploymentWatch.model_validate(carried)
 
     def _success(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
-        deployment = getattr(watch, self.resource)
+        deployment = getattr(watch, watch.resource)
         self.log.info("%s is ready: %s.", deployment, verdict.reason)
         return {"deployment": deployment}

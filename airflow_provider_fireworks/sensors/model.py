@@ -69,7 +69,6 @@ class FireworksModelReadySensor(FireworksSensor):
     operator_extra_links = (FireworksModelLink(),)
     ui_color = "#d9e7ff"
     failure = FireworksModelNotReady
-    resource = "model"
 
     def __init__(
         self,
@@ -154,7 +153,7 @@ class FireworksModelReadySensor(FireworksSensor):
             raise FireworksInvalidEvent(
                 f"The trigger's event makes no sense: {', '.join(verdict.precisions) or 'nothing'} was not waited for."
             )
-        model = getattr(watch, self.resource)
+        model = getattr(watch, watch.resource)
         log = self.log.warning if verdict.inferred else self.log.info
         log("%s is ready at %s: %s.", model, ", ".join(verdict.precisions), verdict.reason)
         several = isinstance(self.precision, (list, tuple))

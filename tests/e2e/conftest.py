@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,11 +47,27 @@ def session_gateway() -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
+def statsd() -> Iterator[socket.socket]:
+    """Where Airflow sends its metrics."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        yield server
+
+
+@pytest.fixture(scope="session")
 def airflow(
-    tmp_path_factory: pytest.TempPathFactory, dags: Path, session_gateway: Emulator
+    tmp_path_factory: pytest.TempPathFactory, dags: Path, session_gateway: Emulator, statsd: socket.socket
 ) -> Iterator[LocalAirflow]:
     """A whole Airflow. Its connection ``fireworks_default`` leads to the emulated gateway."""
-    env = {"AIRFLOW_CONN_FIREWORKS_DEFAULT": session_gateway.connection}
+    env = {
+        "AIRFLOW_CONN_FIREWORKS_DEFAULT": session_gateway.connection,
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": str(statsd.getsockname()[1]),
+        # The others would fill the socket while nobody reads it.
+        "AIRFLOW__METRICS__METRICS_ALLOW_LIST": r"^fireworks\.",
+    }
     with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, env=env, parallelism=8) as airflow:
         airflow.api.add_connection(
             "fireworks_wrong_key",

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local_airflow.api import poll_until
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from airflow_provider_fireworks.emulator import Emulator
+    from local_airflow import LocalAirflow
+
+
+@pytest.fixture
+def metrics(statsd: socket.socket) -> Callable[[], dict[str, list[float]]]:
+    """Return, by name, the values that Airflow has sent since the test began."""
+
+    def read() -> dict[str, list[float]]:
+        values: dict[str, list[float]] = {}
+        while True:
+            try:
+                packet = statsd.recv(65536).decode()
+            except BlockingIOError:
+                return values
+            for line in packet.splitlines():
+                name, _, value = line.removeprefix("airflow.").partition(":")
+                values.setdefault(name, []).append(float(value.partition("|")[0]))
+
+    read()
+    return read
+
+
+def test_waits_can_be_followed_where_airflow_sends_its_metrics(
+    airflow: LocalAirflow,
+    gateway: Emulator,
+    finish: Callable[..., None],
+    metrics: Callable[[], dict[str, list[float]]],
+) -> None:
+    gateway.configure(duration=12)
+    run = airflow.trigger("prepare_as_told")
+    poll_until(
+        lambda: gateway.count("POST", ":prepare") == 2,
+        timeout=90,
+        what="both are asked for",
+        meanwhile=airflow.check,
+    )
+    gateway.fault("status", status=429, times=1, method="GET")
+    finish("prepare_as_told", run)
+
+    seen = metrics()
+    of_prepare = 2  # one look each, which is no wait
+    assert len(seen.pop("fireworks.polls")) == gateway.count("GET", "/models/my-model") - of_prepare
+    longest = max(seen["fireworks.wait_duration"])
+    assert 0 < longest < 60_000
+    assert {name: len(values) for name, values in seen.items()} == {
+        "fireworks.throttled": 1,
+        "fireworks.waits_ended.ready": 2,
+        "fireworks.wait_duration": 2,
+    }
+
+
+def test_a_wait_that_ends_badly_is_told_from_one_that_ends_well(
+    airflow: LocalAirflow,
+    gateway: Emulator,
+    finish: Callable[..., None],
+    metrics: Callable[[], dict[str, list[float]]],
+) -> None:
+    gateway.configure(duration=2, outcome="failed_status")
+
+    run = airflow.trigger("prepare_as_told")
+    finish("prepare_as_told", run, "failed")
+
+    seen = metrics()
+    assert sum(seen["fireworks.waits_ended.failed"]) == 2
+    assert "fireworks.waits_ended.ready" not in seen

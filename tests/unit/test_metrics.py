@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+from airflow.providers.common.compat import sdk
+
+from airflow_provider_fireworks.gateway.errors import (
+    AccessDeniedError,
+    NotFoundError,
+    RateLimitedError,
+    UnavailableError,
+)
+from airflow_provider_fireworks.gateway.shapes import Deployment, Model
+from airflow_provider_fireworks.verdict import Outcome
+from airflow_provider_fireworks.watch import DeploymentWatch, ModelWatch, Until
+
+READY = Model(state="READY", supported_precisions=["FP8"])
+PREPARING = Model(state="PREPARING")
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, dict[str, str]]] = []
+        self.timed: list[tuple[str, float, dict[str, str]]] = []
+
+    def incr(self, name, *, tags):
+        self.counted.append((name, tags))
+
+    def timing(self, name, duration, *, tags):
+        self.timed.append((name, duration.total_seconds(), tags))
+
+
+@pytest.fixture
+def stats(monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(sdk, "Stats", recorder, raising=False)
+    return recorder
+
+
+def model_watch(**fields):
+    return ModelWatch(
+        model="accounts/demo/models/my-model",
+        precisions=["FP8"],
+        **{"began": 1000.0, "deadline": 2000.0, "poll_interval": 30, **fields},
+    )
+
+
+@pytest.mark.parametrize(
+    ("reading", "now", "verdict"),
+    [
+        (READY, 1060.0, "ready"),
+        (PREPARING, 2000.0, "timeout"),
+        (UnavailableError("away"), 2000.0, "timeout"),
+        (AccessDeniedError("no"), 1060.0, "access_denied"),
+        (NotFoundError("none"), 1060.0, "not_found"),
+    ],
+    ids=lambda value: getattr(value, "state", None) or str(value),
+)
+def test_a_wait_that_is_over_is_counted_by_its_verdict_and_timed(stats, reading, now, verdict):
+    assert model_watch().see(reading, now).outcome.value == verdict
+
+    tags = {"resource": "model", "until": "ready"}
+    assert stats.counted == [("fireworks.polls", tags), (f"fireworks.waits_ended.{verdict}", tags)]
+    assert stats.timed == [("fireworks.wait_duration", now - 1000.0, {**tags, "verdict": verdict})]
+
+
+def test_a_wait_that_goes_on_is_a_poll(stats):
+    assert model_watch().see(PREPARING, 1060.0).outcome is Outcome.PENDING
+
+    assert [name for name, _ in stats.counted] == ["fireworks.polls"]
+    assert not stats.timed
+
+
+def test_too_many_requests_count_as_throttled(stats):
+    watch = model_watch()
+    watch.see(RateLimitedError("slower", status=429), 1060.0)
+    watch.see(UnavailableError("away", status=503), 1061.0)
+
+    assert [name for name, _ in stats.counted] == [
+        "fireworks.polls",
+        "fireworks.throttled",
+        "fireworks.polls",
+    ]
+
+
+@pytest.mark.parametrize("until", [Until.TURN, Until.ANSWER])
+def test_a_wait_after_which_the_task_goes_on_with_its_own_does_not_count_as_ended(stats, until):
+    assert model_watch(until=until).see(READY, 1060.0).outcome is Outcome.READY
+
+    assert [name for name, _ in stats.counted] == ["fireworks.polls"]
+
+
+@pytest.mark.parametrize("until", [Until.TURN, Until.ANSWER])
+def test_it_does_if_the_task_ends_with_it(stats, until):
+    model_watch(until=until).see(AccessDeniedError("no"), 1060.0)
+
+    assert [name for name, _ in stats.counted] == ["fireworks.polls", "fireworks.waits_ended.access_denied"]
+
+
+def test_asking_inference_is_a_poll_too_and_one_wait(stats):
+    watch = DeploymentWatch(
+        deployment="accounts/demo/deployments/d",
+        until=Until.SERVING,
+        began=1000.0,
+        deadline=2000.0,
+        poll_interval=30,
+    )
+    watch.see(Deployment(state="READY", base_model="accounts/demo/models/my-model"), 1010.0)
+    watch.see(None, 1011.0)
+
+    tags = {"resource": "deployment", "until": "serving"}
+    assert [name for name, _ in stats.counted] == [
+        "fireworks.polls",
+        "fireworks.polls",
+        "fireworks.waits_ended.ready",
+    ]
+    assert stats.timed == [("fireworks.wait_duration", 11.0, {**tags, "verdict": "ready"})]
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_duration(stats):
+    model_watch().see(READY, 900.0)
+
+    assert stats.timed[0][1] == 0
