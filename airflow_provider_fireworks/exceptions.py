@@ -11,7 +11,7 @@ of Airflow, can be imported from here as well.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 class FireworksError(AirflowException):
     """Anything that a task of this provider fails with. Retried, unless it is final."""
 
+    what_to_do: ClassVar[str] = "A retry may mend it."
+    """One sentence, at the end of the message wherever that does not say more."""
+
 
 class FireworksFinalError(FireworksError, AirflowFailException):
     """What another try cannot mend: the task fails at once, whatever its ``retries``."""
@@ -45,25 +48,37 @@ class FireworksFinalError(FireworksError, AirflowFailException):
 class FireworksInvalidArgument(FireworksFinalError, ValueError):
     """An argument that makes no sense (a misspelt precision, a model id that is none); nothing was sent."""
 
+    what_to_do = "Correct the DAG."
+
 
 class FireworksBadConnection(FireworksFinalError):
     """The Airflow connection cannot be used: no key, plain http to elsewhere, no or several accounts."""
+
+    what_to_do = "Correct the connection; its Test button says what is wrong."
 
 
 class FireworksAccessDenied(FireworksFinalError):
     """The gateway refuses the key (401 or 403 in its own words)."""
 
+    what_to_do = "Check the API key of the connection, and whether it may do this."
+
 
 class FireworksNotFound(FireworksFinalError):
     """The gateway knows no such model, or no such deployment."""
+
+    what_to_do = "Check the id, its account, and the account of the connection."
 
 
 class FireworksRefused(FireworksFinalError):
     """The gateway will not do what was asked, for a reason of its own."""
 
+    what_to_do = "The gateway says why; asking again is no use."
+
 
 class FireworksPreparationFailed(FireworksError):
     """The preparation failed, or ended without its precision. The operator's: a retry prepares again."""
+
+    what_to_do = "A retry asks for the preparation anew."
 
 
 class FireworksModelNotReady(FireworksFinalError):
@@ -73,29 +88,50 @@ class FireworksModelNotReady(FireworksFinalError):
     A sensor's: the preparation failed, or ended without its precision. An operator's: it is to be deployed.
     """
 
+    what_to_do = "Clear the task that prepares it, with all downstream of it."
+
 
 class FireworksDeploymentFailed(FireworksError):
     """The deployment failed, or was deleted while it was waited for. The operator's: a retry makes it anew."""
+
+    what_to_do = "A retry makes it anew."
 
 
 class FireworksDeploymentNotReady(FireworksFinalError):
     """The deployment that a sensor waits for failed, or was deleted; looking again is no use."""
 
+    what_to_do = "Clear the task that creates it, with all downstream of it."
+
 
 class FireworksDeploymentConflict(FireworksFinalError):
     """The id is taken, by a deployment that is not this task's or is another than was asked for: untouched."""
+
+    what_to_do = "Wait for it with FireworksDeploymentReadySensor, or delete it."
 
 
 class FireworksQuotaExceeded(FireworksError):
     """The account's quota has no GPUs left for it. Retried, as some may be free again by then."""
 
+    what_to_do = "Free GPUs, have the quota raised, or retry later: set retries and a long retry_delay."
+
 
 class FireworksTimeout(FireworksError):
     """The operator's ``timeout`` is over: what was waited for, how long, and what was last seen."""
 
+    what_to_do = (
+        "It may need a longer timeout; if the gateway never answered, check Base URL, network and proxy."
+    )
+
 
 class FireworksInvalidEvent(FireworksError):
     """A trigger has sent what is no verdict on what was waited for."""
+
+    what_to_do = "Workers and triggerers need the same version of this package."
+
+    @classmethod
+    def because(cls, reason: object) -> FireworksInvalidEvent:
+        """Return one that says what is wrong with the event."""
+        return cls(_advised(f"The trigger's event makes no sense: {reason}", cls.what_to_do))
 
 
 NEVER_SKIPPED = (
@@ -107,11 +143,20 @@ NEVER_SKIPPED = (
 )
 """What fails a sensor even with ``soft_fail`` or ``never_fail``: nothing that waiting was meant to find out."""
 
+SENSOR_TIMED_OUT = "Clear the task to go on waiting; it may need a longer timeout."
+"""What to do about Airflow's own ``AirflowSensorTimeout``."""
+
 _ENDS: dict[str, type[FireworksError]] = {
     "access_denied": FireworksAccessDenied,
     "not_found": FireworksNotFound,
     "refused": FireworksRefused,
     "bad_connection": FireworksBadConnection,
+}
+
+_OF_GATEWAY: dict[type[GatewayError], type[FireworksError]] = {
+    QuotaExceededError: FireworksQuotaExceeded,
+    AccessDeniedError: FireworksAccessDenied,
+    NotFoundError: FireworksNotFound,
 }
 
 
@@ -130,8 +175,8 @@ def error_of_verdict(
     :param failed: raised where what was waited for will never be.
     :param timeout: raised where time is over.
     """
-    ends = {**_ENDS, "failed": failed, "timeout": timeout}
-    return ends[verdict.outcome.value](message)
+    kind = {**_ENDS, "failed": failed, "timeout": timeout}[verdict.outcome.value]
+    return kind(_advised(message, getattr(kind, "what_to_do", SENSOR_TIMED_OUT)))
 
 
 def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
@@ -141,11 +186,12 @@ def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
     :param error: what came of it; for a blip, the task may be retried.
     :param message: for people: what could not be done, and why.
     """
-    for kind, raised in (
-        (QuotaExceededError, FireworksQuotaExceeded),
-        (AccessDeniedError, FireworksAccessDenied),
-        (NotFoundError, FireworksNotFound),
-    ):
-        if isinstance(error, kind):
-            return raised(message)
-    return FireworksError(message) if error.blip else FireworksRefused(message)
+    raised = next(
+        (raised for kind, raised in _OF_GATEWAY.items() if isinstance(error, kind)),
+        FireworksError if error.blip else FireworksRefused,
+    )
+    return raised(_advised(message, raised.what_to_do))
+
+
+def _advised(message: str, what_to_do: str) -> str:
+    return f"{message.rstrip('.')}. {what_to_do}"

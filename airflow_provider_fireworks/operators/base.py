@@ -98,7 +98,7 @@ class WaitingOperator(FireworksOperator):
             verdict, carried = Verdict.of_event(event)
             progress = self._resumed(carried)
         except ValueError as error:
-            raise FireworksInvalidEvent(f"The trigger's event makes no sense: {error}.") from None
+            raise FireworksInvalidEvent.because(error) from None
         return self._resume(context, progress, verdict)
 
     @cached_property

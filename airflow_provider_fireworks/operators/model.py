@@ -170,7 +170,9 @@ class FireworksPrepareModelOperator(WaitingOperator):
                 self.log.info("%s Waiting for its turn.", preparation.note)
                 self._wait_until(Until.TURN, preparation)
             elif step is Step.REFUSED:
-                raise FireworksRefused(f"{preparation.model} at {precision}: {preparation.note}")
+                raise FireworksRefused(
+                    f"{preparation.model} at {precision}: {preparation.note} {FireworksRefused.what_to_do}"
+                )
             elif step is Step.POSTED and self._arguments.wait_for_completion:
                 self._wait_until(Until.READY, preparation)
             else:

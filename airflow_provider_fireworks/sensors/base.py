@@ -126,7 +126,7 @@ class FireworksSensor(BaseSensorOperator):
             verdict, carried = Verdict.of_event(event)
             watch = self._resumed(carried)
         except ValueError as error:
-            raise FireworksInvalidEvent(f"The trigger's event makes no sense: {error}.") from None
+            raise FireworksInvalidEvent.because(error) from None
         return self._result(watch, verdict)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

@@ -150,8 +150,8 @@ class FireworksModelReadySensor(FireworksSensor):
         if len(verdict.precisions) != len(self._arguments.precision) or not allowed.issuperset(
             verdict.precisions
         ):
-            raise FireworksInvalidEvent(
-                f"The trigger's event makes no sense: {', '.join(verdict.precisions) or 'nothing'} was not waited for."
+            raise FireworksInvalidEvent.because(
+                f"{', '.join(verdict.precisions) or 'nothing'} was not waited for"
             )
         model = getattr(watch, watch.resource)
         log = self.log.warning if verdict.inferred else self.log.info

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -89,7 +90,20 @@ def test_the_table_has_every_exception_of_a_task():
 @pytest.mark.parametrize("outcome", BAD_ENDS)
 def test_every_bad_end_of_a_wait_has_an_exception(outcome):
     assert type(raised(outcome)) is OF_VERDICTS[outcome]
-    assert str(raised(outcome)) == "waited in vain"
+    assert str(raised(outcome)) == f"waited in vain. {OF_VERDICTS[outcome].what_to_do}"
+
+
+def test_a_sensor_that_ran_out_of_time_says_what_to_do_too():
+    ends = {"failed": FireworksModelNotReady, "timeout": AirflowSensorTimeout}
+    assert str(error_of_verdict(Verdict(Outcome.TIMEOUT, "r"), "waited in vain.", **ends)) == (
+        f"waited in vain. {exceptions.SENSOR_TIMED_OUT}"
+    )
+
+
+@pytest.mark.parametrize("kind", {kind for kind, _, _ in TABLE} - {AirflowSensorTimeout})
+def test_each_has_one_sentence_of_its_own_on_what_to_do(kind):
+    assert re.fullmatch(r"[A-Z][^.]+\.", kind.what_to_do)
+    assert "what_to_do" in vars(kind)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PENDING, Outcome.READY])
@@ -112,7 +126,9 @@ def test_what_is_no_bad_end_has_none(outcome):
     ],
 )
 def test_a_call_that_is_refused_has_an_exception(error, kind):
-    assert type(error_of_gateway(error, "could not be done")) is kind
+    told = error_of_gateway(error, "could not be done")
+    assert type(told) is kind
+    assert str(told) == f"could not be done. {kind.what_to_do}"
 
 
 def test_an_invalid_argument_is_a_value_error():

@@ -283,6 +283,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     def _go_on(self, creation: Creation) -> dict[str, Any]:
         from airflow_provider_fireworks.creation import Step
         from airflow_provider_fireworks.gateway.errors import GatewayError
+        from airflow_provider_fireworks.verdict import Outcome, Verdict
         from airflow_provider_fireworks.watch import Until
 
         while True:
@@ -301,13 +302,13 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 if self._ended(creation, self._wait(self._watch(until, creation), creation)):
                     return self._result(creation)
             elif step is Step.CONFLICT:
+                other_id = " Or leave deployment_id out." if self._arguments.deployment_id else ""
                 raise FireworksDeploymentConflict(
-                    f"{creation.deployment} is there already and is left alone: {creation.note}. Wait for it with "
-                    "FireworksDeploymentReadySensor, or delete it"
-                    + (", or leave deployment_id out." if self._arguments.deployment_id else ".")
+                    f"{creation.deployment} is there already and is left alone: {creation.note}. "
+                    f"{FireworksDeploymentConflict.what_to_do}{other_id}"
                 )
             elif step is Step.FAILED:
-                raise FireworksDeploymentFailed(f"{creation.deployment}: {creation.note}")
+                self._fail(creation, Verdict(Outcome.FAILED, creation.note))
             elif step is Step.PAUSE:
                 self._pause(creation)
             else:
@@ -405,7 +406,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         model = self.hook.send(calls.get_model(parse_model(creation.base_model, account=None)))
         precision = self._arguments.precision
         if model.state == "UPLOADING":
-            raise FireworksModelNotReady(f"{creation.base_model} is still being uploaded.")
+            raise FireworksModelNotReady(
+                f"{creation.base_model} is still being uploaded. A FireworksModelReadySensor waits for it."
+            )
         if precision is None or proven(model, precision):
             return
         if model.lists_precisions:
@@ -495,10 +498,10 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return self._result(creation)
 
     def _pause(self, creation: Creation) -> None:
+        from airflow_provider_fireworks.verdict import Outcome, Verdict
+
         if time.time() >= creation.deadline:
-            raise FireworksTimeout(
-                f"{creation.deployment}, after {self._arguments.timeout:.0f} s: {creation.note}"
-            )
+            self._fail(creation, Verdict(Outcome.TIMEOUT, creation.note))
         self.log.info("%s Looking again.", creation.note)
         time.sleep(creation.pause(self._arguments.poll_interval, time.time()))
 

@@ -1,0 +1,80 @@
+"""What docs/errors.md says of each error is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
+
+from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.exceptions import NEVER_SKIPPED, FireworksError, FireworksFinalError
+from airflow_provider_fireworks.gateway import errors
+from airflow_provider_fireworks.gateway.retrying import may_retry
+
+PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
+
+
+def rows(section: str) -> list[dict[str, str]]:
+    """Return the rows of a section's table by column; an error left out is the row's above."""
+    text = re.split(r"^## ", PAGE.split(f"\n## {section}\n")[1], flags=re.MULTILINE)[0]
+    lines = [
+        [re.sub(r"[*`]", "", cell).strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    header, _, *body = lines
+    found: list[dict[str, str]] = []
+    for cells in body:
+        row = dict(zip(header, cells, strict=True))
+        first = header[0]
+        found.append({**row, first: row[first] or found[-1][first]})
+    return found
+
+
+TASKS = [row for section in ("Of all tasks", "Preparing", "Deploying") for row in rows(section)]
+HOOK = rows("What the hook raises")
+
+
+def identity(row: dict[str, str]) -> str:
+    return " ".join(filter(None, (row.get("error", row.get("class")), row.get("of"))))
+
+
+@pytest.mark.parametrize("row", TASKS, ids=identity)
+def test_what_airflow_does_with_it(row):
+    kind = getattr(exceptions, row["error"], AirflowSensorTimeout)
+    final = issubclass(kind, (AirflowFailException, AirflowSensorTimeout))
+    assert row["retried"] in ({"no"} if final else {"yes", "–"})
+    skip = row["soft_fail, never_fail"]
+    assert skip in ("–", "fails" if issubclass(kind, NEVER_SKIPPED) else "skips")
+    if row.get("of") == "sensor":
+        assert skip != "–"
+    assert row["what to do"]
+
+
+def test_every_error_of_a_task_is_there_and_no_other():
+    classes = {
+        name
+        for name, value in vars(exceptions).items()
+        if isinstance(value, type) and issubclass(value, FireworksError) and value is not FireworksFinalError
+    }
+    assert {row["error"] for row in TASKS} == classes | {"AirflowSensorTimeout"}
+
+
+@pytest.mark.parametrize("row", HOOK, ids=identity)
+def test_what_is_said_of_an_error_of_the_hook(row):
+    kind = getattr(errors, row["class"])
+    assert (row["blip"] == "yes") is kind.blip
+    assert (row["may_have_acted"] == "yes") is kind.may_have_acted
+    again = [writes for writes in (False, True) if may_retry(kind("told"), writes=writes)]
+    assert row["tried again by the hook"] == {0: "no", 1: "reads only", 2: "yes"}[len(again)]
+
+
+def test_every_error_of_the_hook_is_there_and_no_other():
+    classes = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.GatewayError)
+    }
+    assert {row["class"] for row in HOOK} == classes - {"GatewayError"}
