@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from airflow.providers.common.compat import sdk
 
+from airflow_provider_fireworks import metrics
 from airflow_provider_fireworks.gateway.errors import (
     AccessDeniedError,
     NotFoundError,
@@ -120,3 +124,20 @@ def test_a_clock_that_was_set_back_gives_no_negative_duration(stats):
     model_watch().see(READY, 900.0)
 
     assert stats.timed[0][1] == 0
+
+
+def test_what_is_counted_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    names = set(re.findall(r"^\| `(fireworks\.[a-z_.<>]+)` ", page, flags=re.MULTILINE))
+    assert names == {
+        metrics.POLLS,
+        metrics.THROTTLED,
+        f"{metrics.WAITS_ENDED}.<verdict>",
+        metrics.WAIT_DURATION,
+    }
+    (verdicts,) = re.findall(r"^\| `verdict` \| (.+) \|$", page, flags=re.MULTILINE)
+    # The gateway is not asked with a bad connection, so there is no look to count.
+    counted = {outcome.value for outcome in Outcome} - {Outcome.PENDING.value, Outcome.BAD_CONNECTION.value}
+    assert set(re.findall(r"`(\w+)`", verdicts)) == counted
+    (until,) = re.findall(r"^\| `until` \| (.+) \|$", page, flags=re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`:", until)) == {until.value for until in Until}
