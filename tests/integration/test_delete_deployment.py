@@ -372,6 +372,25 @@ def test_mapped_alike_each_deletes_its_own(gateway):
     assert gateway.deployments_left == [first]
 
 
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [("account_id", ["demo", "other"]), ("fireworks_conn_id", ["fireworks_default", "other"])],
+)
+def test_a_creator_mapped_over_where_it_creates_is_refused_in_words(gateway, argument, values):
+    with my_dag() as dag:
+        (
+            FireworksCreateDeploymentOperator.partial(
+                task_id="deploy", model="my-model", accelerator_type="NVIDIA_H100_80GB"
+            ).expand(**{argument: values})
+            >> remove()
+        )
+    with pytest.raises(
+        exceptions.FireworksInvalidArgument, match="mapped over fireworks_conn_id or account_id"
+    ):
+        run(dag, "remove")
+    assert gateway.count("DELETE") == 0
+
+
 def test_an_id_of_its_own_is_found_in_the_list(gateway):
     with my_dag() as dag:
         deploy(deployment_id="mine") >> remove()

@@ -115,6 +115,32 @@ def test_a_key_that_was_replaced_ends_no_wait(gateway, monkeypatch):
     assert asyncio.run(while_replaced()).payload["verdict"]["outcome"] == "ready"
 
 
+def test_a_connection_that_cannot_be_read_for_a_while_ends_no_wait_that_has_it(gateway, monkeypatch):
+    monkeypatch.setattr(hooks, "CONNECTION_TTL", 0.0)
+    read = []
+    real_read = hooks.get_async_connection
+
+    async def reading(conn_id: str, hook: Any) -> Any:
+        read.append(conn_id)
+        return await real_read(conn_id, hook)
+
+    monkeypatch.setattr(hooks, "get_async_connection", reading)
+
+    async def while_away() -> Any:
+        running = asyncio.create_task(event_of(FireworksModelReadyTrigger(**arguments(Precision.FP16.value))))
+        gateway.set_model("my-model", state="UPLOADING")
+        await asyncio.sleep(0.3)
+        monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
+        before = len(read)
+        # A look takes a second at the shortest.
+        await asyncio.sleep(1.5)
+        assert len(read) > before
+        gateway.set_model("my-model", state="READY")
+        return await running
+
+    assert asyncio.run(while_away()).payload["verdict"]["outcome"] == "ready"
+
+
 @pytest.mark.parametrize("connection", [None, '{"conn_type": "fireworks"}'], ids=["none", "without a key"])
 def test_a_connection_that_is_gone_ends_the_wait_in_words(gateway, monkeypatch, connection):
     if connection is None:
