@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from airflow_provider_fireworks.gateway import endpoint as limits
 from airflow_provider_fireworks.gateway.calls import Call
 from airflow_provider_fireworks.gateway.endpoint import Endpoint
 from airflow_provider_fireworks.gateway.errors import (
@@ -18,20 +20,67 @@ from airflow_provider_fireworks.gateway.errors import (
 ResultT = TypeVar("ResultT")
 
 
-def result_of(
-    call: Call[ResultT], endpoint: Endpoint, status: int, headers: Iterable[tuple[str, str]], body: bytes
-) -> ResultT:
+class Answer(Generic[ResultT]):
     """
-    Read the answer to a call.
+    The answer to a call, as it comes in: never more of it is held than may be.
 
-    :raises GatewayError: the member of the tree that fits, for anything but a success that can be read.
+    :param status: the HTTP status.
+    :param headers: as they came.
+    :raises GatewayError: if its body cannot be unpacked.
     """
-    lowered = {name.lower(): value for name, value in headers}
-    try:
-        return call.result(status, lowered, body, now=time.time())
-    except GatewayError as error:
-        error.hide(endpoint.hide_key)
-        raise
+
+    def __init__(
+        self, call: Call[ResultT], endpoint: Endpoint, status: int, headers: Iterable[tuple[str, str]]
+    ) -> None:
+        self._call = call
+        self._endpoint = endpoint
+        self._status = status
+        self._headers = {name.lower(): value for name, value in headers}
+        self._body = bytearray()
+        self._unpacker: Any = None
+        encoding = self._headers.get("content-encoding", "").strip().lower()
+        if encoding in ("gzip", "x-gzip"):
+            self._unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        elif encoding not in ("", "identity"):
+            raise self._unreadable(f"it is packed as {encoding!r}, which was not asked for")
+
+    def add(self, chunk: bytes) -> None:
+        """
+        Take the next bytes of the body, as they came over the wire.
+
+        :raises GatewayError: if the body is too large, or cannot be unpacked.
+        """
+        if self._unpacker is not None:
+            room = limits.LARGEST_ANSWER - len(self._body)
+            try:
+                chunk = self._unpacker.decompress(chunk, room + 1)
+            except zlib.error as error:
+                raise self._unreadable(str(error)) from None
+        self._body += chunk
+        if len(self._body) > limits.LARGEST_ANSWER:
+            raise self._unreadable(f"it has more than {limits.LARGEST_ANSWER} bytes")
+
+    def result(self) -> ResultT:
+        """
+        Read the answer, which is complete.
+
+        :raises GatewayError: the member of the tree that fits, for anything but a success that can be read.
+        """
+        try:
+            return self._call.result(self._status, self._headers, bytes(self._body), now=time.time())
+        except GatewayError as error:
+            error.hide(self._endpoint.hide_key)
+            raise
+
+    def _unreadable(self, problem: str) -> GatewayError:
+        error = AnswerLostError(
+            one_line(f"the answer cannot be read: {problem}"),
+            call=str(self._call),
+            status=self._status,
+            request_id=one_line(self._headers.get("x-request-id", "")) or None,
+        )
+        error.hide(self._endpoint.hide_key)
+        return error
 
 
 def without_answer(
@@ -48,3 +97,10 @@ def without_answer(
     what = "the gateway cannot be reached" if never_sent else "no answer came back"
     told = endpoint.hide_key(one_line(f"{type(error).__name__}: {reason}"))
     return kind(f"{what} at {endpoint.base_url}: {told}", call=str(call))
+
+
+def too_late(call: Call[Any], endpoint: Endpoint, seconds: float) -> GatewayError:
+    """Return the error of a call whose answer was not complete after so many seconds."""
+    return AnswerLostError(
+        f"the answer of {endpoint.base_url} was not complete after {seconds:g} s", call=str(call)
+    )

@@ -34,6 +34,8 @@ Errand = Generator["Call[Any]", Any, ResultT]
 
 PAGE_SIZE = 200
 """The most items that the gateway puts on a page."""
+MOST_PAGES = 200
+"""Pages of a list, beyond which it counts as endless."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,10 @@ def _all_pages(
             return everything
         if page.next_page_token in tokens:
             raise GatewayError("the list does not end: a page token came twice", call=str(call))
+        if len(tokens) == MOST_PAGES:
+            raise GatewayError(
+                f"the list does not end: there are more than {MOST_PAGES} pages", call=str(call)
+            )
         tokens.add(page.next_page_token)
         query = query | {"pageToken": page.next_page_token}
 

@@ -1,4 +1,4 @@
-"""Where the gateway is and how it is spoken to: the base URL, the key, the headers and the time limits."""
+"""Where the gateway is and how it is spoken to: the base URL, the key, the headers and the limits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ CONNECT_TIMEOUT = 5.0
 """Seconds until a connection must stand."""
 READ_TIMEOUT = 60.0
 """Seconds of silence until an answer counts as lost."""
+ANSWER_TIMEOUT = 120.0
+"""Seconds until an answer must be there as a whole: one that trickles is never silent for long."""
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes of an answer's body, unpacked, beyond which it counts as unreadable. A full page of a list has some 1 %."""
 HEADERS = {
     "Accept": "application/json",
+    # What the transports unpack themselves, bit by bit, so that a small answer cannot become a huge one.
+    "Accept-Encoding": "gzip",
     # A firewall before the gateway answers 403 to the user agents of Python's libraries.
     "User-Agent": f"airflow-provider-fireworks/{__version__}",
 }

@@ -92,7 +92,11 @@ class UnreachableError(GatewayError):
 
 
 class AnswerLostError(GatewayError):
-    """The call was sent and no readable answer came back: the gateway may have acted on it."""
+    """
+    The call was sent and no readable answer came back, or none in time: the gateway may have acted on it.
+
+    Who only asks tries again, a few times or until its wait is over; who has changed something looks first.
+    """
 
     blip = True
     may_have_acted = True

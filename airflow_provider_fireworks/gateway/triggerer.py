@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import ssl
 from collections.abc import Generator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
 
 import httpx
 
-from airflow_provider_fireworks.gateway.answers import result_of, without_answer
+from airflow_provider_fireworks.gateway import endpoint as limits
+from airflow_provider_fireworks.gateway.answers import Answer, too_late, without_answer
 from airflow_provider_fireworks.gateway.calls import Call
 from airflow_provider_fireworks.gateway.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
 
@@ -48,6 +51,8 @@ class TriggererGateway:
         self._client = httpx.AsyncClient(
             auth=BearerAuth(endpoint),
             headers=HEADERS,
+            # It keeps no cookies: they would only pile up.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             verify=_tls_context(),
             follow_redirects=False,
@@ -60,14 +65,26 @@ class TriggererGateway:
 
         :raises GatewayError: the member of the tree that fits.
         """
+        seconds = limits.ANSWER_TIMEOUT
         try:
-            answer = await self._client.request(
-                call.verb, self.endpoint.url(call.path), params=dict(call.query), json=call.body
-            )
-        except httpx.HTTPError as error:
+            return await asyncio.wait_for(self._once(call), seconds)
+        except asyncio.TimeoutError:
+            raise too_late(call, self.endpoint, seconds) from None
+
+    async def _once(self, call: Call[ResultT]) -> ResultT:
+        url = self.endpoint.url(call.path)
+        try:
+            async with self._client.stream(
+                call.verb, url, params=dict(call.query), json=call.body
+            ) as response:
+                answer = Answer(call, self.endpoint, response.status_code, response.headers.items())
+                async for chunk in response.aiter_raw():
+                    answer.add(chunk)
+        # The second is of a redirect: its target is judged although it is not followed.
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             never_sent = isinstance(error, _NEVER_SENT)
             raise without_answer(call, self.endpoint, error, error, never_sent=never_sent) from None
-        return result_of(call, self.endpoint, answer.status_code, answer.headers.items(), answer.content)
+        return answer.result()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -169,9 +169,11 @@ class FireworksHook(BaseHook):
         """
         Return a gateway to the same endpoint that waits for no answer for long.
 
-        :param timeout: seconds to connect, and seconds of silence to bear.
+        :param timeout: seconds to connect, and seconds for the answer.
         """
-        return WorkerGateway(self.endpoint, self.get_conn(), timeout=(timeout, timeout))
+        return WorkerGateway(
+            self.endpoint, self.get_conn(), timeout=(timeout, timeout), answer_timeout=timeout
+        )
 
     def get_model(self, model: str) -> Model:
         """
@@ -320,7 +322,7 @@ class FireworksHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Say which account the key opens, within ten seconds. Airflow's "Test" button calls it."""
         outcome: list[tuple[bool, str]] = []
-        # A thread, since no time limit of a request bounds a slow name server or an answer that trickles.
+        # A thread, since no time limit of a request bounds a slow name server.
         thread = threading.Thread(target=lambda: outcome.append(self._test()), daemon=True)
         thread.start()
         thread.join(TEST_TIMEOUT)
@@ -328,7 +330,9 @@ class FireworksHook(BaseHook):
 
     def _test(self) -> tuple[bool, str]:
         try:
-            gateway = WorkerGateway(self.endpoint, self.get_conn(), timeout=(3.0, 5.0))
+            gateway = WorkerGateway(
+                self.endpoint, self.get_conn(), timeout=(3.0, 5.0), answer_timeout=TEST_TIMEOUT
+            )
             page = gateway.send(next(calls.list_accounts()), attempts=1)
         except (GatewayError, FireworksBadConnection) as error:
             return False, str(error)
