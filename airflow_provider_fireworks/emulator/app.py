@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import contextlib
+import gzip
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -41,6 +46,8 @@ ADMIN_PREFIX = "/emulator/"
 
 _PAGE = "<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
 _CUT_OFF = b'{"name": "accounts/'
+_HUGE = (b'{"name": "', b'"}')
+_CHUNK = 65_536
 
 
 class App:
@@ -140,8 +147,12 @@ class App:
         wire: tuple[Any, Receive, Send],
     ) -> None:
         peer, receive, send = wire
+        if fault.kind == "endless":
+            # It would be told that the token is none.
+            query = {name: value for name, value in call.query.items() if name != "pageToken"}
+            call = replace(call, query=query)
         answer = self._carry_out(target, call, headers) if fault.after_work else None
-        if fault.delay and await _gone(receive, fault.delay):
+        if fault.delay and fault.kind != "trickle" and await _gone(receive, fault.delay):
             return
         if fault.kind == "drop":
             self._hangup(peer)
@@ -152,10 +163,19 @@ class App:
             await _send(send, Answer(fault.status or 200, cut), promised=len(cut) + 1000)
             self._hangup(peer)
             await _gone(receive)
-        elif fault.kind in ("slow", "hang"):
-            await self._reply(send, request, answer or self._carry_out(target, call, headers))
-        else:
+        elif fault.kind == "huge":
+            request.status = fault.status
+            await _send_slowly(wire, fault.status or 200, _huge_body(fault.size), fault.size)
+        elif fault.kind in ("status", "html", "text", "redirect"):
             await self._reply(send, request, _instead(fault))
+        else:
+            answer = answer or self._carry_out(target, call, headers)
+            if fault.kind == "trickle":
+                request.status = answer.status
+                bytewise = (bytes([byte]) for byte in answer.body)
+                await _send_slowly(wire, answer.status, bytewise, len(answer.body), pause=fault.delay)
+            else:
+                await self._reply(send, request, _disguised(fault, answer))
 
     async def _reply(self, send: Send, request: Request, answer: Answer) -> None:
         request.status = answer.status
@@ -179,6 +199,26 @@ def _instead(fault: Fault) -> Answer:
     if fault.retry_after is not None:
         answer.headers["retry-after"] = fault.retry_after
     return answer
+
+
+def _disguised(fault: Fault, answer: Answer) -> Answer:
+    """Return a good answer as a fault has it look."""
+    if fault.kind == "gzip":
+        headers = {**answer.headers, "content-encoding": "gzip"}
+        return replace(answer, body=gzip.compress(answer.body), headers=headers)
+    if fault.kind == "wrong_type":
+        return replace(answer, content_type="text/html; charset=utf-8")
+    if fault.kind == "endless" and answer.status == 200:
+        return replace(answer, body=json.dumps({**json.loads(answer.body), "nextPageToken": "next"}).encode())
+    return answer
+
+
+def _huge_body(size: int) -> Iterable[bytes]:
+    before, after = _HUGE
+    yield before
+    filling = size - len(before) - len(after)
+    yield from repeat(b"x" * _CHUNK, filling // _CHUNK)
+    yield b"x" * (filling % _CHUNK) + after
 
 
 async def _read(receive: Receive) -> bytes | None:
@@ -205,6 +245,26 @@ async def _gone(receive: Receive, within: float | None = None) -> bool:
     except asyncio.TimeoutError:
         return False
     return True
+
+
+async def _send_slowly(
+    wire: tuple[Any, Receive, Send], status: int, parts: Iterable[bytes], length: int, *, pause: float = 0
+) -> None:
+    """Send an answer in parts, until the other side leaves."""
+    _, receive, send = wire
+    leaving = asyncio.create_task(_gone(receive))
+    try:
+        await _send(send, Answer(status, b""), promised=length)
+        for part in parts:
+            await asyncio.wait({leaving}, timeout=pause)
+            if leaving.done():
+                return
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        leaving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await leaving
 
 
 async def _send(send: Send, answer: Answer, *, promised: int | None = None) -> None:

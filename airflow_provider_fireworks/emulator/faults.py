@@ -9,10 +9,31 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from airflow_provider_fireworks.emulator.options import header_text
 
-Kind = Literal["status", "html", "text", "drop", "truncate", "slow", "hang", "redirect"]
+Kind = Literal[
+    "status",
+    "html",
+    "text",
+    "drop",
+    "truncate",
+    "slow",
+    "hang",
+    "redirect",
+    "trickle",
+    "huge",
+    "gzip",
+    "wrong_type",
+    "endless",
+]
 
-_STATUS: dict[str, int] = {"status": 503, "html": 502, "text": 502, "truncate": 200, "redirect": 307}
-_DELAY: dict[str, float] = {"slow": 1, "hang": 3600}
+_STATUS: dict[str, int] = {
+    "status": 503,
+    "html": 502,
+    "text": 502,
+    "truncate": 200,
+    "redirect": 307,
+    "huge": 200,
+}
+_DELAY: dict[str, float] = {"slow": 1, "hang": 3600, "trickle": 1}
 
 
 class Fault(BaseModel):
@@ -22,7 +43,11 @@ class Fault(BaseModel):
     ``status`` answers in the gateway's own envelope; ``html`` and ``text`` as a proxy or a firewall would;
     ``drop`` closes the connection without an answer; ``truncate`` closes it in the middle of the body;
     ``slow`` and ``hang`` carry the request out, but late (a client that has left by then gets nothing done);
-    ``redirect`` points elsewhere.
+    ``redirect`` points elsewhere; ``huge`` answers with a JSON object of ``size`` bytes.
+
+    The others carry the request out and answer well, but not as expected: ``trickle`` sends a byte at a time;
+    ``gzip`` compresses, asked to or not; ``wrong_type`` calls its JSON an HTML page; ``endless`` says of a list
+    that there is another page, with the same ``nextPageToken`` each time.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,7 +65,7 @@ class Fault(BaseModel):
         default=None,
         ge=200,
         le=599,
-        description="HTTP status. Unset: 503, for html and text 502, for redirect 307.",
+        description="HTTP status. Unset: 503, for html and text 502, for redirect 307, for huge 200.",
     )
     code: int | None = Field(
         default=None, description="Code in the gateway's envelope. Unset: the one that fits the status."
@@ -53,8 +78,10 @@ class Fault(BaseModel):
         default=0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds until it happens. Unset: 1 for slow, 3600 for hang.",
+        description="Seconds until it happens, for trickle between two bytes. Unset: 1 for slow and trickle, "
+        "3600 for hang.",
     )
+    size: int = Field(default=100_000_000, ge=20, description="Bytes of the body of huge.")
     location: str | None = Field(default=None, description="Where a redirect points to.")
     after_work: bool = Field(
         default=False, description="Whether the request is carried out before the fault happens."

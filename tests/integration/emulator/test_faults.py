@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import json
 import threading
 import time
 
@@ -122,6 +124,68 @@ def test_redirect(client, gateway):
     gateway.fault("redirect", location="http://127.0.0.1:1/elsewhere")
     answer = client.get(MODEL)
     assert (answer.status_code, answer.headers["location"]) == (307, "http://127.0.0.1:1/elsewhere")
+
+
+def test_trickle_sends_a_byte_at_a_time(client, gateway):
+    gateway.fault("trickle", delay=0.001)
+    body = client.get(MODEL).content
+    gateway.fault("trickle", delay=0.01)
+    began = time.monotonic()
+    assert client.get(MODEL).content == body
+    assert time.monotonic() - began >= 0.01 * len(body)
+
+
+@pytest.mark.parametrize("fault", [{"kind": "trickle", "delay": 0.02}, {"kind": "huge"}])
+def test_others_are_answered_while_one_gets_its_answer_slowly_and_none_is_sent_to_who_has_left(
+    client, gateway, fault
+):
+    gateway.fault(**fault)
+    with client("GET", MODEL, stream=True) as answer:
+        next(answer.iter_content(1))
+        assert requests.get(f"{gateway.url}/v1/accounts", timeout=5).status_code == 403
+    began = time.monotonic()
+    gateway.stop()
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("size", [20, 65_536 + 20, 5_000_000])
+def test_huge_is_a_json_object_of_that_size(client, gateway, size):
+    gateway.fault("huge", size=size)
+    answer = client.get(MODEL)
+    assert len(answer.content) == size
+    assert set(answer.json()["name"]) <= {"x"}
+    assert gateway.requests[0].status == 200
+
+
+def test_gzip_comes_compressed(client, gateway):
+    plain = client.get(MODEL)
+    gateway.fault("gzip")
+    answer = client("GET", MODEL, stream=True)
+    assert answer.headers["content-encoding"] == "gzip"
+    packed = answer.raw.read(decode_content=False)
+    assert json.loads(gzip.decompress(packed))["name"] == plain.json()["name"]
+
+
+def test_wrong_type_is_the_answer_under_another_name(client, gateway):
+    gateway.fault("wrong_type")
+    answer = client.get(MODEL)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.json() == client.model()
+
+
+def test_endless_pages(client, gateway):
+    gateway.fault("endless", times=2)
+    pages = [client.get("/v1/accounts/demo/models", pageToken=token).json() for token in ("", "next")]
+    assert [page["nextPageToken"] for page in pages] == ["next", "next"]
+    assert pages[0]["models"] == pages[1]["models"] != []
+    assert client.get("/v1/accounts/demo/models").json()["nextPageToken"] == ""
+
+
+@pytest.mark.parametrize("kind", ["trickle", "gzip", "wrong_type", "endless"])
+def test_a_good_answer_that_looks_odd_is_to_a_request_that_was_carried_out_once(client, gateway, kind):
+    gateway.fault(kind, **({"delay": 0} if kind == "trickle" else {}), method="POST")
+    assert client.prepare().status_code == 200
+    assert len(gateway.preparations) == 1
 
 
 def test_faults_come_before_the_key_is_looked_at(client, gateway):

@@ -54,6 +54,8 @@ def test_for_ever_is_until_cleared():
         ("drop", None, 0),
         ("slow", None, 1),
         ("hang", None, 3600),
+        ("trickle", None, 1),
+        ("huge", 200, 0),
     ],
 )
 def test_defaults_by_kind(kind, status, delay):
