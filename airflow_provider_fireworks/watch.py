@@ -22,7 +22,7 @@ from airflow_provider_fireworks.gateway.errors import (
     RefusedError,
 )
 from airflow_provider_fireworks.gateway.names import parse_deployment, parse_model
-from airflow_provider_fireworks.gateway.retrying import backoff
+from airflow_provider_fireworks.gateway.retrying import LONGEST_RETRY_AFTER, backoff
 from airflow_provider_fireworks.gateway.shapes import Deployment, Model
 from airflow_provider_fireworks.readiness import deployment as deployments
 from airflow_provider_fireworks.readiness.model import Baseline, Memory, is_being_prepared, judge_all, proven
@@ -61,6 +61,7 @@ class Watch(BaseModel, ABC):
     :ivar poll_interval: seconds between looks.
     :ivar growing: whether the interval doubles with every look (a sensor's ``exponential_backoff``).
     :ivar longest_interval: seconds that it grows to (a sensor's ``max_wait``).
+    :ivar quiet_until: seconds since the epoch until which the gateway has asked to be left alone.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -74,6 +75,7 @@ class Watch(BaseModel, ABC):
     poll_interval: float
     growing: bool = False
     longest_interval: float | None = None
+    quiet_until: float | None = None
 
     _blip: GatewayError | None = PrivateAttr(default=None)
     _blips: int = PrivateAttr(default=0)
@@ -107,7 +109,7 @@ class Watch(BaseModel, ABC):
         if isinstance(reading, GatewayError):
             verdict = self._judge_error(reading, now)
         else:
-            self._blip, self._blips = None, 0
+            self._blip, self._blips, self.quiet_until = None, 0, None
             verdict = self._judge(reading, now)
         if not self.half_way:
             self._looks += 1
@@ -129,6 +131,9 @@ class Watch(BaseModel, ABC):
                 interval,
                 backoff(self._blip, self._blips, longest=LONGEST_BACKOFF, jitter=random.random()),
             )
+        if self.quiet_until is not None:
+            # Of a look before a deferral. No longer than that can have been asked for, whatever the clock says.
+            interval = max(interval, min(self.quiet_until - now, LONGEST_RETRY_AFTER))
         interval = max(interval, SHORTEST_PAUSE) * (1 + JITTER * random.random())
         return max(min(interval, self.deadline - now), 0.0)
 
@@ -152,6 +157,7 @@ class Watch(BaseModel, ABC):
     def _judge_error(self, error: GatewayError, now: float) -> Verdict:
         if error.blip:
             self._blip, self._blips = error, self._blips + 1
+            self.quiet_until = now + error.retry_after if error.retry_after else None
             return Verdict(Outcome.PENDING, f"{error}; asking again")
         if isinstance(error, NotFoundError):
             return Verdict(Outcome.NOT_FOUND, str(error))

@@ -16,6 +16,7 @@ from airflow_provider_fireworks.gateway.errors import (
     UnavailableError,
     UnreachableError,
 )
+from airflow_provider_fireworks.gateway.retrying import LONGEST_RETRY_AFTER
 from airflow_provider_fireworks.gateway.shapes import Deployment, Model, ReplicaStats, Status
 from airflow_provider_fireworks.readiness.model import Baseline
 from airflow_provider_fireworks.verdict import Outcome
@@ -312,6 +313,17 @@ def test_a_status_that_was_bad_before_does_not_fail_a_wait_that_went_elsewhere()
     waiting.see(stale, NOW)
     elsewhere = ModelWatch.model_validate(waiting.as_arguments())
     assert [elsewhere.see(stale, NOW + at).outcome for at in (1, 1000)] == [Outcome.PENDING] * 2
+
+
+def test_a_gateway_that_asks_to_be_left_alone_is_elsewhere_too():
+    waiting = watch(poll_interval=5)
+    waiting.see(RateLimitedError("m", retry_after=45), NOW)
+    elsewhere = ModelWatch.model_validate(waiting.as_arguments())
+    assert 35 <= elsewhere.pause(NOW + 10) <= 35 * (1 + JITTER)
+    assert elsewhere.pause(NOW - 1e6) <= LONGEST_RETRY_AFTER * (1 + JITTER), "the clock was set back"
+    elsewhere.see(model(), NOW + 46)
+    assert between(5, elsewhere)
+    assert "quiet_until" not in elsewhere.as_arguments()
 
 
 def test_what_a_watch_does_not_know_is_refused():
