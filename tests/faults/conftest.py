@@ -1,0 +1,119 @@
+"""
+The fault matrix: every call, in every way of waiting, over every fault, against an emulated gateway over HTTP.
+
+``make faults`` runs all of it and prints the table; ``make test`` runs a slice. See ``docs/faults.md``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import pytest
+
+from airflow_provider_fireworks import creation, preparation, watch
+from airflow_provider_fireworks.gateway import retrying
+from airflow_provider_fireworks.operators.deployment import create
+from tests.faults.cases import LEFT_OUT
+
+# Autouse, like that of the tests it is written for.
+from tests.integration.conftest import _quick as _quick
+
+ALL = os.environ.get("FAULTS") == "all"
+"""Whether the whole matrix is run."""
+
+
+@pytest.fixture(autouse=True)
+def _quicker(_quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses further; there are many cells."""
+    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.05)
+    monkeypatch.setattr(retrying, "LONGEST_RETRY_AFTER", 0.5)
+    monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.1)
+    monkeypatch.setattr(preparation, "START_LAG", 0.2)
+    monkeypatch.setattr(preparation, "SHORTEST_PAUSE", 0.05)
+    monkeypatch.setattr(creation, "START_LAG", 0.2)
+    monkeypatch.setattr(creation, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(create, "CLEAN_UP_FOR", 0.4)
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@dataclass
+class Row:
+    """A cell, as the table shows it."""
+
+    call: str
+    way: str
+    fault: str
+    expected: str
+    seen: str = "–"
+    requests: int = 0
+    longest_pause: float = 0.0
+    duplicates: int | None = None
+
+
+_HEAD = (
+    "call",
+    "way",
+    "fault",
+    "verdict expected",
+    "verdict seen",
+    "requests",
+    "longest pause",
+    "duplicates",
+)
+_ROWS = pytest.StashKey[list[Row]]()
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Any:
+    """Take a row for the table."""
+    return request.config.stash.setdefault(_ROWS, []).append
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep to the slice, unless all is asked for."""
+    if ALL:
+        return
+    dropped = [item for item in items if item.get_closest_marker("whole_matrix")]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the table; of a slice, only with ``-v``."""
+    rows = config.stash.get(_ROWS, [])
+    if not rows:
+        return
+    duplicates = sum(row.duplicates or 0 for row in rows)
+    otherwise = sum(row.seen != row.expected for row in rows)
+    terminalreporter.section("fault matrix")
+    if ALL or config.option.verbose > 0:
+        for line in _lines(rows):
+            terminalreporter.write_line(line)
+        terminalreporter.write_line("")
+        terminalreporter.write_line("Left out:")
+        for each in LEFT_OUT.values():
+            terminalreporter.write_line(f"  {each.what}: {each.why}")
+    terminalreporter.write_line(
+        f"{len(rows)} cells{'' if ALL else ', a slice of it: make faults runs all'}; verdicts other than expected: "
+        f"{otherwise}; requests: {sum(row.requests for row in rows)}; longest pause: "
+        f"{max(row.longest_pause for row in rows):.2f} s; duplicates: {duplicates}"
+    )
+
+
+def _lines(rows: list[Row]) -> list[str]:
+    shown = [_HEAD, *(tuple(map(_shown, astuple(row))) for row in rows)]
+    widths = [max(len(line[column]) for line in shown) for column in range(len(_HEAD))]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in shown
+    ]
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

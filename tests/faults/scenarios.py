@@ -1,0 +1,210 @@
+"""Every call that tasks make, in every way that they wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_fireworks.emulator import Emulator
+from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.operators.deployment import (
+    FireworksCreateDeploymentOperator,
+    FireworksDeleteDeploymentOperator,
+    FireworksScaleDeploymentOperator,
+    FireworksSweepDeploymentsOperator,
+)
+from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
+from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
+from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
+
+POLL = 0.05
+WAYS = ("worker", "reschedule", "deferrable", "trigger")
+_SENSOR: dict[str, dict[str, Any]] = {
+    "worker": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferrable": {"deferrable": True},
+}
+_DEPLOYMENT = "accounts/demo/deployments/d"
+_H100 = "NVIDIA_H100_80GB"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """
+    One call, and a task that makes it.
+
+    :ivar call: its name in the table.
+    :ivar method: what is sent to …
+    :ivar path: … a path with this in it.
+    :ivar ways: the ways of waiting that there are.
+    :ivar run: runs the task, or the trigger alone, in a way, with a timeout in seconds; returns what comes of it.
+    :ivar set_up: what has to be there before.
+    :ivar done: whether what was asked for is so.
+    :ivar after: the method of the request that must have succeeded before the fault may happen.
+    :ivar follow_ups: requests that may yet follow a final refusal, to clean up or to see what is left.
+    :ivar attempts: how many blips it certainly outlasts, ``None`` for any number until the timeout.
+    """
+
+    call: str
+    method: str
+    path: str
+    ways: tuple[str, ...]
+    run: Callable[[str, float], Any]
+    set_up: Callable[[], Any] = lambda: None
+    done: Callable[[Emulator], bool] = lambda gateway: True
+    after: str | None = None
+    follow_ups: int = 0
+    attempts: int | None = None
+
+    @property
+    def reads(self) -> bool:
+        return self.method == "GET"
+
+    @property
+    def can_duplicate(self) -> bool:
+        """Whether doing it twice makes two of something."""
+        return self.method == "POST"
+
+
+def _get_model(way: str, timeout: float) -> Any:
+    if way == "trigger":
+        return _fire("model.FireworksModelReadyTrigger", timeout, model=MODEL, precisions=["FP16"])
+    return run_task(
+        lambda: FireworksModelReadySensor(
+            task_id="ready",
+            model="my-model",
+            precision="FP16",
+            poke_interval=POLL,
+            timeout=timeout,
+            **_SENSOR[way],
+        )
+    )
+
+
+def _get_deployment(way: str, timeout: float) -> Any:
+    if way == "trigger":
+        return _fire("deployment.FireworksDeploymentReadyTrigger", timeout, deployment=_DEPLOYMENT)
+    return run_task(
+        lambda: FireworksDeploymentReadySensor(
+            task_id="up", deployment="d", poke_interval=POLL, timeout=timeout, **_SENSOR[way]
+        )
+    )
+
+
+def _fire(trigger: str, timeout: float, **watch: Any) -> str:
+    watch |= {"deadline": time.time() + timeout, "poll_interval": POLL}
+    arguments = {"fireworks_conn_id": "fireworks_default", "watch": watch}
+    event = fire(f"airflow_provider_fireworks.triggers.{trigger}", arguments)
+    return str(event["verdict"]["outcome"])
+
+
+def _waiting(way: str, timeout: float) -> dict[str, Any]:
+    return {"deferrable": way == "deferrable", "poll_interval": POLL, "timeout": timeout}
+
+
+def _prepare(way: str, timeout: float) -> Any:
+    return run_task(
+        lambda: FireworksPrepareModelOperator(
+            task_id="prepare",
+            model="my-model",
+            precision="FP8",
+            wait_for_completion=True,
+            **_waiting(way, timeout),
+        )
+    )
+
+
+def _create(way: str, timeout: float) -> Any:
+    return run_task(
+        lambda: FireworksCreateDeploymentOperator(
+            task_id="deploy",
+            model="my-model",
+            precision="FP16",
+            accelerator_type=_H100,
+            **_waiting(way, timeout),
+        )
+    )
+
+
+def _scale(way: str, timeout: float) -> Any:
+    return run_task(
+        lambda: FireworksScaleDeploymentOperator(
+            task_id="scale",
+            deployment="d",
+            replica_count=2,
+            wait_for_completion=True,
+            **_waiting(way, timeout),
+        )
+    )
+
+
+def _delete(way: str, timeout: float) -> Any:
+    return run_task(
+        lambda: FireworksDeleteDeploymentOperator(task_id="remove", deployment="d", timeout=timeout),
+        TaskInstance("remove"),
+    )
+
+
+def _list(way: str, timeout: float) -> Any:
+    found = run_task(
+        lambda: FireworksSweepDeploymentsOperator(task_id="sweep"), TaskInstance("sweep", "manual__2")
+    )
+    assert [each["deployment"] for each in found["left_behind"]] == [_DEPLOYMENT]
+    return found
+
+
+def _deploy() -> None:
+    """Make the deployment ``d``, as a task of a run that is over."""
+    description = Identity.of(TaskInstance()).description
+    FireworksHook().create_deployment(
+        "d", {"baseModel": MODEL, "acceleratorType": _H100, "maxReplicaCount": 2, "description": description}
+    )
+
+
+def _is_prepared(gateway: Emulator) -> bool:
+    return "FP8" in gateway.model("my-model")["supportedPrecisions"]
+
+
+def _is_up(gateway: Emulator) -> bool:
+    return [each["state"] for each in gateway.deployments] == ["READY"]
+
+
+def _is_scaled(gateway: Emulator) -> bool:
+    return bool(gateway.deployment("d")["replicaStats"]["readyReplicaCount"] == 2)
+
+
+def _nothing_is_left(gateway: Emulator) -> bool:
+    return not gateway.deployments_left
+
+
+_OPERATOR = ("worker", "deferrable")
+
+SCENARIOS = [
+    Scenario("get model", "GET", "/models/", WAYS, _get_model),
+    Scenario("get deployment", "GET", "/deployments/", WAYS, _get_deployment, _deploy),
+    Scenario("prepare", "POST", ":prepare", _OPERATOR, _prepare, done=_is_prepared),
+    Scenario("prepare, its looks", "GET", "/models/", _OPERATOR, _prepare, done=_is_prepared, after="POST"),
+    Scenario("create", "POST", "/deployments", _OPERATOR, _create, done=_is_up, follow_ups=2),
+    Scenario(
+        "create, its looks",
+        "GET",
+        "/deployments/",
+        _OPERATOR,
+        _create,
+        done=_is_up,
+        after="POST",
+        follow_ups=2,
+    ),
+    Scenario("scale", "PATCH", ":scale", _OPERATOR, _scale, _deploy, _is_scaled),
+    Scenario(
+        "scale, its looks", "GET", "/deployments/", _OPERATOR, _scale, _deploy, _is_scaled, after="PATCH"
+    ),
+    Scenario(
+        "delete", "DELETE", "/deployments/", ("worker",), _delete, _deploy, _nothing_is_left, follow_ups=1
+    ),
+    Scenario("list", "GET", "/deployments?", ("worker",), _list, _deploy, attempts=2),
+]
