@@ -64,7 +64,9 @@ class GatewayError(Exception):
 
 def as_json(value: Any, status: int = 200, **headers: str) -> Answer:
     """Return JSON as the gateway writes it, header names with ``_`` for ``-``."""
-    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    # Half a surrogate pair, which UTF-8 cannot have, becomes the escape that it was sent as.
+    body = text.encode(errors="backslashreplace")
     return Answer(status, body, headers={name.replace("_", "-"): text for name, text in headers.items()})
 
 

@@ -13,10 +13,17 @@ from airflow_provider_fireworks.emulator.answers import GatewayError, not_found
 from airflow_provider_fireworks.emulator.deployments import BLANK, MUTABLE, EmulatedDeployment
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT
 from airflow_provider_fireworks.emulator.records import Creation
-from airflow_provider_fireworks.emulator.schema import PRECISION_UNSPECIFIED, camel
+from airflow_provider_fireworks.emulator.schema import (
+    PRECISION_UNSPECIFIED,
+    AutoscalingPolicy,
+    AutoTune,
+    camel,
+)
 from airflow_provider_fireworks.gateway.names import InvalidNameError, check_id, split_model
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from airflow_provider_fireworks.emulator.deployments import Served
     from airflow_provider_fireworks.emulator.models import EmulatedModel
     from airflow_provider_fireworks.emulator.shapes import ShapeVersion
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
 
 _NO_ACCELERATOR = "ACCELERATOR_TYPE_UNSPECIFIED"
 _DEPLOYMENT = re.compile(r"accounts/([^/]+)/deployments/([^/]+)")
+_MESSAGES: dict[str, type[BaseModel]] = {"autoTune": AutoTune, "autoscalingPolicy": AutoscalingPolicy}
 _RANDOM_ID = string.ascii_lowercase + string.digits
 
 
@@ -337,6 +345,10 @@ def _edited(present: dict[str, Any], body: dict[str, Any], mask: str) -> dict[st
     if not names or "*" in names:
         # What is sent and cannot be changed is judged too: a change must not be dropped in silence.
         names = sorted((MUTABLE & BLANK.keys()) | body.keys())
+    for name in names:
+        whole, dot, part = name.partition(".")
+        if dot and whole in MUTABLE and not _has_part(whole, part):
+            raise GatewayError("INVALID_ARGUMENT", f"updateMask: unknown field {name!r}")
     tops = dict.fromkeys(name.partition(".")[0] for name in names)
     for name in tops:
         if name not in present and name not in MUTABLE:
@@ -354,6 +366,12 @@ def _edited(present: dict[str, Any], body: dict[str, Any], mask: str) -> dict[st
         least = int(fields.get("minReplicaCount", present["minReplicaCount"]))
         fields["maxReplicaCount"] = max(least, 1)
     return fields
+
+
+def _has_part(whole: str, part: str) -> bool:
+    # Annotations are a map: any key may be in it.
+    message = _MESSAGES.get(whole)
+    return part in message.model_fields if message else whole == "annotations"
 
 
 def _same(name: str, sent: Any, present: Any) -> bool:

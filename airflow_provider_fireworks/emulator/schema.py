@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_fireworks.emulator.answers import GatewayError
-from airflow_provider_fireworks.emulator.models import rfc3339
 from airflow_provider_fireworks.gateway.precision import Precision
 
 PRECISION_UNSPECIFIED = "PRECISION_UNSPECIFIED"
@@ -92,6 +91,8 @@ def _precision(value: str) -> str:
 
 def _int64(value: int | str) -> str:
     # As in protobuf's JSON: a string, but a number is understood as well.
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,19}", value):
+        raise ValueError(f"no int64: {value!r}")
     number = int(value)
     if not -_INT64 <= number < _INT64:
         raise ValueError(f"no int64: {value!r}")
@@ -102,6 +103,21 @@ def _duration(value: str) -> str:
     if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?s", value):
         raise ValueError(f"no duration: {value!r}")
     return value
+
+
+def _timestamp(value: str) -> str:
+    found = re.fullmatch(
+        r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})",
+        value.upper(),
+    )
+    if found is None:
+        raise ValueError(f"no time: {value!r}")
+    seconds, fraction, zone = found.groups()
+    try:
+        utc = datetime.fromisoformat(seconds + zone.replace("Z", "+00:00")).astimezone(timezone.utc)
+    except OverflowError as error:
+        raise ValueError(f"not within the years 1 to 9999: {value!r}") from error
+    return f"{utc.replace(tzinfo=None).isoformat()}{fraction or ''}Z"
 
 
 def _at_least(seconds: float) -> Callable[[str], str]:
@@ -125,12 +141,16 @@ def _at_most(seconds: float) -> Callable[[str], str]:
 PrecisionName = Annotated[str, AfterValidator(_precision)]
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
+# Each replica is kept one by one; so many are enough for anything that is tried here.
+Replicas = Annotated[int, Field(ge=0, le=1000)]
 Duration = Annotated[str, AfterValidator(_duration)]
 Int64 = Annotated[int | str, AfterValidator(_int64)]
+Timestamp = Annotated[str, AfterValidator(_timestamp)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # JSON has no infinite numbers: one that is too large would come back as what no client can read.
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     def given(self) -> dict[str, Any]:
         """Return what was sent; a null means unset, as in every message of the gateway."""
@@ -145,7 +165,7 @@ class PrepareBody(_Body):
 
 
 class BaseModelDetails(_Body):
-    worldSize: Int32 | None = None
+    worldSize: Count | None = None
     checkpointFormat: (
         Literal["CHECKPOINT_FORMAT_UNSPECIFIED", "NATIVE", "HUGGINGFACE", "UNINITIALIZED"] | None
     ) = None
@@ -165,6 +185,10 @@ class PeftDetails(_Body):
     targetModules: list[str]
     baseModelType: str | None = None
     mergeAddonModelName: str | None = None
+
+
+class TeftDetails(_Body):
+    """It has no fields."""
 
 
 class ConversationConfig(_Body):
@@ -193,7 +217,7 @@ class ModelBody(_Body):
     huggingFaceUrl: str | None = None
     baseModelDetails: BaseModelDetails | None = None
     peftDetails: PeftDetails | None = None
-    teftDetails: dict[str, Any] | None = None
+    teftDetails: TeftDetails | None = None
     public: bool | None = None
     conversationConfig: ConversationConfig | None = None
     contextLength: Int32 | None = None
@@ -238,7 +262,7 @@ class CreateModelBody(_Body):
 
 
 class ScalingSchedule(_Body):
-    minReplicaCount: Count
+    minReplicaCount: Replicas
     schedule: str
     duration: Duration
     timezone: str
@@ -280,11 +304,11 @@ class DeploymentBody(_Body):
     baseModel: Annotated[str, Field(min_length=1)]
     displayName: str | None = Field(default=None, max_length=63)
     description: str | None = Field(default=None, max_length=999)
-    expireTime: datetime | None = None
+    expireTime: Timestamp | None = None
     annotations: dict[str, str] | None = None
-    minReplicaCount: Count | None = None
-    maxReplicaCount: Count | None = None
-    maxWithRevocableReplicaCount: Count | None = None
+    minReplicaCount: Replicas | None = None
+    maxReplicaCount: Replicas | None = None
+    maxWithRevocableReplicaCount: Replicas | None = None
     autoscalingPolicy: AutoscalingPolicy | None = None
     acceleratorCount: Count | None = None
     acceleratorType: AcceleratorType | None = None
@@ -331,17 +355,11 @@ class DeploymentBody(_Body):
     region: Any = Field(default=None, exclude=True)
     directRouteHandle: Any = Field(default=None, exclude=True)
 
-    def given(self) -> dict[str, Any]:
-        sent = super().given()
-        if self.expireTime is not None:
-            sent["expireTime"] = rfc3339(self.expireTime.timestamp())
-        return sent
-
 
 class ScaleBody(_Body):
     """Body of ``PATCH …/deployments/{deployment}:scale``. Unset is 0, as in every message of the gateway."""
 
-    replicaCount: Count | None = None
+    replicaCount: Replicas | None = None
 
 
 class UndeleteBody(_Body):

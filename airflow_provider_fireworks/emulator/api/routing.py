@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,9 +101,15 @@ def read_body(body: bytes) -> Any:
     if not body:
         return None
     try:
-        return json.loads(body)
-    except ValueError:
+        return json.loads(body, parse_float=_finite, parse_constant=str)
+    except (ValueError, RecursionError):
         return body.decode(errors="replace")
+
+
+def _finite(text: str) -> float | str:
+    # The records are shown as JSON, which has no infinite numbers.
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def _colons(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -179,6 +180,28 @@ def test_prepare_refuses_bodies_that_are_wrong_and_names_the_field(client, gatew
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
     assert named in answer.json()["message"]
     assert gateway.preparations == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 100_000,
+        '{"model": {"displayName": "\\ud800"}}',
+        '{"modelId": "m", "model": {"kind": "CUSTOM_MODEL", "contextLength": 1e999}}',
+        '{"modelId": "m", "model": {"kind": "CUSTOM_MODEL", "contextLength": NaN}}',
+        '{"modelId": "m", "model": {"kind": "CUSTOM_MODEL", "teftDetails": {"x": 1e999}}}',
+        '{"modelId": "m", "model": {"baseModelDetails": {"parameterCount": "1_000"}}}',
+        '{"modelId": "m", "model": {"baseModelDetails": {"worldSize": -1}}}',
+    ],
+    ids=["deep", "surrogate", "infinite", "nan", "infinite in a map", "grouped digits", "negative"],
+)
+def test_what_json_can_say_and_no_model_can_have(client, gateway, body):
+    answer = client("POST", MODELS, data=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3), answer.text
+    # What was asked is shown as JSON that every client can read.
+    shown = client("GET", "/emulator/requests")
+    assert shown.status_code == 200
+    json.loads(shown.content, parse_constant=pytest.fail)
 
 
 def test_a_read_mask_changes_nothing_in_the_reply_to_prepare(client):

@@ -64,6 +64,11 @@ def test_the_way_of_a_deployment(client, gateway):
         ({"minReplicaCount": -1}, "minReplicaCount"),
         ({"minReplicaCount": "1"}, "minReplicaCount"),
         ({"minReplicaCount": 2, "maxReplicaCount": 1}, "maxReplicaCount"),
+        ({"minReplicaCount": 1001}, "minReplicaCount"),
+        ({"expireTime": "2030-01-01T00:00:00"}, "expireTime"),
+        ({"expireTime": "1893456000"}, "expireTime"),
+        ({"expireTime": "0001-01-01T00:00:00+01:00"}, "expireTime"),
+        ({"expireTime": "9999-12-31T23:59:59-01:00"}, "expireTime"),
         ({"displayName": "x" * 64}, "displayName"),
         ({"description": "x" * 1000}, "description"),
         ({"autoscalingPolicy": {"scaleToZeroWindow": "299s"}}, "scaleToZeroWindow"),
@@ -100,6 +105,17 @@ def test_ids_may_be_left_out_and_are_taken_once(client):
     assert client.deploy(made_up).status_code == 200
 
 
+def test_times_are_kept_in_utc(client):
+    times = {
+        "2030-01-01T00:00:00+02:00": "2029-12-31T22:00:00Z",
+        "0500-06-01t12:30:00.123456789z": "0500-06-01T12:30:00.123456789Z",
+    }
+    for sent, read in times.items():
+        assert (
+            client.deploy(None, query={"validateOnly": "true"}, expireTime=sent).json()["expireTime"] == read
+        )
+
+
 def test_output_fields_are_ignored(client):
     created = client.deploy(state="READY", replicaCount=7, name="mine", status={"code": "INTERNAL"}).json()
     assert (created["state"], created["replicaCount"]) == ("CREATING", 0)
@@ -131,7 +147,12 @@ def test_what_is_not_there(client, method, path, body):
         ("PATCH", f"{ONE}:scale", {"replicaCount": -1}),
         ("PATCH", f"{ONE}:scale", {"replicas": 1}),
         ("PATCH", ONE, {"displayName": "no base model"}),
+        ("PATCH", f"{ONE}:scale", {"replicaCount": 1001}),
         ("PATCH", f"{ONE}?updateMask=colour", {"baseModel": MODEL}),
+        ("PATCH", f"{ONE}?updateMask=display_name.x", {"baseModel": MODEL, "displayName": "x"}),
+        ("PATCH", f"{ONE}?updateMask=expire_time.x", {"baseModel": MODEL}),
+        ("PATCH", f"{ONE}?updateMask=min_replica_count.x", {"baseModel": MODEL}),
+        ("PATCH", f"{ONE}?updateMask=autoscaling_policy.colour", {"baseModel": MODEL}),
         ("POST", f"{ONE}:undelete", {"force": True}),
         ("DELETE", f"{ONE}?hard=yes", None),
         ("DELETE", f"{ONE}?force=true", None),
