@@ -1,0 +1,13 @@
+"""Where the published OpenAPI files lie. They are not part of this project, and may be absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+FOLDER = Path(os.environ.get("FIREWORKS_OPENAPI_DIR") or Path(__file__).parents[4] / "shared" / "fireworks")
+GATEWAY = FOLDER / "gateway-openapi-4.259.0.yaml"
+PREPARE = FOLDER / "prepare-model.openapi.yaml"
+
+ABSENT = not (GATEWAY.is_file() and PREPARE.is_file())
+WHY = "the published OpenAPI files are not at hand (FIREWORKS_OPENAPI_DIR names their folder)"
