@@ -1,77 +1,144 @@
-"""The vendor's own SDK as the client: it was not written by us, and knows nothing of this emulator."""
+"""The vendor's own SDK as the client, sync and async: it was not written by us, and knows nothing of this emulator."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
+from collections.abc import Callable
+from typing import Any
 
 import fireworks
 import pytest
 from fireworks import AsyncFireworks, Fireworks
 
+MODEL = "accounts/demo/models/my-model"
+MESSAGES = [{"role": "user", "content": "How do you do?"}]
 
-@pytest.fixture
-def sdk(gateway):
-    with Fireworks(
+
+@pytest.fixture(params=[Fireworks, AsyncFireworks], ids=["sync", "async"])
+async def sdk(request, gateway):
+    client = request.param(
         api_key=gateway.api_key, account_id=gateway.account_id, base_url=gateway.url, max_retries=0
-    ) as client:
-        yield client
+    )
+    yield client
+    await got(client.close())
 
 
-@pytest.fixture
-async def async_sdk(gateway):
-    async with AsyncFireworks(
-        api_key=gateway.api_key, account_id=gateway.account_id, base_url=gateway.url, max_retries=0
-    ) as client:
-        yield client
+async def got(answer: Any) -> Any:
+    """Return what either client answers: the one does at once, the other is to be awaited."""
+    return await answer if inspect.isawaitable(answer) else answer
 
 
-def test_list_follows_the_pages(sdk, gateway):
+async def every(pages: Any) -> list[Any]:
+    """Return all that is on the pages of a list."""
+    return [item async for item in pages] if hasattr(pages, "__aiter__") else list(pages)
+
+
+async def becomes(look: Callable[[], Any], state: str) -> Any:
+    """Look until a state is reached, and return what was seen then."""
+    deadline = time.monotonic() + 20
+    while (seen := await got(look())).state != state:
+        assert time.monotonic() < deadline, seen
+        await asyncio.sleep(0.05)
+    return seen
+
+
+async def test_a_model_and_its_deployment_from_the_first_request_to_the_last(sdk, gateway):
+    gateway.configure(upload_duration=1, duration=1, deploy_duration=1)
+    new = await got(
+        sdk.models.create(
+            model_id="new",
+            model={
+                "kind": "HF_BASE_MODEL",
+                "display_name": "New",
+                "base_model_details": {
+                    "checkpoint_format": "HUGGINGFACE",
+                    "world_size": 2,
+                    "parameter_count": "7",
+                },
+            },
+        )
+    )
+    assert (new.name, new.state, new.base_model_details.world_size) == (
+        "accounts/demo/models/new",
+        "UPLOADING",
+        2,
+    )
+    with pytest.raises(fireworks.BadRequestError, match="being uploaded"):
+        await got(sdk.models.prepare("new", precision="FP8"))
+    await becomes(lambda: sdk.models.get("new"), "READY")
+
+    await got(sdk.models.prepare("new", precision="FP8"))
+    assert (await got(sdk.models.get("new"))).state == "PREPARING"
+    how = {
+        "base_model": new.name,
+        "deployment_id": "d",
+        "precision": "FP8",
+        "accelerator_type": "NVIDIA_H100_80GB",
+        "accept_shapeless_risk": True,
+        "min_replica_count": 0,
+        "max_replica_count": 2,
+    }
+    with pytest.raises(fireworks.BadRequestError, match="not prepared for precision FP8"):
+        await got(sdk.deployments.create(**how))
+    ready = await becomes(lambda: sdk.models.get("new"), "READY")
+    assert (ready.supported_precisions, ready.calibrated) == (["FP16", "FP8"], True)
+
+    created = await got(sdk.deployments.create(**how))
+    assert (created.state, created.precision, created.accelerator_count) == ("CREATING", "FP8", 2)
+    inference = sdk.with_options(base_url=f"{gateway.url}/inference")
+    chat = {"model": f"{new.name}#{created.name}", "messages": MESSAGES}
+    with pytest.raises(fireworks.NotFoundError, match="not deployed"):
+        await got(inference.chat.completions.create(**chat))
+    up = await becomes(lambda: sdk.deployments.get("d"), "READY")
+    assert (up.replica_stats.ready_replica_count, up.replica_count) == (1, 1)
+    assert (await got(inference.chat.completions.create(**chat))).usage.prompt_tokens == 4
+
+    await got(sdk.deployments.scale("d", replica_count=2))
+    assert (await becomes(lambda: sdk.deployments.get("d"), "READY")).replica_stats.ready_replica_count == 2
+    await got(sdk.deployments.scale("d", replica_count=0))
+    assert (await becomes(lambda: sdk.deployments.get("d"), "READY")).replica_count == 0
+    with pytest.raises(fireworks.InternalServerError, match="DEPLOYMENT_SCALING_UP"):
+        await got(inference.chat.completions.create(**chat))
+
+    with pytest.raises(fireworks.BadRequestError, match="served"):
+        await got(sdk.deployments.delete("d"))
+    await got(sdk.deployments.delete("d", ignore_checks=True))
+    assert await every(sdk.deployments.list()) == []
+    assert [found.state for found in await every(sdk.deployments.list(show_deleted=True))] == ["DELETED"]
+    await got(sdk.models.delete("new"))
+    with pytest.raises(fireworks.NotFoundError):
+        await got(sdk.models.get("new"))
+    assert ([p.precision for p in gateway.preparations], len(gateway.creations)) == (["FP8"], 1)
+    assert gateway.deployments_left == []
+    assert gateway.gpu_seconds > 0
+
+
+async def test_list_follows_the_pages(sdk, gateway):
     for number in range(7):
         gateway.add_model(f"extra-{number}")
-    names = [model.name for model in sdk.models.list(page_size=3)]
+    names = [model.name for model in await every(sdk.models.list(page_size=3))]
     assert names == sorted(model["name"] for model in gateway.models if "/demo/" in model["name"])
     assert gateway.count("GET", "/models") == 4
 
 
-def test_get_prepare_get(sdk):
-    before = sdk.models.get("my-model")
+async def test_what_is_there_from_the_start(sdk):
+    before = await got(sdk.models.get("my-model", read_mask="*"))
     assert (before.state, before.supported_precisions) == ("READY", ["FP16"])
     assert before.base_model_details.parameter_count == "6000000000"
     assert before.update_time.tzinfo is not None
-    sdk.models.prepare("my-model", precision="FP8")
-    assert sdk.models.get("my-model").state == "PREPARING"
-    time.sleep(0.55)
-    after = sdk.models.get("my-model", read_mask="*")
-    assert (after.state, after.supported_precisions, after.calibrated) == ("READY", ["FP16", "FP8"], True)
+    assert [account.name for account in await every(sdk.accounts.list())] == ["accounts/demo"]
+    assert (await got(sdk.accounts.get())).state == "READY"
+
+
+async def test_a_model_is_changed_and_made_once(sdk):
+    before = await got(sdk.models.get("my-model"))
+    after = await got(sdk.models.update("my-model", display_name="Newer"))
+    assert after.display_name == "Newer"
     assert after.update_time > before.update_time
-
-
-def test_create_update_delete(sdk):
-    created = sdk.models.create(
-        model_id="new",
-        model={
-            "kind": "HF_BASE_MODEL",
-            "display_name": "New",
-            "base_model_details": {
-                "checkpoint_format": "HUGGINGFACE",
-                "world_size": 2,
-                "parameter_count": "7",
-            },
-        },
-    )
-    assert (created.name, created.base_model_details.world_size) == ("accounts/demo/models/new", 2)
-    assert sdk.models.update("new", display_name="Newer").display_name == "Newer"
     with pytest.raises(fireworks.ConflictError):
-        sdk.models.create(model_id="new", model={"kind": "CUSTOM_MODEL"})
-    sdk.models.delete("new")
-    with pytest.raises(fireworks.NotFoundError):
-        sdk.models.get("new")
-
-
-def test_accounts(sdk):
-    assert [account.name for account in sdk.accounts.list()] == ["accounts/demo"]
-    assert sdk.accounts.get().state == "READY"
+        await got(sdk.models.create(model_id="my-model", model={"kind": "CUSTOM_MODEL"}))
 
 
 @pytest.mark.parametrize(
@@ -85,39 +152,26 @@ def test_accounts(sdk):
             "PermissionDeniedError",
         ),
         (lambda sdk: sdk.with_options(api_key="wrong").models.get("my-model"), "PermissionDeniedError"),
+        # The upload itself is not emulated.
+        (lambda sdk: sdk.models.get_upload_endpoint("my-model", filename_to_size={}), "NotFoundError"),
+        (lambda sdk: sdk.models.validate_upload("my-model"), "NotFoundError"),
     ],
 )
-def test_refusals_are_the_errors_that_it_has_for_them(sdk, ask, error):
+async def test_refusals_are_the_errors_that_it_has_for_them(sdk, ask, error):
     with pytest.raises(getattr(fireworks, error)):
-        ask(sdk)
+        await got(ask(sdk))
 
 
-def test_its_retries_get_through_faults(sdk, gateway):
+async def test_its_retries_get_through_faults(sdk, gateway):
     gateway.fault("status", status=429, retry_after="0.01")
     gateway.fault("drop")
-    assert sdk.with_options(max_retries=2).models.get("my-model").state == "READY"
+    assert (await got(sdk.with_options(max_retries=2).models.get("my-model"))).state == "READY"
     assert gateway.count("GET") == 3
 
 
-async def test_the_async_client(async_sdk, gateway):
-    names = [model.name async for model in async_sdk.models.list(page_size=2)]
-    assert len(names) == 4
-    await async_sdk.models.prepare("my-model", precision="FP4")
-    assert (await async_sdk.models.get("my-model")).state == "PREPARING"
-    await asyncio.sleep(0.55)
-    assert (await async_sdk.models.get("my-model")).supported_precisions == ["FP16", "FP4"]
-    await async_sdk.models.create(model_id="new", model={"kind": "CUSTOM_MODEL"})
-    await async_sdk.models.delete("new")
-    with pytest.raises(fireworks.NotFoundError):
-        await async_sdk.models.get("new")
-
-
-MODEL = "accounts/demo/models/my-model"
-TARGET = f"{MODEL}#accounts/demo/deployments/d"
-
-
-def test_a_deployment_from_its_creation_to_its_end(sdk, gateway):
-    [shape, *_] = sdk.deployment_shape_versions.match_for_model(MODEL).deployment_shape_versions
+async def test_a_deployment_with_a_shape(sdk, gateway):
+    match = await got(sdk.deployment_shape_versions.match_for_model(MODEL, enable_addons=True))
+    [shape] = match.deployment_shape_versions
     assert (shape.latest_validated, shape.snapshot.accelerator_type) == (True, "NVIDIA_H100_80GB")
     how = {
         "base_model": MODEL,
@@ -129,69 +183,43 @@ def test_a_deployment_from_its_creation_to_its_end(sdk, gateway):
         "autoscaling_policy": {"scale_to_zero_window": "600s"},
         "placement": {"multi_region": "EUROPE"},
     }
-    checked = sdk.deployments.create(**how, validate_only=True)
+    checked = await got(sdk.deployments.create(**how, validate_only=True))
     assert (checked.name, gateway.deployments) == ("accounts/demo/deployments/d", [])
-    created = sdk.deployments.create(**how)
+    created = await got(sdk.deployments.create(**how))
     assert (created.state, created.deployment_shape) == ("CREATING", shape.name)
     with pytest.raises(fireworks.ConflictError):
-        sdk.deployments.create(**how)
-    inference = sdk.with_options(base_url=f"{gateway.url}/inference")
-    messages = [{"role": "user", "content": "How do you do?"}]
-    with pytest.raises(fireworks.NotFoundError, match="not deployed"):
-        inference.chat.completions.create(model=TARGET, messages=messages)
-    time.sleep(0.35)
-    ready = sdk.deployments.get("d")
-    assert (ready.state, ready.replica_stats.ready_replica_count, ready.replica_count) == ("READY", 1, 1)
+        await got(sdk.deployments.create(**how))
+    ready = await becomes(lambda: sdk.deployments.get("d"), "READY")
     assert ready.autoscaling_policy.scale_to_zero_window == "600s"
-    assert inference.chat.completions.create(model=TARGET, messages=messages).usage.prompt_tokens == 4
-    sdk.deployments.scale("d", replica_count=2)
-    assert sdk.deployments.get("d").desired_replica_count == 2
-    renamed = sdk.deployments.update("d", base_model=MODEL, display_name="Yours", max_replica_count=2)
+    renamed = await got(
+        sdk.deployments.update("d", base_model=MODEL, display_name="Yours", max_replica_count=2)
+    )
     assert (renamed.display_name, renamed.autoscaling_policy) == ("Yours", None)
-    with pytest.raises(fireworks.BadRequestError, match="served"):
-        sdk.deployments.delete("d")
-    sdk.deployments.delete("d", ignore_checks=True)
-    assert list(sdk.deployments.list()) == []
-    assert [found.state for found in sdk.deployments.list(show_deleted=True)] == ["DELETED"]
-    assert sdk.deployments.undelete("d", body={}).state == "CREATING"
-    sdk.deployments.delete("d", hard=True)
+    masked = await got(sdk.deployments.get("d", read_mask="displayName"))
+    assert (masked.display_name, masked.state) == ("Yours", None)
+    await got(sdk.deployments.delete("d"))
+    assert (await got(sdk.deployments.undelete("d", body={}))).state == "CREATING"
+    await got(sdk.deployments.delete("d", hard=True))
     with pytest.raises(fireworks.NotFoundError):
-        sdk.deployments.get("d")
+        await got(sdk.deployments.get("d"))
+    assert await every(sdk.deployments.list(show_deleted=True)) == []
     assert (gateway.deployments_left, len(gateway.creations)) == ([], 1)
-    assert gateway.gpu_seconds > 0
 
 
-def test_without_a_shape_and_its_list_of_them(sdk, gateway):
+async def test_deployments_without_a_shape_and_their_list(sdk, gateway):
     gateway.configure(gpu_quota=8)
     how = {"base_model": MODEL, "accelerator_type": "NVIDIA_H200_141GB", "accept_shapeless_risk": True}
     for number in range(3):
-        sdk.deployments.create(**how, deployment_id=f"d-{number}", accelerator_count=2, enable_mtp=True)
+        await got(
+            sdk.deployments.create(**how, deployment_id=f"d-{number}", accelerator_count=2, enable_mtp=True)
+        )
     with pytest.raises(fireworks.RateLimitError, match="global--h200-count for account demo, in use: 6"):
-        sdk.deployments.create(**how, accelerator_count=4)
-    names = [deployment.name for deployment in sdk.deployments.list(page_size=2)]
+        await got(sdk.deployments.create(**how, accelerator_count=4))
+    names = [deployment.name for deployment in await every(sdk.deployments.list(page_size=2))]
     assert names == gateway.deployments_left
     assert len(names) == 3
-    assert sdk.deployments.get("d-0").enable_mtp is True
-    with pytest.raises(fireworks.BadRequestError, match="not prepared"):
-        sdk.deployments.create(**how, precision="FP8")
-    versions = list(sdk.deployment_shape_versions.list("-", account_id="-", page_size=2))
+    assert (await got(sdk.deployments.get("d-0"))).enable_mtp is True
+    versions = await every(sdk.deployment_shape_versions.list("-", account_id="-", page_size=2))
     assert len(versions) == 5
-    assert sdk.deployment_shape_versions.get("v2", deployment_shape_id="my-shape").snapshot.precision == "FP8"
-
-
-async def test_a_deployment_with_the_async_client(async_sdk, gateway):
-    match = await async_sdk.deployment_shape_versions.match_for_model(MODEL, enable_addons=True)
-    assert len(match.deployment_shape_versions) == 1
-    await async_sdk.deployments.create(base_model=MODEL, deployment_id="d", deployment_shape="default")
-    await asyncio.sleep(0.35)
-    assert (await async_sdk.deployments.get("d")).state == "READY"
-    await async_sdk.deployments.scale("d", replica_count=0)
-    await asyncio.sleep(0.25)
-    assert (await async_sdk.deployments.get("d", read_mask="replicaCount")).replica_count == 0
-    inference = async_sdk.with_options(base_url=f"{gateway.url}/inference")
-    with pytest.raises(fireworks.InternalServerError, match="DEPLOYMENT_SCALING_UP"):
-        await inference.chat.completions.create(model=TARGET, messages=[{"role": "user", "content": "Hi"}])
-    await async_sdk.deployments.delete("d")
-    assert (await async_sdk.deployments.undelete("d", body={})).state == "CREATING"
-    await async_sdk.deployments.delete("d", hard=True)
-    assert [found.name async for found in async_sdk.deployments.list(show_deleted=True)] == []
+    version = await got(sdk.deployment_shape_versions.get("v2", deployment_shape_id="my-shape"))
+    assert version.snapshot.precision == "FP8"
