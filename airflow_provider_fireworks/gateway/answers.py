@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_fireworks.gateway import endpoint as limits
@@ -18,6 +21,29 @@ from airflow_provider_fireworks.gateway.errors import (
 )
 
 ResultT = TypeVar("ResultT")
+
+
+@contextmanager
+def without_locals() -> Iterator[None]:
+    """
+    Let no error leave the block with the local variables of what it has come through.
+
+    The key stands in those of the HTTP libraries (headers, what is sent) and of whoever reads it from a connection,
+    and there are tools that show them with a traceback. Files and lines stay in it.
+    """
+    handled = sys.exc_info()[1]
+    try:
+        yield
+    except BaseException as error:
+        waiting: list[BaseException | None] = [error]
+        seen = [handled]
+        while waiting:
+            each = waiting.pop()
+            if each is not None and each not in seen:
+                seen.append(each)
+                traceback.clear_frames(each.__traceback__)
+                waiting += [each.__cause__, each.__context__]
+        raise
 
 
 class Answer(Generic[ResultT]):

@@ -12,7 +12,7 @@ from typing import TypeVar
 import httpx
 
 from airflow_provider_fireworks.gateway import endpoint as limits
-from airflow_provider_fireworks.gateway.answers import Answer, too_late, without_answer
+from airflow_provider_fireworks.gateway.answers import Answer, too_late, without_answer, without_locals
 from airflow_provider_fireworks.gateway.calls import Call
 from airflow_provider_fireworks.gateway.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
 
@@ -66,10 +66,11 @@ class TriggererGateway:
         :raises GatewayError: the member of the tree that fits.
         """
         seconds = limits.ANSWER_TIMEOUT
-        try:
-            return await asyncio.wait_for(self._once(call), seconds)
-        except asyncio.TimeoutError:
-            raise too_late(call, self.endpoint, seconds) from None
+        with without_locals():
+            try:
+                return await asyncio.wait_for(self._once(call), seconds)
+            except asyncio.TimeoutError:
+                raise too_late(call, self.endpoint, seconds) from None
 
     async def _once(self, call: Call[ResultT]) -> ResultT:
         url = self.endpoint.url(call.path)
@@ -83,8 +84,11 @@ class TriggererGateway:
         # The second is of a redirect: its target is judged although it is not followed.
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             never_sent = isinstance(error, _NEVER_SENT)
-            raise without_answer(call, self.endpoint, error, error, never_sent=never_sent) from None
-        return answer.result()
+            failure = without_answer(call, self.endpoint, error, error, never_sent=never_sent)
+        else:
+            return answer.result()
+        # Out here it does not remember httpx's own error, which has the request, and with it the key.
+        raise failure
 
     async def close(self) -> None:
         """Close the connections."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
-import io
-import socket
 import ssl
 import time
-from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import requests
 import tenacity
-import urllib3
-import urllib3.connection
 import urllib3.exceptions
 
 from airflow_provider_fireworks.gateway import endpoint as limits
-from airflow_provider_fireworks.gateway.answers import Answer, too_late, without_answer
+from airflow_provider_fireworks.gateway.answers import Answer, too_late, without_answer, without_locals
+from airflow_provider_fireworks.gateway.bounded import BoundedAdapter, answered_by
 from airflow_provider_fireworks.gateway.calls import Call, Errand
 from airflow_provider_fireworks.gateway.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
 from airflow_provider_fireworks.gateway.errors import AnswerLostError
@@ -32,90 +27,31 @@ LONGEST_ERRAND = 600.0
 """Seconds after which an errand makes no further call."""
 
 _CHUNK = 64 * 1024
-_deadline: ContextVar[float | None] = ContextVar("_deadline", default=None)
 
 
-class BearerAuth(requests.auth.AuthBase):
-    """Sends the key, and only to the endpoint it belongs to. As an ``auth`` it also keeps ``.netrc`` out."""
+class _KeyAdapter(BoundedAdapter):
+    """Sends the key, out of sight: no request that a caller, an answer or an error has at hand holds it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
         self._endpoint = endpoint
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if (request.url or "").startswith(self._endpoint.base_url + "/"):
-            request.headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
-        return request
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        with_key = request.copy()
+        with_key.headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
+        try:
+            with without_locals():
+                answer = super().send(with_key, *args, **kwargs)
+        except requests.RequestException as error:
+            error.request = request
+            raise
+        answer.request = request
+        return answer
 
 
-class _InTime(io.RawIOBase):
-    """
-    The bytes of one answer, headers and all, up to the deadline of the call and to twice the largest answer.
-
-    A socket's own time limit starts anew with every byte, and nobody else counts what stands between the bytes
-    of a body.
-    """
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
-        self._raw = raw
-        self._sock = sock
-        self._deadline = deadline
-        self._patience = sock.gettimeout() or limits.READ_TIMEOUT
-        self._room = 2 * limits.LARGEST_ANSWER
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the time for the whole answer is over")
-        self._sock.settimeout(min(left, self._patience))
-        count: int | None = self._raw.readinto(buffer)
-        self._room -= count or 0
-        if self._room < 0:
-            raise OSError("the answer does not end")
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        deadline = _deadline.get()
-        if deadline is not None:
-            self.fp = io.BufferedReader(_InTime(self.fp.detach(), sock, deadline))
-
-
-class _HTTPConnection(urllib3.connection.HTTPConnection):
-    response_class = _Response
-
-
-class _HTTPSConnection(urllib3.connection.HTTPSConnection):
-    response_class = _Response
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """Connects so that a deadline is kept."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
-        return manager
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """As an ``auth``, it keeps ``.netrc`` out."""
+    return request
 
 
 class _Session(requests.Session):
@@ -127,8 +63,9 @@ def make_session(endpoint: Endpoint) -> requests.Session:
     """Return a session that carries the key to the endpoint and follows no redirect."""
     session = _Session()
     session.headers.update(HEADERS)
-    session.auth = BearerAuth(endpoint)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.auth = _no_netrc
+    session.mount(f"{endpoint.base_url}/", _KeyAdapter(endpoint))
     session.trust_env = not endpoint.is_loopback
     return session
 
@@ -138,7 +75,7 @@ class WorkerGateway:
     Makes calls and waits for their answers.
 
     :param endpoint: the gateway and the key.
-    :param session: of :func:`make_session`, for this alone.
+    :param session: of :func:`make_session`.
     :param timeout: seconds to connect and seconds of silence to bear.
     :param answer_timeout: seconds until an answer must be there as a whole, ``None`` for ``ANSWER_TIMEOUT``.
     """
@@ -155,8 +92,6 @@ class WorkerGateway:
         self._session = session
         self._timeout = timeout
         self._answer_timeout = answer_timeout
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, _Adapter())
 
     def send(self, call: Call[ResultT], *, attempts: int = ATTEMPTS) -> ResultT:
         """
@@ -171,7 +106,8 @@ class WorkerGateway:
             stop=tenacity.stop_after_attempt(attempts),
             reraise=True,
         )
-        result: ResultT = retrying(self._once, call)
+        with without_locals():
+            result: ResultT = retrying(self._once, call)
         return result
 
     def run(self, errand: Errand[ResultT]) -> ResultT:
@@ -195,17 +131,19 @@ class WorkerGateway:
     def _once(self, call: Call[ResultT]) -> ResultT:
         seconds = self._answer_timeout or limits.ANSWER_TIMEOUT
         deadline = time.monotonic() + seconds
-        token = _deadline.set(deadline)
         try:
-            with self._session.request(
-                call.verb,
-                self._endpoint.url(call.path),
-                params=dict(call.query),
-                json=call.body,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with (
+                answered_by(deadline),
+                self._session.request(
+                    call.verb,
+                    self._endpoint.url(call.path),
+                    params=dict(call.query),
+                    json=call.body,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
                 answer = Answer(call, self._endpoint, response.status_code, response.headers.items())
                 for chunk in response.raw.stream(_CHUNK, decode_content=False):
                     answer.add(chunk)
@@ -218,8 +156,6 @@ class WorkerGateway:
             raise without_answer(
                 call, self._endpoint, error, reason or error, never_sent=never_sent
             ) from None
-        finally:
-            _deadline.reset(token)
         return answer.result()
 
 

@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_fireworks.exceptions import FireworksBadConnection, FireworksInvalidArgument
 from airflow_provider_fireworks.gateway import calls
+from airflow_provider_fireworks.gateway.answers import without_locals
 from airflow_provider_fireworks.gateway.endpoint import Endpoint, InvalidEndpointError
 from airflow_provider_fireworks.gateway.errors import AccessDeniedError, GatewayError
 from airflow_provider_fireworks.gateway.names import (
@@ -81,11 +82,10 @@ class FireworksHook(BaseHook):
     @cached_property
     def endpoint(self) -> Endpoint:
         """The base URL and the key that the connection holds."""
-        if self.fireworks_conn_id is None:
-            return _endpoint_of_environment()
-        with _missing_is_bad():
-            connection = self.get_connection(self.fireworks_conn_id)
-        return _endpoint_of(self.fireworks_conn_id, connection)
+        with without_locals(), _missing_is_bad():
+            if self.fireworks_conn_id is None:
+                return _endpoint_of_environment()
+            return _endpoint_of(self.fireworks_conn_id, self.get_connection(self.fireworks_conn_id))
 
     @cached_property
     def _gateway(self) -> WorkerGateway:
@@ -454,12 +454,11 @@ def _endpoint_of_environment() -> Endpoint:
 
 
 async def _aendpoint(conn_id: str | None) -> Endpoint:
-    if conn_id is None:
-        # Masking tells the supervisor, with a call that blocks.
-        return await asyncio.to_thread(_endpoint_of_environment)
-    with _missing_is_bad():
-        connection = await get_async_connection(conn_id, FireworksHook)
-    return _endpoint_of(conn_id, connection)
+    with without_locals(), _missing_is_bad():
+        if conn_id is None:
+            # Masking tells the supervisor, with a call that blocks.
+            return await asyncio.to_thread(_endpoint_of_environment)
+        return _endpoint_of(conn_id, await get_async_connection(conn_id, FireworksHook))
 
 
 @contextmanager
