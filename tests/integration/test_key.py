@@ -276,8 +276,7 @@ def test_a_call_that_is_cancelled_does_not_show_it(gateway, how):
     with pytest.raises((asyncio.TimeoutError, asyncio.CancelledError)) as failed:
         asyncio.run(stopped())
     check(failed.value)
-    told = "".join("".join(traceback.format_exception(each)) for each in chain(failed.value))
-    assert "httpcore" in told, "not in the middle of a call"
+    assert gateway.count("GET") == 1, "not in the middle of a call"
 
 
 # ---- connections that are of no use
