@@ -159,10 +159,12 @@ class FireworksPrepareModelOperator(WaitingOperator):
             step = preparation.step
             if step is Step.LOOK:
                 self._look(preparation, precision)
+            elif step in (Step.POST, Step.PAUSE, Step.WAIT_TURN) and time.time() >= preparation.deadline:
+                # POST as well: one whose answers are lost only after START_LAG is made again without a pause.
+                seen = preparation.note or "nothing was asked for yet."
+                self._settle(preparation, Verdict(Outcome.TIMEOUT, f"last seen: {seen}"))
             elif step is Step.POST:
                 self._post(preparation, precision)
-            elif step in (Step.PAUSE, Step.WAIT_TURN) and time.time() >= preparation.deadline:
-                self._settle(preparation, Verdict(Outcome.TIMEOUT, f"last seen: {preparation.note}"))
             elif step is Step.PAUSE:
                 self.log.info("%s Looking again.", preparation.note)
                 time.sleep(preparation.pause(self._arguments.poll_interval))

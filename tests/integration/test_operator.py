@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
-from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks import exceptions, preparation
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from tests.integration.conftest import MODEL, TaskInstance, run_task
 
@@ -139,6 +139,13 @@ def test_a_lost_answer_makes_no_second_preparation(gateway, prepare, fault, list
     gateway.fault(**fault, method="POST", path=":prepare")
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
     assert len(gateway.preparations) == 1
+
+
+def test_posts_that_are_lost_slowly_end_at_the_deadline_too(gateway, prepare):
+    gateway.fault("status", delay=preparation.START_LAG + 0.1, method="POST", times=-1)
+    with pytest.raises(exceptions.FireworksTimeout, match="last seen: It may have worked nevertheless: .*503"):
+        prepare(timeout=1)
+    assert posts(gateway) <= 2
 
 
 def test_a_start_lag_shorter_than_the_looks_makes_no_second_post(gateway, prepare):
