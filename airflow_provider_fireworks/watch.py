@@ -218,7 +218,9 @@ class ModelWatch(Watch):
         if self.until is Until.ANSWER:
             return Verdict(Outcome.READY, "the gateway answers again")
         if self.until is Until.TURN:
-            named = all(proven(reading, precision, self.accept) for precision in self.precisions)
+            named = reading.state != "UPLOADING" and all(
+                proven(reading, precision, self.accept) for precision in self.precisions
+            )
             if named or not is_being_prepared(reading):
                 return Verdict(Outcome.READY, f"its state is {reading.state}")
             return Verdict(Outcome.PENDING, f"its state is {reading.state or 'unset'}")

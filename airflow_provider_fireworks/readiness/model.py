@@ -74,6 +74,7 @@ class Memory:
     :ivar was_ready: whether it has been READY, at the baseline or since.
     :ivar away: whether it was not READY when last seen.
     :ivar left_ready: whether it was seen to leave READY.
+    :ivar was_busy: whether it was seen in preparation.
     :ivar back_at: seconds since the epoch when it was first seen READY again.
     :ivar looks_back: how often it was seen READY since.
     :ivar first_status: the status at the first look.
@@ -83,6 +84,7 @@ class Memory:
     was_ready: bool = False
     away: bool = False
     left_ready: bool = False
+    was_busy: bool = False
     back_at: float | None = None
     looks_back: int = 0
     first_status: Status | None = None
@@ -100,7 +102,12 @@ class Memory:
         seen = self if self.looked else replace(self, looked=True, first_status=model.status)
         if model.state != "READY":
             return replace(
-                seen, away=True, left_ready=seen.left_ready or seen.was_ready, back_at=None, looks_back=0
+                seen,
+                away=True,
+                left_ready=seen.left_ready or seen.was_ready,
+                was_busy=seen.was_busy or is_being_prepared(model),
+                back_at=None,
+                looks_back=0,
             )
         if seen.away:
             return replace(seen, away=False, was_ready=True, back_at=now, looks_back=1)
@@ -161,7 +168,7 @@ def judge(
     if proof := proven(model, precision, accept):
         return Verdict(Outcome.READY, f"the gateway names {proof[0]} in {proof[1]}", precisions=(proof[0],))
     status = model.status or Status()
-    if state == "FAILED" and _is_news(model, baseline):
+    if state == "FAILED" and (memory.was_busy or _is_news(model, baseline)):
         return _failed(f"its state is FAILED, with the status {status}")
     if is_being_prepared(model):
         return _pending(f"its state is {state}")

@@ -335,8 +335,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self.log.info("%s Undeleting %s.", creation.note, creation.deployment)
             self._heed_kill(before_post=True)
             creation.sending(time.time())
-            self.hook.undelete_deployment(creation.deployment)
-            creation.brought_back()
+            self._undelete(creation)
         elif step is Step.REMOVE:
             self.log.info("%s Deleting %s for good.", creation.note, creation.deployment)
             self._remove(creation)
@@ -452,6 +451,18 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         else:
             creation.was_accepted()
             self.log.info("It is made, its state is %s.", made.state)
+
+    def _undelete(self, creation: Creation) -> None:
+        from airflow_provider_fireworks.gateway.errors import NotFoundError
+
+        try:
+            self.hook.undelete_deployment(creation.deployment)
+        except NotFoundError:
+            # Its time was over since the look. Now its id is free.
+            creation.not_made()
+            creation.changed("It is gone for good, and cannot be brought back.")
+        else:
+            creation.brought_back()
 
     def _remove(self, creation: Creation) -> None:
         from airflow_provider_fireworks.gateway.errors import NotFoundError

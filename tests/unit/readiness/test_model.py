@@ -41,6 +41,7 @@ LISTS = {"supported_precisions": ["FP16"]}
 LEFT = Memory(looked=True, was_ready=True, left_ready=True, back_at=EARLY, looks_back=1)
 LEFT_A_WHILE = Memory(looked=True, was_ready=True, left_ready=True, back_at=EARLY, looks_back=LAGGING_POLLS)
 AWAY = Memory(looked=True, was_ready=True, away=True, left_ready=True)
+BUSY = Memory(looked=True, away=True, was_busy=True)
 
 
 def verdict(
@@ -138,6 +139,9 @@ ROWS = {
     "FAILED without a baseline": (model("FAILED"), None, None, EARLY, FAILED),
     "FAILED still, as before": (
         model("FAILED", status=BAD), posted(model("FAILED", status=BAD)), None, EARLY, PENDING,
+    ),
+    "FAILED again, as before, and seen in preparation": (
+        model("FAILED", status=BAD), posted(model("FAILED", status=BAD)), BUSY, EARLY, FAILED,
     ),
     "preparing": (model("PREPARING"), posted(), None, EARLY, PENDING),
     "preparing for hours": (model("PREPARING"), posted(), None, LATE + 1e6, PENDING),
