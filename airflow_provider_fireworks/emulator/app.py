@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import replace
 from itertools import repeat
@@ -83,7 +84,9 @@ class App:
             return
         target = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
         query = scope["query_string"].decode("ascii", "replace")
-        call = routing.Call(scope["method"], {}, dict(parse_qsl(query, keep_blank_values=True)), body)
+        given = parse_qsl(query, keep_blank_values=True)
+        twice = next((name for name, times in Counter(name for name, _ in given).items() if times > 1), None)
+        call = routing.Call(scope["method"], {}, dict(given), body, twice)
         if target.startswith(ADMIN_PREFIX):
             await _send(send, self._administer(target, call))
             return
@@ -127,7 +130,7 @@ class App:
             refusal = self._state.admit(headers.get("authorization"))
             if refusal is not None:
                 return refusal
-            return routing.answer(route, self._state, routing.Call(call.method, ids, call.query, call.body))
+            return routing.answer(route, self._state, replace(call, ids=ids))
 
     def _administer(self, target: str, call: routing.Call) -> Answer:
         found = routing.find(admin.ROUTES, call.method, target)
@@ -135,7 +138,7 @@ class App:
             return found
         route, ids = found
         with self._state.lock:
-            return routing.answer(route, self._state, routing.Call(call.method, ids, call.query, call.body))
+            return routing.answer(route, self._state, replace(call, ids=ids))
 
     async def _fail(
         self,

@@ -42,7 +42,7 @@ def page(
     for parameter in ("filter", "orderBy"):
         if call.query.get(parameter):
             raise GatewayError("INVALID_ARGUMENT", f"{parameter} is not emulated")
-    size = _page_size(call.query.get("pageSize", ""))
+    size = _page_size(call.query.get("pageSize", "0"))
     collection = "/".join([*call.ids.values(), plural])
     after = _read_token(call.query.get("pageToken", ""), collection)
     rest = [item for item in items if name(item) > after]
@@ -67,9 +67,7 @@ def masked(payload: dict[str, Any], mask: str) -> dict[str, Any]:
 
 
 def _page_size(text: str) -> int:
-    if not text:
-        return DEFAULT_PAGE
-    if not re.fullmatch(r"-?[0-9]{1,9}", text) or int(text) < 0:
+    if not re.fullmatch(r"-?[0-9]{1,10}", text) or not 0 <= int(text) < 2**31:
         raise GatewayError("INVALID_ARGUMENT", f"invalid pageSize {text!r}")
     return min(int(text), LARGEST_PAGE) or DEFAULT_PAGE
 

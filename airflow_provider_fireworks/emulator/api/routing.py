@@ -27,23 +27,31 @@ class Call:
     :param ids: the ids that the path names, by the names that its route has for them.
     :param query: the parameters of the query.
     :param body: as it was sent.
+    :param twice: a parameter that the query has more than once.
     """
 
     method: str
     ids: dict[str, str]
     query: dict[str, str]
     body: bytes
+    twice: str | None = None
 
     def allow_query(self, *names: str) -> None:
-        """Refuse parameters that the endpoint does not have: a typo there must not pass for working."""
+        """
+        Refuse parameters that the endpoint does not have, and those given twice.
+
+        A typo there must not pass for working.
+        """
+        if self.twice is not None:
+            raise GatewayError("INVALID_ARGUMENT", f"query parameter {self.twice!r} is given twice")
         for name in self.query:
             if name not in names:
                 raise GatewayError("INVALID_ARGUMENT", f"unknown query parameter {name!r}")
 
     def flag(self, name: str) -> bool:
         """Return a parameter that is ``true`` or ``false``; left out it is false."""
-        value = self.query.get(name, "")
-        if value not in ("", "true", "false"):
+        value = self.query.get(name, "false")
+        if value not in ("true", "false"):
             raise GatewayError("INVALID_ARGUMENT", f"{name}: {value!r} is neither true nor false")
         return value == "true"
 
