@@ -46,5 +46,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 		PYTHONPATH=.venv/.virtualenv $(PYTHON) -m virtualenv -q .venv; } || \
 		{ echo 'No virtual environment could be made. On Debian: apt-get install python3-venv' >&2; exit 1; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e . --group dev -c constraints.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e . --group dev --group celery \
+		-c constraints.txt
 	@touch $@
