@@ -7,10 +7,9 @@ It is for development only and not part of the provider.
 from __future__ import annotations
 
 from local_airflow.api import AirflowApi, AirflowApiError, TaskInstance
-from local_airflow.components import COMPONENTS, LocalAirflow, LocalAirflowError
+from local_airflow.components import LocalAirflow, LocalAirflowError
 
 __all__ = [
-    "COMPONENTS",
     "AirflowApi",
     "AirflowApiError",
     "LocalAirflow",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -33,6 +34,9 @@ class TaskInstance:
     :param map_index: which of the mapped ones it is; -1 if it is not mapped.
     :param state: ``None`` as long as the scheduler has not looked at it.
     :param duration: seconds; ``None`` before it has ended.
+    :param component: the component that has run it last, such as a worker of Celery; the scheduler is where
+        LocalExecutor runs it.
+    :param triggerer_id: the id of the triggerer's job that has its wait; ``None`` if none has one.
     """
 
     dag_id: str
@@ -42,10 +46,25 @@ class TaskInstance:
     state: str | None
     try_number: int
     duration: float | None
+    component: str | None = None
+    triggerer_id: int | None = None
 
     @property
     def name(self) -> str:
         return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    What Airflow knows of one start of a component.
+
+    :param beat: its last sign of life.
+    """
+
+    id: int
+    component: str
+    beat: datetime
 
 
 class AirflowApi:
@@ -99,6 +118,18 @@ class AirflowApi:
     def get(self, path: str, **params: Any) -> Any:
         return self.request("GET", path, params=params)
 
+    def jobs(self) -> list[Job]:
+        """Return all starts of components but API servers and workers, the one that was alive last first."""
+        found = self.get("/api/v2/jobs", order_by="-latest_heartbeat", limit=100)["jobs"]
+        return [
+            Job(
+                job["id"],
+                job["unixname"],
+                datetime.fromisoformat(job["latest_heartbeat"].replace("Z", "+00:00")),
+            )
+            for job in found
+        ]
+
     def dag_is_there(self, dag_id: str) -> bool:
         """Whether the DAG has been parsed. A DAG file that cannot be imported raises, with its stack."""
         if any(dag["dag_id"] == dag_id for dag in self.get("/api/v2/dags", limit=1000)["dags"]):
@@ -146,6 +177,8 @@ class AirflowApi:
                 state=task["state"],
                 try_number=task["try_number"],
                 duration=task["duration"],
+                component=task["unixname"],
+                triggerer_id=(task["trigger"] or {}).get("triggerer_id"),
             )
             for task in found
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import secrets
 import signal
@@ -18,28 +19,15 @@ from local_airflow import sessions
 from local_airflow.api import FINISHED, AirflowApi, AirflowApiError, TaskInstance, poll_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     import psutil
 
-#: The components, by name, with their arguments. Their log servers would listen on every address of the
-#: machine; the logs are read from the disk anyway.
-COMPONENTS: dict[str, tuple[str, ...]] = {
-    "api-server": (),
-    "dag-processor": (),
-    "scheduler": ("--skip-serve-logs",),
-    "triggerer": ("--skip-serve-logs",),
-}
-
-#: How the health endpoint calls them.
-_HEALTH_NAMES = {
-    "api-server": "metadatabase",
-    "dag-processor": "dag_processor",
-    "scheduler": "scheduler",
-    "triggerer": "triggerer",
-}
+# Their log servers would listen on every address of the machine; the logs are read from the disk anyway.
+_NO_LOG_SERVER = "--skip-serve-logs"
+_WORKER = "worker"
 
 
 class LocalAirflowError(RuntimeError):
@@ -48,7 +36,7 @@ class LocalAirflowError(RuntimeError):
 
 class LocalAirflow:
     """
-    An Airflow with all its components on loopback, and the LocalExecutor.
+    An Airflow with all its components on loopback.
 
     As a context manager it is healthy inside the block, and gone after it::
 
@@ -64,6 +52,10 @@ class LocalAirflow:
     :param port: the API server's port; any free one if left out.
     :param usual_port: taken, if it is free, where ``port`` is left out.
     :param parallelism: how many tasks run at once.
+    :param broker: the URL of the queue that Celery's workers get their tasks from. Left out, the scheduler's own
+        LocalExecutor runs the tasks.
+    :param workers: how many workers there are, where there is a broker: ``worker``, ``worker-2``, ….
+    :param triggerers: how many triggerers there are: ``triggerer``, ``triggerer-2``, ….
     :param start_timeout: seconds until all components must be healthy.
     :param say: takes lines about what is happening.
     """
@@ -78,6 +70,9 @@ class LocalAirflow:
         port: int | None = None,
         usual_port: int = 0,
         parallelism: int = 4,
+        broker: str | None = None,
+        workers: int = 1,
+        triggerers: int = 1,
         start_timeout: float = 180,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -89,7 +84,18 @@ class LocalAirflow:
         self.api = AirflowApi(self.url)
         self.start_timeout = start_timeout
         self._say = say
-        settings = self._settings(dags.resolve(), parallelism, database)
+        self._broker = broker
+        #: The components, by name, with the arguments that each is started with.
+        self.components = {
+            "api-server": ("api-server",),
+            "dag-processor": ("dag-processor",),
+            "scheduler": ("scheduler", _NO_LOG_SERVER),
+            **dict.fromkeys(_numbered("triggerer", triggerers), ("triggerer", _NO_LOG_SERVER)),
+        }
+        if broker is not None:
+            for name in _numbered(_WORKER, workers):
+                self.components[name] = ("celery", "worker", _NO_LOG_SERVER, "--celery-hostname", name)
+        settings = self._settings(dags.resolve(), parallelism, database, workers)
         self._env = {**_bare_environment(), **settings, **(env or {})}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._since: dict[str, datetime] = {}
@@ -97,7 +103,7 @@ class LocalAirflow:
         self._orphaned: dict[int, tuple[str, float]] = {}
         self._watcher = sessions.Watcher()
 
-    def _settings(self, dags: Path, parallelism: int, database: str | None) -> dict[str, str]:
+    def _settings(self, dags: Path, parallelism: int, database: str | None, workers: int) -> dict[str, str]:
         settings = {
             "API__HOST": "127.0.0.1",
             "API__PORT": str(self.port),
@@ -106,7 +112,7 @@ class LocalAirflow:
             "API__SECRET_KEY": secrets.token_urlsafe(32),
             "CORE__DAGS_FOLDER": str(dags),
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__EXECUTOR": "LocalExecutor" if self._broker is None else "CeleryExecutor",
             "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             "CORE__LOAD_EXAMPLES": "False",
             "CORE__PARALLELISM": str(parallelism),
@@ -118,6 +124,9 @@ class LocalAirflow:
             # With the default of 5 s, a trigger that fires sooner than that can fail its task.
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         }
+        if self._broker is not None:
+            settings["CELERY__BROKER_URL"] = self._broker
+            settings["CELERY__WORKER_CONCURRENCY"] = str(math.ceil(parallelism / workers))
         return {
             "AIRFLOW_HOME": str(self.home),
             "NO_COLOR": "1",
@@ -144,7 +153,7 @@ class LocalAirflow:
         self._migrate()
         if sys.platform != "linux":
             self._reserved.close()
-        self.start(*COMPONENTS)
+        self.start(*self.components)
 
     def down(self, grace: float = 8) -> None:
         """
@@ -183,24 +192,37 @@ class LocalAirflow:
             if name in self._running:
                 raise LocalAirflowError(f"The {name} is running already.")
             self._since[name] = datetime.now(timezone.utc)
-            self._spawn(name, name, *COMPONENTS[name])
+            self._spawn(name, *self.components[name])
 
     def healthy(self, *names: str) -> bool:
         """Whether these components have all shown that they are alive since they were last started."""
         if not self._running.keys() >= set(names):
             return False
         health = self.api.health()
-        if health is None:
+        if health is None or health["metadatabase"].get("status") != "healthy":
             return False
-        for name in names:
-            told = health.get(_HEALTH_NAMES[name]) or {}
-            if told.get("status") != "healthy":
-                return False
-            # A component that was killed counts as healthy for a while by its last heartbeat.
-            beat = told.get(f"latest_{_HEALTH_NAMES[name]}_heartbeat")
-            if beat is not None and datetime.fromisoformat(beat.replace("Z", "+00:00")) < self._since[name]:
-                return False
-        return True
+        workers = [name for name in names if name.startswith(_WORKER)]
+        if workers and not self._answer(workers):
+            return False
+        try:
+            beats = {job.component: job.beat for job in reversed(self.api.jobs())}
+        except AirflowApiError:
+            return False
+        # One that was killed counts as alive for a while, by its last heartbeat.
+        return all(
+            name in beats and beats[name] >= self._since[name]
+            for name in names
+            if name != "api-server" and name not in workers
+        )
+
+    def waits(self, dag_id: str, run_id: str) -> dict[str, list[TaskInstance]]:
+        """Return the tasks of a run that wait in triggerers, by the triggerer that has each."""
+        of_triggerer = {job.id: job.component for job in self.api.jobs()}
+        found: dict[str, list[TaskInstance]] = {}
+        for task in self.api.task_instances(dag_id, run_id):
+            if task.triggerer_id is not None:
+                found.setdefault(of_triggerer[task.triggerer_id], []).append(task)
+        return found
 
     def kill(self, name: str, *, alone: bool = False) -> None:
         """
@@ -335,13 +357,24 @@ class LocalAirflow:
         self._watcher.discard(process.pid)
         self._say(f"Database ready after {time.monotonic() - begun:.0f} s.")
 
+    def _answer(self, workers: Sequence[str]) -> bool:
+        """Whether these workers of Celery all do."""
+        # Here, as only few need it.
+        from celery import Celery
+
+        nodes = [f"celery@{name}" for name in workers]
+        with Celery(broker=self._broker) as celery:
+            found = celery.control.inspect(nodes, timeout=1, limit=len(nodes)).ping()
+        return (found or {}).keys() >= set(nodes)
+
     def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         # Were it interrupted between starting a process and noting it, nobody would ever end that process.
         with sessions.signals_held(drop=False), self._log(name).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *arguments],
                 cwd=self.home,
-                env=self._env,
+                # Airflow notes it with each job and task: so one can tell who has which.
+                env={**self._env, "LOGNAME": name},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -360,6 +393,10 @@ class LocalAirflow:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         head = f"Airflow's {name} {how}. The last lines of {self._log(name)}:"
         return "\n".join([head, *(f"    {line}" for line in lines)])
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name, *(f"{name}-{number}" for number in range(2, count + 1))]
 
 
 def reserve(port: int, *, over_old_connections: bool = True) -> socket.socket:

@@ -30,6 +30,7 @@ from local_airflow.components import LocalAirflow, LocalAirflowError
 from local_airflow.home import own
 from local_airflow.invariants import Kind, Violation, Witness
 from local_airflow.postgres import Postgres
+from local_airflow.settings import SOON_NOTICED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,30 +61,6 @@ _SECONDS_TO_START = 90
 _SECONDS_TO_MOVE = 75
 #: Seconds that the last runs have to end.
 _SECONDS_TO_END = 900
-
-#: With Airflow's own settings it takes minutes until it notices that something was killed. The times leave room
-#: for heartbeats that come late because the machine is busy, not because their sender is dead.
-_SETTINGS = {
-    # A worker was killed: its task counts as failed.
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-    # A scheduler was killed: the next one takes over its tasks.
-    "SCHEDULER__JOB_HEARTBEAT_SEC": "2",
-    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
-    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "12",
-    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "4",
-    # A triggerer was killed: the next one takes over its triggers.
-    "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
-    # A supervisor must not give up its task because the API server, which is not killed, is busy.
-    "WORKERS__MAX_FAILED_HEARTBEATS": "10",
-    "WORKERS__EXECUTION_API_TIMEOUT": "20",
-    # Else requests of many tasks at once keep the API server's connections from each other, 30 s long.
-    "DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
-    "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "60",
-    # A DAG that does not change need not be parsed all the time.
-    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
-}
 
 
 @dataclass(frozen=True)
@@ -429,12 +406,11 @@ def _kills(given: argparse.Namespace, say: Callable[[str], None]) -> int:
         gateway.set_model(MODEL, supportedPrecisions=[*PRECISIONS, FAILING])
         postgres = cleanup.enter_context(Postgres())
         say(f"The Fireworks gateway, emulated, at {gateway.url}. Starting Airflow on PostgreSQL …")
-        settings = {f"AIRFLOW__{name}": value for name, value in _SETTINGS.items()}
         airflow = LocalAirflow(
             home,
             _FOLDER / "dags",
             database=postgres.url,
-            env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": gateway.connection, **settings},
+            env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": gateway.connection, **SOON_NOTICED},
             parallelism=_PARALLELISM,
             say=lambda line: say(f"  {line}"),
         )

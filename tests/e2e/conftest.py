@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,14 +114,79 @@ def finish(airflow: LocalAirflow) -> Callable[..., str]:
 
 @pytest.fixture
 def processes_in() -> Callable[[Path], list[str]]:
-    """Return the command lines of the living processes whose working directory is a folder."""
+    """Return the command lines of the living processes whose working directory is a folder, or below it."""
 
     def look(folder: Path) -> list[str]:
         found = []
         for process in psutil.process_iter(["cwd", "cmdline", "status"]):
             info = process.info
-            if info["cwd"] == str(folder.resolve()) and info["status"] != psutil.STATUS_ZOMBIE:
+            inside = Path(info["cwd"] or "/").is_relative_to(folder.resolve())
+            if inside and info["status"] != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(info["cmdline"] or ["?"]))
         return found
 
     return look
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for all that is written, which PostgreSQL's user can get to where these tests run as root."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made).resolve()
+
+
+@pytest.fixture
+def start(folder: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start a module of Python's, with its temporary files in the folder."""
+
+    def run(module: str, *arguments: str) -> subprocess.Popen[str]:
+        temporary = folder / "temporary"
+        temporary.mkdir()
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=CHECKOUT,
+            env={**os.environ, "TMPDIR": str(temporary)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # A shell has what it runs in the background ignore this, and Python would leave it at that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    return run
+
+
+@pytest.fixture
+def left(folder: Path, processes_in: Callable[[Path], list[str]]) -> Callable[[], list[str]]:
+    """Return the processes at work below the folder, and the servers' own folders that are still there."""
+    temporary = folder / "temporary"
+    return lambda: [*map(str, temporary.glob("local-airflow-*")), *processes_in(folder)]
+
+
+@pytest.fixture
+def end_early(left: Callable[[], list[str]]) -> Callable[..., None]:
+    """End a program as soon as it has made Airflow's database, and check that nothing of it is left."""
+
+    def end(process: subprocess.Popen[str], number: signal.Signals, code: int) -> None:
+        assert process.stdout is not None
+        told = ""
+        for line in process.stdout:
+            told += line
+            if "Database ready" in line:
+                break
+        assert len(left()) > 1, told
+
+        process.send_signal(number)
+        told += process.communicate(timeout=60)[0]
+
+        assert process.returncode == code, told
+        assert "Traceback" not in told
+        # Killed, it cannot clean up itself: that is the watchers' work then.
+        deadline = time.monotonic() + (30 if number == signal.SIGKILL else 0)
+        while left() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert left() == []
+
+    return end

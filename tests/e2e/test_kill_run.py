@@ -1,71 +1,40 @@
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from airflow_provider_fireworks.emulator import Creation
 from airflow_provider_fireworks.identity import Identity
 from local_airflow import TaskInstance
 from local_airflow.invariants import Witness
-from local_airflow.postgres import PostgresMissingError, programs
+from local_airflow.postgres import programs
+from local_airflow.server import ServerMissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-CHECKOUT = Path(__file__).parents[2]
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder for all that is written, which PostgreSQL's user can get to where these tests run as root."""
+def kills(folder: Path, start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
     try:
         programs()
-    except PostgresMissingError as error:
+    except ServerMissingError as error:
         pytest.skip(str(error))
-    with tempfile.TemporaryDirectory() as made:
-        Path(made).chmod(0o755)
-        yield Path(made).resolve()
+    return lambda *arguments: start("local_airflow.kills", "--home", str(folder / "home"), *arguments)
 
 
-def kills(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    temporary = folder / "temporary"
-    temporary.mkdir()
-    return subprocess.Popen(
-        [sys.executable, "-m", "local_airflow.kills", "--home", str(folder / "home"), *arguments],
-        cwd=CHECKOUT,
-        env={**os.environ, "TMPDIR": str(temporary)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def left_in(folder: Path) -> list[str]:
-    """Return the processes at work below a folder, and PostgreSQL's own folder if it is still there."""
-    found = [str(path) for path in (folder / "temporary").glob("local-airflow-*")]
-    for process in psutil.process_iter(["cwd", "cmdline", "status"]):
-        if (process.info["cwd"] or "").startswith(str(folder)) and process.info[
-            "status"
-        ] != psutil.STATUS_ZOMBIE:
-            found.append(" ".join(process.info["cmdline"] or ["?"]))
-    return found
-
-
-def test_nothing_is_doubled_or_left_whatever_is_killed(folder: Path) -> None:
+def test_nothing_is_doubled_or_left_whatever_is_killed(
+    kills: Callable[..., subprocess.Popen[str]], left: Callable[[], list[str]]
+) -> None:
     # Of this seed's runs the first one has a deployment that fails.
-    process = kills(folder, "--seed", "3", "--kills", "5", "--minutes", "0.8", "--runs-at-once", "2")
+    process = kills("--seed", "3", "--kills", "5", "--minutes", "0.8", "--runs-at-once", "2")
     told, _ = process.communicate(timeout=900)
 
     assert process.returncode == 0, told
@@ -83,30 +52,17 @@ def test_nothing_is_doubled_or_left_whatever_is_killed(folder: Path) -> None:
     assert runs >= 2
     assert succeeded == runs - 1
     assert deployments >= 2 * runs
-    assert left_in(folder) == []
+    assert left() == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_nothing_is_left_running_when_it_is_ended(folder: Path, number: signal.Signals, code: int) -> None:
-    process = kills(folder)
-    assert process.stdout is not None
-    told = ""
-    for line in process.stdout:
-        told += line
-        if "Database ready" in line:
-            break
-    assert len(left_in(folder)) > 1, told
-
-    process.send_signal(number)
-    told += process.communicate(timeout=60)[0]
-
-    assert process.returncode == code, told
-    assert "Traceback" not in told
-    # Killed, it cannot clean up itself: that is the watchers' work then.
-    deadline = time.monotonic() + (30 if number == signal.SIGKILL else 0)
-    while left_in(folder) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert left_in(folder) == []
+def test_nothing_is_left_running_when_it_is_ended(
+    kills: Callable[..., subprocess.Popen[str]],
+    end_early: Callable[..., None],
+    number: signal.Signals,
+    code: int,
+) -> None:
+    end_early(kills(), number, code)
 
 
 @dataclass
