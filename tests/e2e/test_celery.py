@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_fireworks.emulator import Emulator
+from airflow_provider_fireworks.identity import Identity
+from local_airflow import LocalAirflow, TaskInstance
+from local_airflow.api import poll_until
+from local_airflow.invariants import Witness
+from local_airflow.postgres import Postgres
+from local_airflow.redis import Redis
+from local_airflow.server import ServerMissingError
+from local_airflow.settings import SOON_NOTICED
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from airflow_provider_fireworks.emulator.records import Request
+
+DAG = "deploy_pairs"
+RUN = "all"
+MODELS = ["model-a", "model-b", "model-c", "model-d"]
+PRECISIONS = ["FP8", "FP4", "BF16"]
+#: In the order of their map indexes.
+PAIRS = list(itertools.product(MODELS, PRECISIONS))
+
+SETTINGS = {
+    **SOON_NOTICED,
+    # What a killed worker had got, but not begun, goes to another one after it: a day by default. It must be longer
+    # than any task, and no task here occupies its worker for long.
+    "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "30",
+}
+
+
+@pytest.fixture
+def say() -> Callable[[str], None]:
+    begun = time.monotonic()
+    return lambda line: print(f"{time.monotonic() - begun:6.0f} s  {line}", flush=True)
+
+
+@pytest.fixture
+def servers() -> tuple[Postgres, Redis]:
+    pytest.importorskip("airflow.providers.celery", reason="needs pyproject.toml's dependency group celery")
+    try:
+        return Postgres(), Redis()
+    except ServerMissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def gateway() -> Iterator[Emulator]:
+    with Emulator(duration=25, deploy_duration=6, create_lag=0.5, delete_duration=1) as gateway:
+        for model in MODELS:
+            gateway.add_model(model)
+        yield gateway
+
+
+@pytest.fixture
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory,
+    dags: Path,
+    gateway: Emulator,
+    servers: tuple[Postgres, Redis],
+    processes_in: Callable[[Path], list[str]],
+    say: Callable[[str], None],
+) -> Iterator[LocalAirflow]:
+    postgres, redis = servers
+    # Not tmp_path, whose own end raises something else after Ctrl-C.
+    home = tmp_path_factory.mktemp("celery")
+    print()
+    say("Starting Airflow on PostgreSQL and Redis, with two workers of Celery and two triggerers …")
+    with (
+        postgres,
+        redis,
+        LocalAirflow(
+            home,
+            dags,
+            database=postgres.url,
+            broker=redis.url,
+            workers=2,
+            triggerers=2,
+            parallelism=8,
+            env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": gateway.connection, **SETTINGS},
+            say=say,
+        ) as airflow,
+    ):
+        say(f"All of it is healthy: {', '.join(airflow.components)}.")
+        yield airflow
+    assert processes_in(home) == []
+
+
+def test_losing_workers_and_a_triggerer_doubles_nothing_and_leaves_nothing(
+    airflow: LocalAirflow, gateway: Emulator, say: Callable[[str], None]
+) -> None:
+    def until(what: str, condition: Callable[[], object]) -> object:
+        return poll_until(condition, timeout=180, what=what, meanwhile=airflow.check, every=0.2)
+
+    def stuck(part: str) -> Request | None:
+        return next((r for r in gateway.requests if r.fault == "hang" and part in r.path), None)
+
+    def kill_worker_of(task_id: str, index: int) -> None:
+        """Kill the worker that has this task, with all its tasks, and start it anew."""
+        (task,) = [task for task in airflow.api.task_instances(DAG, RUN, task_id) if task.map_index == index]
+        assert task.state == "running"
+        with_it = [
+            other.name
+            for other in airflow.api.task_instances(DAG, RUN)
+            if other.state == "running" and other.component == task.component
+        ]
+        airflow.kill(task.component)
+        say(f"{task.component} is killed, which had {', '.join(with_it)}.")
+        airflow.launch(task.component)
+
+    # Both are done, and whoever has asked never learns of it.
+    gateway.fault("hang", method="POST", path="model-d:prepare", after_work=True)
+    slow = Identity(DAG, RUN, "serve.deploy", 0).deployment_id
+    gateway.fault("hang", method="POST", path=f"deploymentId={slow}", after_work=True)
+    witness = Witness(gateway, DAG)
+    witness.start()
+    airflow.wait_for_dag(DAG)
+    airflow.api.trigger(DAG, {"models": MODELS, "precisions": PRECISIONS}, run_id=RUN)
+    say(f"The run has begun: {len(MODELS)} models at {len(PRECISIONS)} precisions.")
+
+    prepare = until("Waiting for a prepare to be stuck", lambda: stuck(":prepare"))
+    prepared = PAIRS.index(("model-d", prepare.body["precision"]))
+    kill_worker_of("serve.prepare", prepared)
+
+    def held() -> tuple[str, list[TaskInstance]] | None:
+        waits = airflow.waits(DAG, RUN)
+        most = max(waits, key=lambda name: len(waits[name]), default="")
+        return (most, waits[most]) if most and len(waits[most]) >= 3 else None
+
+    triggerer, waits = until("Waiting for a triggerer to have waits", held)
+    airflow.kill(triggerer)
+    say(f"{triggerer} is killed, which had {', '.join(task.name for task in waits)}.")
+
+    until("Waiting for a create to be stuck", lambda: stuck("/deployments"))
+    kill_worker_of("serve.deploy", 0)
+
+    state = airflow.wait(DAG, RUN, timeout=300)
+    witness.stop()
+    tasks = airflow.api.task_instances(DAG, RUN)
+    say(f"The run has ended: {state}.")
+    assert state == "success", airflow.api.describe(DAG, RUN)
+    witness.end_of_run(RUN, state, tasks, fails=False)
+    witness.finish()
+    assert witness.violations == []
+    assert {task.state for task in tasks} == {"success"}
+    assert len(tasks) == 6 * len(PAIRS) + 3
+
+    made = Counter((done.model, done.precision) for done in gateway.preparations)
+    assert made == Counter(PAIRS)
+    expected = {
+        Identity(DAG, RUN, "serve.deploy", index).deployment_id: pair for index, pair in enumerate(PAIRS)
+    }
+    created = [
+        (made.deployment, (made.base_model.rpartition("/")[2], made.precision)) for made in gateway.creations
+    ]
+    assert sorted(created) == sorted(expected.items())
+    assert gateway.deployments_left == []
+
+    tries = {task.name: task.try_number for task in tasks}
+    # Else the kills would have met nothing.
+    assert tries[f"serve.prepare[{prepared}]"] > 1
+    assert tries["serve.deploy[0]"] > 1
+    again = sum(tries.values()) - len(tries)
+    say(
+        f"{len(gateway.preparations)} preparations, {len(created)} deployments created, "
+        f"{len(gateway.deployments_left)} left; {again} tries more than tasks."
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 2), (signal.SIGKILL, -signal.SIGKILL)])
+def test_nothing_is_left_running_when_it_is_ended(
+    servers: tuple[Postgres, Redis],
+    start: Callable[..., subprocess.Popen[str]],
+    end_early: Callable[..., None],
+    number: signal.Signals,
+    code: int,
+) -> None:
+    test = f"{__file__}::{test_losing_workers_and_a_triggerer_doubles_nothing_and_leaves_nothing.__name__}"
+    end_early(start("pytest", "-s", test), number, code)
