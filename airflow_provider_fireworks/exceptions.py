@@ -188,7 +188,7 @@ def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
     """
     raised = next(
         (raised for kind, raised in _OF_GATEWAY.items() if isinstance(error, kind)),
-        FireworksError if error.blip else FireworksRefused,
+        FireworksRefused if isinstance(error, RefusedError) else FireworksError,
     )
     return raised(_advised(message, raised.what_to_do))
 

@@ -122,7 +122,7 @@ def test_what_is_no_bad_end_has_none(outcome):
         (errors.AccessDeniedError("bad key", status=403), FireworksAccessDenied),
         (errors.NotFoundError("resource not found", status=404), FireworksNotFound),
         (errors.RefusedError("bad request", status=400), FireworksRefused),
-        (errors.GatewayError("the list does not end"), FireworksRefused),
+        (errors.GatewayError("the list does not end"), FireworksError),
     ],
 )
 def test_a_call_that_is_refused_has_an_exception(error, kind):
