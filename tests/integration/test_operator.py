@@ -143,7 +143,9 @@ def test_a_lost_answer_makes_no_second_preparation(gateway, prepare, fault, list
 
 def test_posts_that_are_lost_slowly_end_at_the_deadline_too(gateway, prepare):
     gateway.fault("status", delay=preparation.START_LAG + 0.1, method="POST", times=-1)
-    with pytest.raises(exceptions.FireworksTimeout, match="last seen: It may have worked nevertheless: .*503"):
+    with pytest.raises(
+        exceptions.FireworksTimeout, match=r"last seen: It may have worked nevertheless: .*503"
+    ):
         prepare(timeout=1)
     assert posts(gateway) <= 2
 
