@@ -399,6 +399,7 @@ def foreign(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("state", ["CREATING", "READY", "FAILED", "DELETING", "DELETED"])
 def test_a_foreign_deployment_is_never_touched(gateway, create, foreign, state):
+    gateway.configure(deploy_duration=600)
     make(gateway, description=foreign)
     gateway.set_deployment(MINE.deployment_id, state=state)
     before = payload(gateway)

@@ -48,6 +48,9 @@ class Output:
     def __str__(self) -> str:
         raise AssertionError("it is not to be looked into")
 
+    def __repr__(self) -> str:
+        return "Output()"
+
 
 # ---- literals, while the DAG is parsed
 
