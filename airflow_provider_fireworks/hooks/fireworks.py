@@ -6,14 +6,14 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from asgiref.sync import sync_to_async
 
 from airflow_provider_fireworks.exceptions import FireworksBadConnection, FireworksInvalidArgument
 from airflow_provider_fireworks.gateway import calls
@@ -82,10 +82,17 @@ class FireworksHook(BaseHook):
     @cached_property
     def endpoint(self) -> Endpoint:
         """The base URL and the key that the connection holds."""
-        with without_locals(), _missing_is_bad():
-            if self.fireworks_conn_id is None:
-                return _endpoint_of_environment()
-            return _endpoint_of(self.fireworks_conn_id, self.get_connection(self.fireworks_conn_id))
+        with without_locals():
+            return self._read_endpoint()
+
+    def _read_endpoint(self) -> Endpoint:
+        if self.fireworks_conn_id is None:
+            return _endpoint_of_environment()
+        try:
+            connection = self.get_connection(self.fireworks_conn_id)
+        except AirflowNotFoundException as error:
+            raise FireworksBadConnection(str(error)) from None
+        return _endpoint_of(self.fireworks_conn_id, connection)
 
     @cached_property
     def _gateway(self) -> WorkerGateway:
@@ -331,7 +338,11 @@ class FireworksHook(BaseHook):
     def _test(self) -> tuple[bool, str]:
         try:
             gateway = WorkerGateway(
-                self.endpoint, self.get_conn(), timeout=(3.0, 5.0), answer_timeout=TEST_TIMEOUT
+                self.endpoint,
+                self.get_conn(),
+                timeout=(3.0, 5.0),
+                # Over when nobody waits for it any more.
+                answer_timeout=2 * TEST_TIMEOUT,
             )
             page = gateway.send(next(calls.list_accounts()), attempts=1)
         except (GatewayError, FireworksBadConnection) as error:
@@ -387,7 +398,9 @@ class _SharedGateway:
             if self._gateway is not None and time.monotonic() - self._read_at < ttl:
                 return self._gateway
             try:
-                endpoint = await _aendpoint(self._conn_id)
+                # Airflow 3.0 and 3.1 can ask the supervisor from no other threads than asgiref's.
+                with without_locals():
+                    endpoint = await sync_to_async(lambda: FireworksHook(self._conn_id).endpoint)()
             except Exception:
                 # A backend of secrets that is away for a moment ends no wait that has a key already.
                 if self._gateway is None:
@@ -451,22 +464,6 @@ def _endpoint_of_environment() -> Endpoint:
         raise FireworksBadConnection(
             f"{_named(None).capitalize()} cannot be used (FIREWORKS_API_KEY, FIREWORKS_BASE_URL): {error}."
         ) from None
-
-
-async def _aendpoint(conn_id: str | None) -> Endpoint:
-    with without_locals(), _missing_is_bad():
-        if conn_id is None:
-            # Masking tells the supervisor, with a call that blocks.
-            return await asyncio.to_thread(_endpoint_of_environment)
-        return _endpoint_of(conn_id, await get_async_connection(conn_id, FireworksHook))
-
-
-@contextmanager
-def _missing_is_bad() -> Iterator[None]:
-    try:
-        yield
-    except AirflowNotFoundException as error:
-        raise FireworksBadConnection(str(error)) from None
 
 
 def _named(conn_id: str | None) -> str:

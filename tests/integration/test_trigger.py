@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from asgiref.sync import async_to_sync
 
+from airflow_provider_fireworks.gateway.endpoint import Endpoint
 from airflow_provider_fireworks.gateway.precision import Precision
 from airflow_provider_fireworks.hooks import fireworks as hooks
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
@@ -78,18 +80,18 @@ def test_it_sleeps_before_its_first_look_and_not_beyond_the_deadline(gateway):
 
 def test_many_share_one_client_and_one_connection_read(gateway, monkeypatch):
     made, read = [], []
-    real_init, real_read = httpx.AsyncClient.__init__, hooks.get_async_connection
+    real_init, real_read = httpx.AsyncClient.__init__, FireworksHook.get_connection
     monkeypatch.setattr(
         httpx.AsyncClient,
         "__init__",
         lambda self, **how: (made.append(how["verify"]), real_init(self, **how))[1],
     )
 
-    async def reading(conn_id: str, hook: Any) -> Any:
+    def reading(conn_id: str) -> Any:
         read.append(conn_id)
-        return await real_read(conn_id, hook)
+        return real_read(conn_id)
 
-    monkeypatch.setattr(hooks, "get_async_connection", reading)
+    monkeypatch.setattr(FireworksHook, "get_connection", staticmethod(reading))
 
     async def all_of_them() -> list[Any]:
         triggers = [FireworksModelReadyTrigger(**arguments(deadline=time.time() + 0.6)) for _ in range(50)]
@@ -99,6 +101,33 @@ def test_many_share_one_client_and_one_connection_read(gateway, monkeypatch):
     assert len(made) == 1
     assert read == ["fireworks_default"]
     assert not [doors for doors in hooks._shared.values() if doors], "a client is left open"
+
+
+@pytest.mark.parametrize("conn_id", ["fireworks_default", None])
+def test_what_the_supervisor_is_asked_comes_from_the_loop(gateway, monkeypatch, conn_id):
+    """The triggerer of Airflow 3.0 and 3.1 has its link to the supervisor in the loop, and asks it so."""
+    real_make, loops = Endpoint.make, []
+
+    def making(**fields: Any) -> Endpoint:
+        async def ask() -> None:
+            loops.append(asyncio.get_running_loop())
+
+        async_to_sync(ask)()
+        return real_make(**fields)
+
+    monkeypatch.setattr(Endpoint, "make", making)
+    monkeypatch.setenv("FIREWORKS_API_KEY", gateway.api_key)
+    monkeypatch.setenv("FIREWORKS_BASE_URL", gateway.url)
+
+    async def wait() -> Any:
+        loops.append(asyncio.get_running_loop())
+        return await event_of(
+            FireworksModelReadyTrigger(**{**arguments("FP16"), "fireworks_conn_id": conn_id})
+        )
+
+    assert asyncio.run(wait()).payload["verdict"]["outcome"] == "ready"
+    assert len(loops) == 2
+    assert loops[0] is loops[1]
 
 
 def test_a_key_that_was_replaced_ends_no_wait(gateway, monkeypatch):
@@ -118,13 +147,13 @@ def test_a_key_that_was_replaced_ends_no_wait(gateway, monkeypatch):
 def test_a_connection_that_cannot_be_read_for_a_while_ends_no_wait_that_has_it(gateway, monkeypatch):
     monkeypatch.setattr(hooks, "CONNECTION_TTL", 0.0)
     read = []
-    real_read = hooks.get_async_connection
+    real_read = FireworksHook.get_connection
 
-    async def reading(conn_id: str, hook: Any) -> Any:
+    def reading(conn_id: str) -> Any:
         read.append(conn_id)
-        return await real_read(conn_id, hook)
+        return real_read(conn_id)
 
-    monkeypatch.setattr(hooks, "get_async_connection", reading)
+    monkeypatch.setattr(FireworksHook, "get_connection", staticmethod(reading))
 
     async def while_away() -> Any:
         running = asyncio.create_task(event_of(FireworksModelReadyTrigger(**arguments(Precision.FP16.value))))
