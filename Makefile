@@ -1,8 +1,11 @@
 # All of this project's commands; each makes what it needs in .venv first. `make` alone lists them.
 
 PYTHON ?= python3
+# Of `make matrix`: minor versions, or "lowest", which is all that we allow at its oldest.
+AIRFLOW ?= $(patsubst constraints/airflow-%.txt,%,$(wildcard constraints/airflow-*.txt))
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+MATRIX := .matrix/$(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null)
 export PIP_ROOT_USER_ACTION = ignore
 
 .PHONY: help
@@ -16,6 +19,10 @@ demo: $(INSTALLED) ## Fan one model out on a real Airflow, no account needed (KE
 .PHONY: test
 test: $(INSTALLED) ## All tests: unit, integration, end-to-end
 	@$(BIN)/python -m pytest
+
+.PHONY: matrix
+matrix: $(AIRFLOW:%=$(MATRIX)/airflow-%/.installed) ## Unit and integration tests on every Airflow 3 (AIRFLOW="3.0 lowest", PYTHON=python3.12)
+	@$(PYTHON) tests/matrix.py $(AIRFLOW:%=$(MATRIX)/airflow-%)
 
 .PHONY: kills
 kills: $(INSTALLED) ## Kill Airflow's processes at random while DAGs deploy: 40 minutes (KILLS=100, MINUTES=40, SEED=…)
@@ -33,19 +40,25 @@ build: $(INSTALLED) ## Wheel and sdist, in dist/
 
 .PHONY: clean
 clean: ## Remove all that the other commands have made
-	rm -rf .venv .demo .kills build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix .demo .kills build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian's Python may come without venv; pip can then bring virtualenv, outside of the system's packages.
-$(INSTALLED): pyproject.toml constraints.txt
+define install # directory, dependency group, constraints
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo '$(PYTHON) is missing or older than 3.10. Name another one: make PYTHON=python3.11 …' >&2; exit 1; }
-	@echo 'Installing Airflow and the development tools in .venv …'
-	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv >/dev/null 2>&1 || { rm -rf .venv && \
-		$(PYTHON) -m pip install -q --disable-pip-version-check --target .venv/.virtualenv virtualenv && \
-		PYTHONPATH=.venv/.virtualenv $(PYTHON) -m virtualenv -q .venv; } || \
+	@echo 'Installing Airflow and the development tools in $(1) …'
+	@test -x $(1)/bin/pip || $(PYTHON) -m venv $(1) >/dev/null 2>&1 || { rm -rf $(1) && \
+		$(PYTHON) -m pip install -q --disable-pip-version-check --target $(1)/.virtualenv virtualenv && \
+		PYTHONPATH=$(1)/.virtualenv $(PYTHON) -m virtualenv -q $(1); } || \
 		{ echo 'No virtual environment could be made. On Debian: apt-get install python3-venv' >&2; exit 1; }
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e . --group dev --group celery \
-		-c constraints.txt
-	@touch $@
+	@$(1)/bin/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(1)/bin/python -m pip install -q --disable-pip-version-check -e . --group $(2) -c $(3)
+	@touch $(1)/.installed
+endef
+
+$(INSTALLED): pyproject.toml constraints/airflow-3.3.txt
+	$(call install,.venv,dev,constraints/airflow-3.3.txt)
+
+$(MATRIX)/airflow-%/.installed: pyproject.toml constraints/airflow-%.txt
+	$(call install,$(@D),test,constraints/airflow-$*.txt)

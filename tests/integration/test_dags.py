@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import airflow
 import pytest
 
 from airflow_provider_fireworks.identity import Identity
@@ -37,6 +38,8 @@ def dag_of(name: str) -> Any:
     bag = DagBag(str(EXAMPLES / f"{name}.py"))
     assert bag.import_errors == {}
     (dag,) = bag.dags.values()
+    if airflow.__version__ in ("3.0.0", "3.0.1"):
+        pytest.skip("dag.test() came with Airflow 3.0.2")
     return dag
 
 
