@@ -25,7 +25,9 @@ from airflow_provider_fireworks.emulator.app import GATEWAY_ROUTES
 from airflow_provider_fireworks.emulator.deployments import MUTABLE
 from tests.integration.emulator.documents import ABSENT, GATEWAY, WHY
 
-schemathesis = pytest.importorskip("schemathesis", reason="Schemathesis is installed for development only, on Python 3.11 or later")
+schemathesis = pytest.importorskip(
+    "schemathesis", reason="Schemathesis is installed for development only, on Python 3.11 or later"
+)
 if ABSENT:
     pytest.skip(WHY, allow_module_level=True)
 
