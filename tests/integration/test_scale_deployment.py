@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import Timer
+import time
+from threading import Thread, Timer
 from typing import Any
 
 import pytest
@@ -189,7 +190,13 @@ def test_one_that_cannot_be_scaled_is_refused_in_the_gateways_words(deployed, sc
 )
 def test_one_that_ends_while_it_is_waited_for_fails_the_task(deployed, scale, end, told):
     deployed.configure(scale_duration=60)
-    ending = Timer(0.3, lambda: end(deployed))
+
+    def end_when_scaled() -> None:
+        while not any(request.method == "PATCH" and request.status == 200 for request in deployed.requests):
+            time.sleep(0.05)
+        end(deployed)
+
+    ending = Thread(target=end_when_scaled, daemon=True)
     ending.start()
     with pytest.raises(exceptions.FireworksDeploymentFailed, match=told):
         scale(2, wait_for_completion=True)
