@@ -117,7 +117,10 @@ def _timestamp(value: str) -> str:
         utc = datetime.fromisoformat(seconds + zone.replace("Z", "+00:00")).astimezone(timezone.utc)
     except OverflowError as error:
         raise ValueError(f"not within the years 1 to 9999: {value!r}") from error
-    return f"{utc.replace(tzinfo=None).isoformat()}{fraction or ''}Z"
+    # It is sent back with 3, 6 or 9 digits of a fraction, or none.
+    digits = (fraction or "")[1:]
+    padded = f".{digits}{'0' * (-len(digits) % 3)}" if digits else ""
+    return f"{utc.replace(tzinfo=None).isoformat()}{padded}Z"
 
 
 def _at_least(seconds: float) -> Callable[[str], str]:
@@ -175,16 +178,18 @@ class BaseModelDetails(_Body):
     tunable: bool | None = None
     modelType: str | None = None
     supportsFireattention: bool | None = None
-    defaultPrecision: PrecisionName | None = None
     supportsMtp: bool | None = None
+
+    defaultPrecision: Any = Field(default=None, exclude=True)
 
 
 class PeftDetails(_Body):
     baseModel: str
     r: Int32
     targetModules: list[str]
-    baseModelType: str | None = None
     mergeAddonModelName: str | None = None
+
+    baseModelType: Any = Field(default=None, exclude=True)
 
 
 class TeftDetails(_Body):

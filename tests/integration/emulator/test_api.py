@@ -182,6 +182,16 @@ def test_prepare_refuses_bodies_that_are_wrong_and_names_the_field(client, gatew
     assert gateway.preparations == []
 
 
+def test_what_only_the_gateway_sets_is_ignored_inside_of_a_message_too(client):
+    details = {"worldSize": 2, "defaultPrecision": "FP8"}
+    changed = client(
+        "PATCH", MODEL, json={"state": "FAILED", "calibrated": True, "baseModelDetails": details}
+    )
+    assert (changed.json()["state"], changed.json()["calibrated"]) == ("READY", False)
+    assert changed.json()["baseModelDetails"]["worldSize"] == 2
+    assert changed.json()["baseModelDetails"]["defaultPrecision"] == "FP16"
+
+
 @pytest.mark.parametrize(
     "body",
     [
