@@ -28,10 +28,15 @@ from airflow_provider_fireworks.gateway.errors import (
     RefusedError as RefusedError,
     UnavailableError as UnavailableError,
     UnreachableError as UnreachableError,
+    one_line,
 )
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.verdict import Verdict
+
+
+_MESSAGE_LIMIT = 4000
+"""Characters of a message: it may hold several of the gateway's, and what a template was rendered to."""
 
 
 class FireworksError(AirflowException):
@@ -39,6 +44,9 @@ class FireworksError(AirflowException):
 
     what_to_do: ClassVar[str] = "A retry may mend it."
     """One sentence, at the end of the message wherever that does not say more."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message, limit=_MESSAGE_LIMIT))
 
 
 class FireworksFinalError(FireworksError, AirflowFailException):
@@ -194,4 +202,5 @@ def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
 
 
 def _advised(message: str, what_to_do: str) -> str:
-    return f"{message.rstrip('.')}. {what_to_do}"
+    told = one_line(message, limit=_MESSAGE_LIMIT - len(what_to_do) - 2)
+    return f"{told.rstrip('.')}. {what_to_do}"

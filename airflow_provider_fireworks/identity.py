@@ -17,6 +17,7 @@ from typing import Any
 _PREFIX = "Created by Apache Airflow: "
 _LONGEST_ID = 63
 _HASH_DIGITS = 12
+_LONGEST_DESCRIPTION = 2000
 _LONGEST_URL = 100
 """Of Airflow's URL, so that a description stays below the gateway's 1000 characters, however long the ids are."""
 
@@ -51,11 +52,11 @@ class Identity:
     @classmethod
     def of_description(cls, description: str | None) -> Identity | None:
         """Return who signed a deployment, ``None`` where no task of this provider did."""
-        if not description or not description.startswith(_PREFIX):
+        if not description or not description.startswith(_PREFIX) or len(description) > _LONGEST_DESCRIPTION:
             return None
         try:
             signed = json.loads(description.removeprefix(_PREFIX))
-            return cls(
+            found = cls(
                 dag_id=str(signed["dag_id"]),
                 run_id=str(signed["run_id"]),
                 task_id=str(signed["task_id"]),
@@ -65,6 +66,8 @@ class Identity:
             )
         except (AttributeError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
+        # Anybody can write a description. What no task has for an id goes into no log and no XCom.
+        return found if str(found).isprintable() else None
 
     @property
     def description(self) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
+
+from airflow_provider_fireworks.gateway.errors import one_line
 
 
 class Outcome(str, Enum):
@@ -34,7 +36,7 @@ class Verdict:
     """
 
     outcome: Outcome
-    reason: str
+    reason: Annotated[str, AfterValidator(lambda reason: one_line(reason, limit=2000))]
     precisions: tuple[str, ...] = ()
     inferred: bool = False
     may_post_again: bool = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from airflow_provider_fireworks import __version__
+from airflow_provider_fireworks.gateway.names import InvalidNameError, check_id
 
 DEFAULT_BASE_URL = "https://api.fireworks.ai"
 CONNECT_TIMEOUT = 5.0
@@ -66,8 +67,8 @@ class Endpoint:
         :param account: the account id, if it is known.
         :param schema: ``https`` unless said otherwise, here or in ``host``.
         :param port: where it is not the scheme's own and not in ``host``.
-        :raises InvalidEndpointError: without a key, for a key that cannot stand in a header, for a URL that is
-            none, and for plain http to anything but this machine: it would show the key to the network.
+        :raises InvalidEndpointError: without a key, for a key that cannot stand in a header, for an account or a
+            URL that is none, and for plain http to anything but this machine: it would show the key to the network.
         """
         key = (api_key or "").strip()
         if not key:
@@ -76,7 +77,13 @@ class Endpoint:
             raise InvalidEndpointError(
                 "the API key has characters that no key has (blanks, line ends, non-ASCII)"
             )
-        return cls(_base_url(host, schema, port), key, (account or "").strip() or None)
+        account = (account or "").strip() or None
+        if account is not None:
+            try:
+                check_id(account, "account id")
+            except InvalidNameError as error:
+                raise InvalidEndpointError(str(error).rstrip(".")) from None
+        return cls(_base_url(host, schema, port), key, account)
 
     @property
     def is_loopback(self) -> bool:
@@ -89,7 +96,12 @@ class Endpoint:
 
     def hide_key(self, text: str) -> str:
         """Return a text without the key: nothing the gateway or a library says may carry it further."""
-        return text.replace(self.api_key, "***")
+        text = text.replace(self.api_key, "***")
+        # It may stand where the text was cut.
+        for length in range(len(self.api_key) - 1, 3, -1):
+            if text.endswith(f"{self.api_key[:length]}…"):
+                return f"{text[: -length - 1]}***…"
+        return text
 
 
 def _base_url(host: str | None, schema: str | None, port: int | None) -> str:

@@ -155,10 +155,18 @@ def error_of(
     )
 
 
-def one_line(text: object) -> str:
-    """Fold white space and control characters, so that an answer cannot forge a log line, and cap the length."""
-    folded = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", str(text)).strip()
-    return folded if len(folded) <= _MESSAGE_LIMIT else folded[: _MESSAGE_LIMIT - 1] + "…"
+def one_line(text: object, *, limit: int = _MESSAGE_LIMIT) -> str:
+    """
+    Return a text as one printable line, so that nobody else's words can forge a line of a log or colour it.
+
+    :param limit: characters, beyond which it is cut.
+    """
+    whole = str(text)
+    # Four times over, since what is folded does not count. All of a huge text would take its time.
+    kept = "".join(letter if letter.isprintable() else " " for letter in whole[: 4 * limit])
+    folded = " ".join(kept.split())
+    cut = len(folded) > limit or len(whole) > 4 * limit
+    return folded[: limit - 1] + "…" if cut else folded
 
 
 def _class_of(status: int, own_words: str | None) -> type[GatewayError]:

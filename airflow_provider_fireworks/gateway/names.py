@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from airflow_provider_fireworks.gateway.errors import one_line
+
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_LONGEST_SHOWN = 200
 _ID_RULE = "1 to 63 of a-z, 0-9 and '-', with no '-' at either end"
 
 
@@ -23,7 +26,7 @@ def check_id(value: object, what: str) -> str:
     """
     if isinstance(value, str) and _ID.fullmatch(value):
         return value
-    raise InvalidNameError(f"{value!r} is no {what}: {_ID_RULE}.")
+    raise InvalidNameError(f"{_shown(value)} is no {what}: {_ID_RULE}.")
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,18 @@ def parse_deployment(deployment: object, *, account: str | None) -> DeploymentNa
     return DeploymentName(*_parse(deployment, "deployment", account))
 
 
+def _shown(value: object) -> str:
+    return one_line(repr(value), limit=_LONGEST_SHOWN)
+
+
 def _split(name: object, kind: str) -> tuple[str | None, str]:
     if isinstance(name, str) and name and "/" not in name:
         return None, check_id(name, f"{kind} id")
     parts = name.split("/") if isinstance(name, str) else []
     if len(parts) != 4 or parts[0] != "accounts" or parts[2] != f"{kind}s":
-        raise InvalidNameError(f"{name!r} is no {kind}: give its id or accounts/<account>/{kind}s/<{kind}>.")
+        raise InvalidNameError(
+            f"{_shown(name)} is no {kind}: give its id or accounts/<account>/{kind}s/<{kind}>."
+        )
     return check_id(parts[1], "account id"), check_id(parts[3], f"{kind} id")
 
 

@@ -7,10 +7,15 @@ status codes are open strings, since the gateway sends more of them than its sch
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from airflow_provider_fireworks.gateway.errors import one_line
+
+Text = Annotated[str, AfterValidator(one_line)]
+"""What is shown to people: one printable line, whatever the gateway sends."""
 
 
 class Shape(BaseModel):
@@ -28,8 +33,8 @@ class Status(Shape):
     :ivar code: the name of a status code (``"OK"``, ``"INTERNAL"``), or its number.
     """
 
-    code: str | int | None = None
-    message: str | None = None
+    code: Text | int | None = None
+    message: Text | None = None
 
     @property
     def bad(self) -> bool:
@@ -43,7 +48,7 @@ class Status(Shape):
 class BaseModelDetails(Shape):
     """What is told of a base model beside the resource itself."""
 
-    default_precision: str | None = None
+    default_precision: Text | None = None
 
 
 class Model(Shape):
@@ -57,13 +62,13 @@ class Model(Shape):
     :ivar supported_precisions_with_calibration: the same, once it is calibrated.
     """
 
-    name: str = ""
-    state: str | None = None
+    name: Text = ""
+    state: Text | None = None
     status: Status | None = None
-    update_time: str | None = None
+    update_time: Text | None = None
     calibrated: bool | None = None
-    supported_precisions: list[str] | None = None
-    supported_precisions_with_calibration: list[str] | None = None
+    supported_precisions: list[Text] | None = None
+    supported_precisions_with_calibration: list[Text] | None = None
     base_model_details: BaseModelDetails | None = None
 
     @property
@@ -100,23 +105,23 @@ class Deployment(Shape):
     :ivar replica_count: replicas that it has.
     """
 
-    name: str = ""
-    base_model: str | None = None
-    precision: str | None = None
-    state: str | None = None
+    name: Text = ""
+    base_model: Text | None = None
+    precision: Text | None = None
+    state: Text | None = None
     status: Status | None = None
-    display_name: str | None = None
+    display_name: Text | None = None
     description: str | None = None
-    accelerator_type: str | None = None
+    accelerator_type: Text | None = None
     accelerator_count: int | None = None
-    deployment_shape: str | None = None
+    deployment_shape: Text | None = None
     min_replica_count: int | None = None
     max_replica_count: int | None = None
     desired_replica_count: int | None = None
     replica_count: int | None = None
     replica_stats: ReplicaStats | None = None
-    create_time: str | None = None
-    update_time: str | None = None
+    create_time: Text | None = None
+    update_time: Text | None = None
 
     @property
     def ready_replicas(self) -> int | None:
@@ -129,12 +134,12 @@ class Deployment(Shape):
 class DeploymentShape(Shape):
     """A configuration that a model can be deployed in."""
 
-    name: str = ""
-    base_model: str | None = None
-    precision: str | None = None
-    accelerator_type: str | None = None
+    name: Text = ""
+    base_model: Text | None = None
+    precision: Text | None = None
+    accelerator_type: Text | None = None
     accelerator_count: int | None = None
-    preset_type: str | None = None
+    preset_type: Text | None = None
 
 
 class DeploymentShapeVersion(Shape):
@@ -144,7 +149,7 @@ class DeploymentShapeVersion(Shape):
     :ivar snapshot: the shape as it is at this version.
     """
 
-    name: str = ""
+    name: Text = ""
     snapshot: DeploymentShape | None = None
     validated: bool | None = None
     latest_validated: bool | None = None
@@ -153,8 +158,8 @@ class DeploymentShapeVersion(Shape):
 class Account(Shape):
     """An account that the API key opens."""
 
-    name: str = ""
-    display_name: str | None = None
+    name: Text = ""
+    display_name: Text | None = None
 
     @property
     def account_id(self) -> str:

@@ -19,11 +19,12 @@ from airflow_provider_fireworks.exceptions import FireworksBadConnection, Firewo
 from airflow_provider_fireworks.gateway import calls
 from airflow_provider_fireworks.gateway.answers import without_locals
 from airflow_provider_fireworks.gateway.endpoint import Endpoint, InvalidEndpointError
-from airflow_provider_fireworks.gateway.errors import AccessDeniedError, GatewayError
+from airflow_provider_fireworks.gateway.errors import AccessDeniedError, GatewayError, one_line
 from airflow_provider_fireworks.gateway.names import (
     DeploymentName,
     InvalidNameError,
     ModelName,
+    check_id,
     parse_deployment,
     parse_model,
     split_deployment,
@@ -111,14 +112,21 @@ class FireworksHook(BaseHook):
         """
         The account of model ids that name none: as asked for, the connection's, or found out from the key.
 
-        :raises FireworksBadConnection: if the key opens several accounts, or none.
+        :raises FireworksBadConnection: if the key opens several accounts, or none, or one whose id is none.
+        :raises FireworksInvalidArgument: if what was asked for is no account id.
         """
-        account = self._asked_account or self.endpoint.account
-        if account is not None:
-            return account
+        if self._asked_account is not None:
+            return _checked(self._asked_account)
+        if self.endpoint.account is not None:
+            return self.endpoint.account
         found = [each.account_id for each in self.list_accounts()]
         if len(found) == 1:
-            return found[0]
+            try:
+                return check_id(found[0], "account id")
+            except InvalidNameError as error:
+                raise FireworksBadConnection(
+                    f"What the API key opens at the gateway is odd: {error}"
+                ) from None
         which = f"several accounts ({', '.join(found)})" if found else "no account"
         raise FireworksBadConnection(
             f"The API key of {_named(self.fireworks_conn_id)} opens {which}. "
@@ -197,7 +205,8 @@ class FireworksHook(BaseHook):
         :param account_id: another account than the connection's; public models live in ``fireworks``.
         :param filter: an AIP-160 filter, passed on as it is.
         """
-        return self._gateway.run(calls.list_models(account_id or self.account_id, filter=filter))
+        account = _checked(account_id) if account_id else self.account_id
+        return self._gateway.run(calls.list_models(account, filter=filter))
 
     def list_accounts(self) -> list[Account]:
         """Read the accounts that the key opens: ``GET /v1/accounts``, all pages."""
@@ -255,8 +264,19 @@ class FireworksHook(BaseHook):
         :param filter: an AIP-160 filter, passed on as it is.
         :param show_deleted: those too that are softly deleted.
         """
-        account = account_id or self.account_id
+        account = _checked(account_id) if account_id else self.account_id
         return self._gateway.run(calls.list_deployments(account, filter=filter, show_deleted=show_deleted))
+
+    def listed_name(self, listed: Deployment) -> str:
+        """
+        Return the full resource name of a deployment that was listed, to ask something else about it.
+
+        :raises GatewayError: if it is none, or one of another account: a gateway does not choose the path of a call.
+        """
+        try:
+            return str(parse_deployment(listed.name, account=self.account_id))
+        except InvalidNameError as error:
+            raise GatewayError(f"the list has what does not belong there: {error}") from None
 
     def update_deployment(self, deployment: str, **fields: Any) -> Deployment:
         """
@@ -337,23 +357,22 @@ class FireworksHook(BaseHook):
 
     def _test(self) -> tuple[bool, str]:
         try:
-            gateway = WorkerGateway(
-                self.endpoint,
-                self.get_conn(),
-                timeout=(3.0, 5.0),
-                # Over when nobody waits for it any more.
-                answer_timeout=2 * TEST_TIMEOUT,
-            )
+            gateway = WorkerGateway(self.endpoint, self.get_conn(), timeout=(3.0, 5.0), answer_timeout=5.0)
             page = gateway.send(next(calls.list_accounts()), attempts=1)
         except (GatewayError, FireworksBadConnection) as error:
             return False, str(error)
         except Exception as error:
             return False, f"{type(error).__name__}: {self.endpoint.hide_key(str(error))}"
         found = [account.account_id for account in page.items]
-        told = f"The key opens {', '.join(found) or 'no account'} at {self.endpoint.base_url}."
+        accounts = one_line(", ".join(found)) or "no account"
+        told = f"The key opens {accounts} at {self.endpoint.base_url}."
         wanted = self._asked_account or self.endpoint.account
         if wanted is None:
             if len(found) == 1:
+                try:
+                    check_id(found[0], "account id")
+                except InvalidNameError as error:
+                    return False, f"{told} {error}"
                 return True, told
             return False, f"{told} Set the Account ID to use."
         if wanted in found or page.next_page_token:
@@ -435,6 +454,13 @@ async def triggerer_gateway(conn_id: str | None) -> AsyncIterator[_SharedGateway
         if not gateway.users:
             del doors[conn_id]
             await gateway.close()
+
+
+def _checked(account_id: str) -> str:
+    try:
+        return check_id(account_id, "account id")
+    except InvalidNameError as error:
+        raise FireworksInvalidArgument(str(error)) from None
 
 
 def _endpoint_of(conn_id: str, connection: Connection) -> Endpoint:

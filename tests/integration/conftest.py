@@ -19,6 +19,7 @@ from airflow_provider_fireworks.gateway import retrying
 from airflow_provider_fireworks.operators.deployment import cleanup, create
 from airflow_provider_fireworks.readiness import model as readiness
 from airflow_provider_fireworks.triggers import base as triggers
+from tests.integration.raw import in_triggerer, in_worker
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -52,6 +53,12 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
     with Emulator(duration=0.3, deploy_duration=0.1, scale_duration=0.1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         yield emulator
+
+
+@pytest.fixture(params=[in_worker, in_triggerer])
+def ask(request: pytest.FixtureRequest) -> Any:
+    """Makes one attempt at a call."""
+    return request.param
 
 
 class TaskInstance:

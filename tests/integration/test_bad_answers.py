@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gzip
 import itertools
 import json
-import socket
-import threading
 import time
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from airflow_provider_fireworks.gateway import calls, endpoint as limits, worker
-from airflow_provider_fireworks.gateway.endpoint import Endpoint
 from airflow_provider_fireworks.gateway.errors import (
     AnswerLostError,
     GatewayError,
@@ -27,8 +23,7 @@ from airflow_provider_fireworks.gateway.errors import (
     UnavailableError,
 )
 from airflow_provider_fireworks.gateway.names import DeploymentName, ModelName
-from airflow_provider_fireworks.gateway.triggerer import TriggererGateway
-from airflow_provider_fireworks.gateway.worker import WorkerGateway, make_session
+from tests.integration.raw import Server, answer, in_worker, triggerer_gateway, worker_gateway
 
 MODEL = ModelName("demo", "my-model")
 READ = calls.get_model(MODEL)
@@ -36,76 +31,6 @@ WRITE = calls.prepare_model(MODEL, "FP8")
 GOOD = b'{"name": "accounts/demo/models/my-model", "state": "READY"}'
 LONG = 20.0
 """Seconds for which a server trickles, and which no call takes by far."""
-
-
-class Server:
-    """Sends to everyone who asks what it is made with, byte by byte as it comes, until they leave."""
-
-    def __init__(self, answer: Callable[[], Iterable[bytes]]) -> None:
-        self._answer = answer
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.requests: list[bytes] = []
-        self.hung_up = threading.Event()
-
-    def __enter__(self) -> Server:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                peer, _ = self._socket.accept()
-                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
-
-    def _serve(self, peer: socket.socket) -> None:
-        with peer, contextlib.suppress(OSError):
-            self.requests.append(peer.recv(65536))
-            for part in self._answer():
-                peer.sendall(part)
-            peer.shutdown(socket.SHUT_WR)
-            while peer.recv(65536):
-                pass
-        self.hung_up.set()
-
-
-def worker_gateway(url: str, **limits: float) -> WorkerGateway:
-    endpoint = Endpoint.make(host=url, api_key="fw_0123456789")
-    return WorkerGateway(endpoint, make_session(endpoint), **limits)
-
-
-def triggerer_gateway(url: str) -> TriggererGateway:
-    return TriggererGateway(Endpoint.make(host=url, api_key="fw_0123456789"))
-
-
-def in_worker(url: str, call: calls.Call[Any]) -> Any:
-    return worker_gateway(url).send(call, attempts=1)
-
-
-def in_triggerer(url: str, call: calls.Call[Any]) -> Any:
-    async def ask() -> Any:
-        gateway = triggerer_gateway(url)
-        try:
-            return await gateway.send(call)
-        finally:
-            await gateway.close()
-
-    return asyncio.run(ask())
-
-
-@pytest.fixture(params=[in_worker, in_triggerer])
-def ask(request: pytest.FixtureRequest) -> Any:
-    """Makes one attempt at a call."""
-    return request.param
-
-
-def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """One whole answer."""
-    lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json", *headers)
-    return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
 def trickle(start: bytes, drop: bytes) -> Callable[[], Iterator[bytes]]:

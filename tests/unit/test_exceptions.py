@@ -155,3 +155,19 @@ def test_those_of_the_hook_can_be_imported_from_here_and_know_nothing_of_airflow
     kind = getattr(exceptions, name)
     assert kind is getattr(errors, name)
     assert not issubclass(kind, AirflowException)
+
+
+@pytest.mark.parametrize("outcome", BAD_ENDS)
+def test_a_message_is_one_printable_line_that_ends_with_what_to_do(outcome):
+    ends = {"failed": FireworksPreparationFailed, "timeout": AirflowSensorTimeout}
+    told = str(error_of_verdict(Verdict(outcome, "r"), "waited\n\x1b[31m\ud800" + "x" * 1_000_000, **ends))
+    assert told.isprintable()
+    assert len(told) <= 4000
+    assert re.search(r"x…\. [A-Z].+\.$", told)
+
+
+def test_what_a_template_was_rendered_to_makes_no_second_line_either():
+    told = str(FireworksInvalidArgument("model: a\r\nb\x1b[31m" + "x" * 1_000_000))
+    assert told.startswith("model: a b [31mx")
+    assert told.isprintable()
+    assert len(told) <= 4000

@@ -149,7 +149,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
         given_id = asked["deployment_id"]
         if all_of_them or creator.is_mapped or not (given_id is None or is_literal(given_id)):
             return [
-                each.name
+                self.hook.listed_name(each)
                 for each in self.hook.list_deployments()
                 if (made_by := Identity.of_description(each.description)) is not None
                 and signed == (replace(made_by, map_index=-1) if all_of_them else made_by)

@@ -111,7 +111,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
                 continue
             found.append(
                 {
-                    "deployment": each.name,
+                    "deployment": self.hook.listed_name(each),
                     "state": each.state,
                     "dag_id": made_by.dag_id,
                     "run_id": made_by.run_id,

@@ -182,6 +182,21 @@ def test_the_key_is_hidden():
     assert endpoint.hide_key(f"a {KEY} b{KEY}") == "a *** b***"
 
 
+def test_the_key_is_hidden_where_it_was_cut():
+    endpoint = made()
+    for length in range(4, len(KEY)):
+        assert endpoint.hide_key(f"a {KEY} {KEY[:length]}…") == "a *** ***…"
+    assert endpoint.hide_key("a …") == "a …"
+    assert endpoint.hide_key(f"{KEY[:8]} b…") == f"{KEY[:8]} b…"
+
+
+@pytest.mark.parametrize("account", ["../x", "a/b", "a\r\nb", "A", "a b", "x" * 64, "\x1b[31m"])
+def test_an_account_that_is_none_is_refused(account):
+    with pytest.raises(InvalidEndpointError, match="is no account id") as refused:
+        made(account=account)
+    assert str(refused.value).isprintable()
+
+
 def test_an_endpoint_does_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         made().api_key = "other"

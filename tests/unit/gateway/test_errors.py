@@ -217,18 +217,23 @@ def test_envelopes_with_anything_in_them_make_an_error_of_one_line(error, code, 
         assert made_of_it.code is None or isinstance(made_of_it.code, str)
 
 
-@given(st.text())
-def test_one_line_is_one_line_of_bounded_length_and_stays_so(text):
+@given(st.text() | st.text(alphabet="a \n", min_size=400, max_size=3000))
+def test_one_line_is_one_printable_line_of_bounded_length_and_stays_so(text):
     folded = one_line(text)
     assert len(folded) <= 500
-    assert len(folded.splitlines()) <= 1
+    assert folded.isprintable()
     assert one_line(folded) == folded
 
 
 def test_one_line_folds_what_forges_a_log_line_and_shows_where_it_cuts():
     assert one_line("a\r\n[2026-01-01] INFO \x1b[31mfine\u2028 \x85 b") == "a [2026-01-01] INFO [31mfine b"
+    assert one_line("right \u202e to left, \ud800 half a letter, no\u200bthing") == (
+        "right to left, half a letter, no thing"
+    )
     assert one_line("x" * 501) == "x" * 499 + "…"
     assert one_line("x" * 500) == "x" * 500
+    assert one_line("x" * 11, limit=10) == "x" * 9 + "…"
+    assert one_line(" " * 10_000 + "x") == "…"
 
 
 def test_the_gateways_words_cannot_forge_a_line_either():

@@ -1,0 +1,81 @@
+"""Servers that send just the bytes they are told to, and one attempt at a call, over each of the transports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from airflow_provider_fireworks.gateway import calls
+from airflow_provider_fireworks.gateway.endpoint import Endpoint
+from airflow_provider_fireworks.gateway.triggerer import TriggererGateway
+from airflow_provider_fireworks.gateway.worker import WorkerGateway, make_session
+
+KEY = "fw_0123456789"
+
+
+class Server:
+    """Sends to everyone who asks what it is made with, byte by byte as it comes, until they leave."""
+
+    def __init__(self, answer: Callable[[], Iterable[bytes]]) -> None:
+        self._answer = answer
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.requests: list[bytes] = []
+        self.hung_up = threading.Event()
+
+    def __enter__(self) -> Server:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = self._socket.accept()
+                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        with peer, contextlib.suppress(OSError):
+            self.requests.append(peer.recv(65536))
+            for part in self._answer():
+                peer.sendall(part)
+            peer.shutdown(socket.SHUT_WR)
+            while peer.recv(65536):
+                pass
+        self.hung_up.set()
+
+
+def worker_gateway(url: str, **limits: float) -> WorkerGateway:
+    endpoint = Endpoint.make(host=url, api_key=KEY)
+    return WorkerGateway(endpoint, make_session(endpoint), **limits)
+
+
+def triggerer_gateway(url: str) -> TriggererGateway:
+    return TriggererGateway(Endpoint.make(host=url, api_key=KEY))
+
+
+def in_worker(url: str, call: calls.Call[Any]) -> Any:
+    return worker_gateway(url).send(call, attempts=1)
+
+
+def in_triggerer(url: str, call: calls.Call[Any]) -> Any:
+    async def ask() -> Any:
+        gateway = triggerer_gateway(url)
+        try:
+            return await gateway.send(call)
+        finally:
+            await gateway.close()
+
+    return asyncio.run(ask())
+
+
+def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """One whole answer."""
+    lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json", *headers)
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + body

@@ -1,0 +1,357 @@
+"""What can be done by whoever chooses a task's arguments, and by whoever answers in the gateway's place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException
+from airflow.sdk import DAG
+
+from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.gateway import calls, retrying
+from airflow_provider_fireworks.gateway.errors import UnavailableError, UnreachableError
+from airflow_provider_fireworks.gateway.names import ModelName
+from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.operators.deployment import (
+    FireworksCreateDeploymentOperator,
+    FireworksDeleteDeploymentOperator,
+    FireworksScaleDeploymentOperator,
+    FireworksSweepDeploymentsOperator,
+    create,
+)
+from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
+from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
+from tests.integration.conftest import TaskInstance, run_task
+from tests.integration.raw import KEY, Server, answer
+from tests.integration.test_hook import self_signed
+
+LONGEST = 4500
+"""Characters of a line in the log, or of an exception's message."""
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, url: str, **changes: Any) -> None:
+    connection = {"conn_type": "fireworks", "host": url, "password": KEY, "login": "demo"} | changes
+    monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
+
+
+def assert_plain(text: str) -> None:
+    assert text.isprintable(), ascii(text)
+    assert len(text) <= LONGEST
+
+
+# ---- who chooses the arguments
+
+EVIL = {
+    "parent": "../x",
+    "parent within": "accounts/demo/models/../deployments/x",
+    "parent, encoded": "%2e%2e%2fx",
+    "slash": "x/y",
+    "slash, encoded": "x%2fy",
+    "query": "x?hard=true",
+    "fragment": "x#y",
+    "method": "x:prepare",
+    "header": "x HTTP/1.1\r\nX-Evil: 1\r\n\r\n",
+    "line end": "x\n",
+    "null": "x\x00",
+    "colour": "\x1b[31mx",
+    "right to left": "x\u202ey",
+    "wide letters": "\uff58",
+    "capital": "X",
+    "half a letter": "\ud800",
+    "long": "x" * 1_000_000,
+    "another host": "https://evil.example/x",
+}
+TASKS: dict[str, tuple[Callable[..., Any], dict[str, Any], tuple[str, ...]]] = {
+    "prepare": (FireworksPrepareModelOperator, {"model": "m", "precision": "FP8"}, ("model", "precision")),
+    "model sensor": (FireworksModelReadySensor, {"model": "m", "precision": "FP8"}, ("model", "precision")),
+    "create": (
+        FireworksCreateDeploymentOperator,
+        {"model": "m", "precision": "FP8", "accelerator_type": "A", "deployment_id": "d"},
+        ("model", "deployment_id"),
+    ),
+    "deployment sensor": (FireworksDeploymentReadySensor, {"deployment": "d"}, ("deployment",)),
+    "scale": (FireworksScaleDeploymentOperator, {"deployment": "d", "replica_count": 1}, ("deployment",)),
+    "delete": (FireworksDeleteDeploymentOperator, {"deployment": "d"}, ("deployment",)),
+    "sweep": (FireworksSweepDeploymentsOperator, {"delete": True}, ("keep",)),
+}
+ARGUMENTS = [
+    pytest.param(make, arguments, name, id=f"{task}, {name}")
+    for task, (make, arguments, names) in TASKS.items()
+    for name in (*names, "account_id")
+]
+
+
+@pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
+@pytest.mark.parametrize(("make", "arguments", "name"), ARGUMENTS)
+def test_no_rendered_argument_reaches_the_path_of_a_request(gateway, make, arguments, name, evil):
+    task = make(task_id="task", **arguments)
+    # As a template is rendered, beyond what is judged when the DAG is parsed.
+    setattr(task, name, evil)
+    with pytest.raises(exceptions.FireworksInvalidArgument) as refused:
+        task.execute({"ti": TaskInstance()})
+    assert gateway.requests == []
+    assert_plain(str(refused.value))
+
+
+@pytest.mark.parametrize("name", ["filter", "pageToken"])
+@pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
+def test_what_goes_into_the_query_stays_one_value_of_it(monkeypatch, name, evil):
+    """A filter is the caller's, a page token is the gateway's; both are passed on as they are."""
+    evil = evil[:1000].replace("\ud800", "")
+    pages = iter([{"models": [], "nextPageToken": evil if name == "pageToken" else ""}, {}])
+    with Server(lambda: [json_answer(next(pages))]) as server:
+        connect(monkeypatch, server.url)
+        FireworksHook().list_models(filter=evil if name == "filter" else "")
+    for sent in server.requests:
+        request_line, *headers = sent.decode("ascii").removesuffix("\r\n\r\n").split("\r\n")
+        verb, target, version = request_line.split(" ")
+        assert (verb, urlsplit(target).path, version) == ("GET", "/v1/accounts/demo/models", "HTTP/1.1")
+        assert not [header for header in headers if "evil" in header.lower()]
+    query = parse_qs(urlsplit(target).query, keep_blank_values=True)
+    assert query == {"pageSize": ["200"]} | ({name: [evil]} if evil else {})
+
+
+@pytest.mark.parametrize("field", ["password", "login"])
+@pytest.mark.parametrize("evil", ["x\r\nX-Evil: 1", "x\ny", "x\x00y", "x\u0130y", "x y", "\x7f"], ids=ascii)
+def test_what_the_connection_holds_makes_no_header(monkeypatch, gateway, field, evil):
+    connect(monkeypatch, gateway.url, **{field: evil})
+    hook = FireworksHook()
+    for ask in (hook.list_models, hook.list_deployments, lambda: hook.match_deployment_shapes("m")):
+        with pytest.raises(exceptions.FireworksBadConnection) as refused:
+            ask()
+        assert_plain(str(refused.value))
+    assert gateway.requests == []
+
+
+def test_an_account_is_checked_wherever_the_hook_takes_one(gateway):
+    for evil in EVIL.values():
+        hook = FireworksHook(account_id=evil)
+        for ask in (
+            hook.list_models,
+            hook.list_deployments,
+            lambda: FireworksHook().list_models(account_id=evil),  # noqa: B023
+            lambda: FireworksHook().list_deployments(account_id=evil),  # noqa: B023
+            lambda: FireworksHook(account_id=evil).match_deployment_shapes("accounts/a/models/m"),  # noqa: B023
+        ):
+            with pytest.raises(exceptions.FireworksInvalidArgument):
+                ask()
+    assert gateway.requests == []
+
+
+# ---- who answers
+
+
+def json_answer(body: Any, *headers: str, status: str = "200 OK") -> bytes:
+    return answer(json.dumps(body).encode(), "Connection: close", *headers, status=status)
+
+
+READ = calls.get_model(ModelName("demo", "m"))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("place", ["{}/v1/accounts", "//{host}/", "https://{host}/"])
+def test_the_key_follows_no_redirect(ask, status, place):
+    with Server(lambda: [json_answer({})]) as other:
+        place = place.format(other.url, host=urlsplit(other.url).netloc)
+        redirect = json_answer({}, f"Location: {place}", status=f"{status} Moved")
+        with (
+            Server(lambda: [redirect]) as server,
+            pytest.raises(UnavailableError, match="redirected to") as told,
+        ):
+            ask(server.url, READ)
+    assert place in str(told.value)
+    assert "is the Base URL of the connection right?" in str(told.value)
+    assert len(server.requests) == 1
+    assert other.requests == []
+
+
+def test_the_key_goes_to_nobody_without_a_trusted_certificate(ask, tmp_path):
+    seen: list[bytes] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            peer, _ = listener.accept()
+            with context.wrap_socket(peer, server_side=True) as wrapped:
+                seen.append(wrapped.recv(65536))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with listener, pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+        ask(f"https://127.0.0.1:{listener.getsockname()[1]}", READ)
+    thread.join(10)
+    assert not any(seen)
+
+
+OTHERS = {
+    "another account": "accounts/other/deployments/d",
+    "parent": "accounts/demo/deployments/../../other/deployments/d",
+    "parent, encoded": "accounts/demo/deployments/..%2f..%2fother",
+    "query": "accounts/demo/deployments/d?hard=true",
+    "another kind": "accounts/demo/models/d",
+    "another host": "https://evil.example/accounts/demo/deployments/d",
+    "line end": "accounts/demo/deployments/d\r\nX-Evil: 1",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("task", ["sweep", "remove"])
+def test_the_gateway_does_not_choose_what_is_deleted(monkeypatch, name, task):
+    monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
+    instance = TaskInstance(task)
+    by = replace(Identity.of(instance), task_id="deploy")
+    instance.runs = {by.run_id: "success"}
+    listed = {"deployments": [{"name": name, "description": by.description, "state": "READY"}]}
+    with Server(lambda: [json_answer(listed)]) as server:
+        connect(monkeypatch, server.url)
+        with DAG("my_dag", schedule=None):
+            make: Any = FireworksSweepDeploymentsOperator(task_id="sweep", delete=True)
+            FireworksCreateDeploymentOperator(
+                task_id="deploy", model="m", accelerator_type="A", deployment_id="{{ 'd' }}"
+            )
+            if task == "remove":
+                make = FireworksDeleteDeploymentOperator(task_id="remove", created_by="deploy", timeout=5)
+        with pytest.raises(
+            exceptions.FireworksError, match="the list has what does not belong there"
+        ) as refused:
+            make.execute({"ti": instance})
+    assert_plain(str(refused.value))
+    assert [sent.split(b" ")[0] for sent in server.requests] == [b"GET"]
+
+
+@pytest.mark.parametrize(
+    "account", ["accounts/../x", "accounts/a/b", "accounts/a?x=1", "x\ny", "", "accounts/"]
+)
+def test_the_account_of_a_key_is_checked(monkeypatch, account):
+    with Server(lambda: [json_answer({"accounts": [{"name": account}]})]) as server:
+        connect(monkeypatch, server.url, login="")
+        for ask in (FireworksHook().list_deployments, lambda: FireworksHook().get_model("m")):
+            with pytest.raises(exceptions.FireworksBadConnection, match="no account id") as refused:
+                ask()
+            assert_plain(str(refused.value))
+        ok, told = FireworksHook().test_connection()
+    assert not ok
+    assert_plain(told)
+    assert len(server.requests) == 3
+
+
+FORGED = "2026-01-01T00:00:00Z [info     ] FORGED"
+WORDS = f"a\r\n{FORGED}\u2028{FORGED}\x1b[31m\x1b]0;title\x07\u202e\x00\ud800\U000e0041" + "b" * 100_000
+
+
+def hostile_answers() -> dict[str, bytes]:
+    status = {"code": WORDS, "message": WORDS}
+    model = {
+        "name": WORDS,
+        "state": WORDS,
+        "status": status,
+        "updateTime": WORDS,
+        "supportedPrecisions": [WORDS] * 20,
+        "baseModelDetails": {"defaultPrecision": WORDS},
+    }
+    deployment = {
+        "name": WORDS,
+        "baseModel": WORDS,
+        "precision": WORDS,
+        "state": WORDS,
+        "status": status,
+        "description": Identity(WORDS, WORDS, WORDS).description,
+        "acceleratorType": WORDS,
+        "replicaCount": 10**4000,
+        "replicaStats": {"readyReplicaCount": 10**4000},
+    }
+    page = {"deployments": [deployment], "accounts": [{"name": WORDS}] * 30, "nextPageToken": WORDS}
+    envelope = {"code": WORDS, "message": WORDS, "request_id": WORDS}
+    found = model | deployment | page
+    return {
+        "fields": json_answer(found | {"nextPageToken": ""}),
+        "fields, page after page": json_answer(found),
+        "a failure": json_answer(found | {"state": "FAILED", "nextPageToken": ""}),
+        "what is deleted": json_answer(found | {"state": "DELETED"}),
+        "what is ready": json_answer(found | {"state": "READY", "status": None}),
+        **{
+            f"words of {code}": json_answer(envelope, status=f"{code} \x1b[31m")
+            for code in (400, 401, 404, 409, 429, 503)
+        },
+        "a page": answer(WORDS.encode("utf-8", "replace"), "Connection: close", status="502 Bad"),
+        "another shape": json_answer({"state": {WORDS: WORDS}, "deployments": {WORDS: WORDS}, WORDS: WORDS}),
+        "a redirect": json_answer({}, "Location: https://\x1b[31m\x85" + "b" * 9000, status="302 Found"),
+        "a header": json_answer({}, "X-Request-Id: \x1b[31m\x85" + "b" * 9000, status="500 Broken"),
+    }
+
+
+HOSTILE = hostile_answers()
+LOOKING = {
+    "prepare": lambda: FireworksPrepareModelOperator(
+        task_id="t", model="m", precision="FP8", wait_for_completion=True, timeout=0.1, poll_interval=0.05
+    ),
+    "model sensor": lambda: FireworksModelReadySensor(
+        task_id="t", model="m", precision=["FP8", "FP4"], timeout=0.1, poke_interval=0.05
+    ),
+    "model sensor, deferred": lambda: FireworksModelReadySensor(
+        task_id="t", model="m", precision="FP8", timeout=0.1, poke_interval=0.05, deferrable=True
+    ),
+    "create": lambda: FireworksCreateDeploymentOperator(
+        task_id="t", model="m", precision="FP8", accelerator_type="A", timeout=0.1, poll_interval=0.05
+    ),
+    "dry run": lambda: FireworksCreateDeploymentOperator(
+        task_id="t", model="m", accelerator_type="A", timeout=0.1, dry_run=True
+    ),
+    "deployment sensor": lambda: FireworksDeploymentReadySensor(
+        task_id="t", deployment="d", timeout=0.1, poke_interval=0.05, wait_for_serving=True
+    ),
+    "scale": lambda: FireworksScaleDeploymentOperator(
+        task_id="t",
+        deployment="d",
+        replica_count=1,
+        wait_for_completion=True,
+        timeout=0.1,
+        poll_interval=0.05,
+    ),
+    "delete": lambda: FireworksDeleteDeploymentOperator(task_id="t", deployment="d", timeout=0.1),
+    "sweep": lambda: FireworksSweepDeploymentsOperator(task_id="t", delete=True),
+}
+
+
+@pytest.mark.parametrize("sent", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("make", LOOKING.values(), ids=LOOKING)
+def test_the_gateways_words_forge_no_line(monkeypatch, caplog, capsys, make, sent):
+    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr(create, "CLEAN_UP_FOR", 0.1)
+    instance = TaskInstance("t")
+    result: Any = None
+    with Server(lambda: [sent]) as server, caplog.at_level("INFO"):
+        connect(monkeypatch, server.url)
+        try:
+            result = run_task(make, instance)
+        except AirflowException as error:
+            assert_plain(str(error))
+    assert server.requests
+    logged = [*(record.getMessage() for record in caplog.records), *"".join(capsys.readouterr()).splitlines()]
+    for line in logged:
+        assert_plain(line)
+        assert not line.startswith((FORGED, f"a {FORGED}"))
+    for stored in (result, instance.xcoms):
+        assert "\\u0000" not in json.dumps(stored)
+
+
+@pytest.mark.parametrize("sent", HOSTILE.values(), ids=HOSTILE)
+def test_the_connection_test_says_one_line(monkeypatch, sent):
+    with Server(lambda: [sent]) as server:
+        connect(monkeypatch, server.url, login="")
+        _, told = FireworksHook().test_connection()
+    assert_plain(told)
