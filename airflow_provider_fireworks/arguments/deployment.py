@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -144,6 +145,10 @@ class CreateArguments(WaitingArguments):
         if self.display_name is not None:
             _check_display_name(self.display_name)
         _check_extra(self.extra_spec or {})
+        try:
+            json.dumps(self.extra_spec, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"extra_spec: this is no JSON: {error}") from None
         return self
 
     def spec(self, *, base_model: str, display_name: str, description: str) -> dict[str, Any]:

@@ -99,8 +99,7 @@ class Endpoint:
         text = text.replace(self.api_key, "***")
         # It may stand where the text was cut.
         for length in range(len(self.api_key) - 1, 3, -1):
-            if text.endswith(f"{self.api_key[:length]}…"):
-                return f"{text[: -length - 1]}***…"
+            text = text.replace(f"{self.api_key[:length]}…", "***…")
         return text
 
 

@@ -162,6 +162,8 @@ def one_line(text: object, *, limit: int = _MESSAGE_LIMIT) -> str:
     :param limit: characters, beyond which it is cut.
     """
     whole = str(text)
+    if len(whole) <= limit and whole.isprintable() and " " not in whole:
+        return whole
     # Four times over, since what is folded does not count. All of a huge text would take its time.
     kept = "".join(letter if letter.isprintable() else " " for letter in whole[: 4 * limit])
     folded = " ".join(kept.split())
@@ -209,8 +211,8 @@ def _excerpt(status: int, headers: Mapping[str, str], body: bytes) -> str:
     if 300 <= status < 400:
         target = one_line(headers.get("location", "nowhere"))
         return f"redirected to {target}, which is not followed; is the Base URL of the connection right?"
-    text = body[:4096].decode("utf-8", "replace")
+    text = body[:4096].decode("utf-8", "replace") + ("…" if len(body) > 4096 else "")
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     kind = "an HTML page" if title or "<html" in text.lower() else "not JSON"
-    told = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text))[:200]
+    told = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text), limit=200)
     return f"not in the gateway's own words but {kind}: {told or '(empty)'}"

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,8 +18,8 @@ from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk import DAG
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.gateway import calls, retrying
-from airflow_provider_fireworks.gateway.errors import UnavailableError, UnreachableError
+from airflow_provider_fireworks.gateway import calls, endpoint as limits, retrying
+from airflow_provider_fireworks.gateway.errors import GatewayError, UnavailableError, UnreachableError
 from airflow_provider_fireworks.gateway.names import ModelName
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.identity import Identity
@@ -33,7 +34,7 @@ from airflow_provider_fireworks.operators.model import FireworksPrepareModelOper
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import TaskInstance, run_task
-from tests.integration.raw import KEY, Server, answer
+from tests.integration.raw import KEY, Server, answer, in_worker
 from tests.integration.test_hook import self_signed
 
 LONGEST = 4500
@@ -104,6 +105,28 @@ def test_no_rendered_argument_reaches_the_path_of_a_request(gateway, make, argum
     assert_plain(str(refused.value))
 
 
+@pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
+def test_what_is_no_name_goes_into_the_body_alone(gateway, evil):
+    evil = evil[:60]
+    task = FireworksCreateDeploymentOperator(
+        task_id="deploy",
+        model="my-model",
+        accelerator_type=evil,
+        display_name=evil,
+        extra_spec={evil: evil},
+        dry_run=True,
+    )
+    with contextlib.suppress(exceptions.FireworksError):
+        task.execute({"ti": TaskInstance()})
+    if evil == EVIL["half a letter"]:
+        assert gateway.requests == []
+        return
+    *_, post = gateway.requests
+    assert (post.method, post.path) == ("POST", "/v1/accounts/demo/deployments")
+    assert set(post.query) == {"deploymentId", "validateOnly"}
+    assert post.body["acceleratorType"] == post.body["displayName"] == post.body[evil] == evil
+
+
 @pytest.mark.parametrize("name", ["filter", "pageToken"])
 @pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
 def test_what_goes_into_the_query_stays_one_value_of_it(monkeypatch, name, evil):
@@ -159,6 +182,26 @@ def json_answer(body: Any, *headers: str, status: str = "200 OK") -> bytes:
 READ = calls.get_model(ModelName("demo", "m"))
 
 
+ECHOES: dict[str, Callable[[int], bytes]] = {
+    "message": lambda n: json_answer({"code": 3, "message": "x" * n + KEY}, status="400 Bad"),
+    "code": lambda n: json_answer({"code": "x" * n + KEY, "message": "m"}, status="400 Bad"),
+    "request id": lambda n: json_answer({}, "X-Request-Id: " + "x" * n + KEY, status="500 Broken"),
+    "place": lambda n: json_answer({}, "Location: https://" + "x" * n + KEY, status="302 Found"),
+    "page": lambda n: answer(b"x" * n + KEY.encode(), "Connection: close", status="502 Bad"),
+    "title": lambda n: answer(b"<title>" + b"x" * n + KEY.encode(), "Connection: close", status="502 Bad"),
+    "encoding": lambda n: json_answer({}, "Content-Encoding: " + "x" * n + KEY),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_a_key_that_is_echoed_is_cut_out_also_where_the_words_are_cut(echo):
+    for cut in (200, 500, 4096):
+        for before in range(cut - len(KEY) - 50, cut + 2):
+            with Server(lambda: [echo(before)]) as server, pytest.raises(GatewayError) as told:  # noqa: B023
+                in_worker(server.url, READ)
+            assert KEY[:5] not in str(told.value), before
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("place", ["{}/v1/accounts", "//{host}/", "https://{host}/"])
 def test_the_key_follows_no_redirect(ask, status, place):
@@ -194,6 +237,40 @@ def test_the_key_goes_to_nobody_without_a_trusted_certificate(ask, tmp_path):
         ask(f"https://127.0.0.1:{listener.getsockname()[1]}", READ)
     thread.join(10)
     assert not any(seen)
+
+
+@pytest.fixture
+def proxied(monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Server(lambda: [b"HTTP/1.1 403 Forbidden\r\n\r\n"]) as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        yield proxy
+
+
+def test_a_proxy_does_not_see_the_key(ask, proxied):
+    with pytest.raises(UnreachableError):
+        ask("https://gateway.example", READ)
+    (sent,) = proxied.requests
+    assert sent.startswith(b"CONNECT gateway.example:443 ")
+    assert KEY.encode() not in sent
+
+
+def test_a_proxy_that_trickles_is_left_in_time(ask, monkeypatch, proxied):
+    monkeypatch.setattr(limits, "ANSWER_TIMEOUT", 0.3)
+    proxied._answer = lambda: (time.sleep(0.02) or b"X: y\r\n" for _ in range(1000))
+    started = time.monotonic()
+    with pytest.raises(GatewayError):
+        ask("https://gateway.example", READ)
+    assert time.monotonic() - started < 15
+    assert len(proxied.requests) == 1
+
+
+def test_what_is_for_this_machine_passes_no_proxy(ask, proxied):
+    with Server(lambda: [json_answer({"state": "READY"})]) as server:
+        assert ask(server.url, READ).state == "READY"
+    assert proxied.requests == []
 
 
 OTHERS = {

@@ -51,6 +51,21 @@ def test_where_it_leads(pushed, link, xcoms, address):
 
 
 NOTHING_KNOWN = [None, "", "bare-id", 5, [NAME], {"deployment": NAME}, "a b", "https://evil.example/", "../x"]
+NOTHING_KNOWN += [
+    evil.replace("KIND", kind)
+    for kind in ("models", "deployments")
+    for evil in (
+        "javascript:alert(1)",
+        "accounts/demo/KIND/javascript:alert(1)",
+        "accounts/demo/KIND/..",
+        "accounts/../KIND/x",
+        "accounts/@evil.example/KIND/x",
+        "accounts/demo/KIND/x?y=1",
+        "accounts/demo/KIND/%2e%2e",
+        "accounts/demo/KIND/x\n",
+        'accounts/demo/KIND/"><script>',
+    )
+]
 
 
 @pytest.mark.parametrize("value", NOTHING_KNOWN, ids=repr)

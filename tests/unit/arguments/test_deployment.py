@@ -269,6 +269,8 @@ def test_what_is_wrong_when_rendered_is_named(fields, told):
         ({"accelerator_type": None, "deployment_shape": ""}, "deployment_shape: "),
         ({"extra_spec": "{}"}, "extra_spec: "),
         ({"extra_spec": ["a"]}, "extra_spec: "),
+        ({"extra_spec": {"x": float("nan")}}, "extra_spec: this is no JSON"),
+        ({"extra_spec": {"x": {1, 2}}}, "extra_spec: this is no JSON"),
         ({"display_name": 5}, "display_name: "),
         ({"wait_for_completion": "perhaps"}, "wait_for_completion: .*'perhaps'"),
         ({"wait_for_serving": "perhaps"}, "wait_for_serving: "),

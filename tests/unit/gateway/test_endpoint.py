@@ -185,7 +185,7 @@ def test_the_key_is_hidden():
 def test_the_key_is_hidden_where_it_was_cut():
     endpoint = made()
     for length in range(4, len(KEY)):
-        assert endpoint.hide_key(f"a {KEY} {KEY[:length]}…") == "a *** ***…"
+        assert endpoint.hide_key(f"a {KEY} {KEY[:length]}… b") == "a *** ***… b"
     assert endpoint.hide_key("a …") == "a …"
     assert endpoint.hide_key(f"{KEY[:8]} b…") == f"{KEY[:8]} b…"
 
