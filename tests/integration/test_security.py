@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -259,7 +259,14 @@ def test_a_proxy_does_not_see_the_key(ask, proxied):
 
 def test_a_proxy_that_trickles_is_left_in_time(ask, monkeypatch, proxied):
     monkeypatch.setattr(limits, "ANSWER_TIMEOUT", 0.3)
-    proxied._answer = lambda: (time.sleep(0.02) or b"X: y\r\n" for _ in range(1000))
+
+    def parts() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\n"
+        for _ in range(1000):
+            time.sleep(0.02)
+            yield b"X: y\r\n"
+
+    proxied._answer = parts
     started = time.monotonic()
     with pytest.raises(GatewayError):
         ask("https://gateway.example", READ)
