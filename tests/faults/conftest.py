@@ -7,15 +7,16 @@ The fault matrix: every call, in every way of waiting, over every fault, against
 from __future__ import annotations
 
 import os
-from dataclasses import astuple, dataclass
 from typing import Any
 
 import pytest
 
 from airflow_provider_fireworks import creation, preparation, watch
+from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.gateway import retrying
 from airflow_provider_fireworks.operators.deployment import create
 from tests.faults.cases import LEFT_OUT
+from tests.faults.cell import Row, lines
 
 # Autouse, like that of the tests it is written for.
 from tests.integration.conftest import _quick as _quick
@@ -27,43 +28,33 @@ ALL = os.environ.get("FAULTS") == "all"
 @pytest.fixture(autouse=True)
 def _quicker(_quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses further; there are many cells."""
-    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.05)
-    monkeypatch.setattr(retrying, "LONGEST_RETRY_AFTER", 0.5)
-    monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.1)
-    monkeypatch.setattr(preparation, "START_LAG", 0.2)
-    monkeypatch.setattr(preparation, "SHORTEST_PAUSE", 0.05)
-    monkeypatch.setattr(creation, "START_LAG", 0.2)
-    monkeypatch.setattr(creation, "LONGEST_PAUSE", 0.1)
-    monkeypatch.setattr(create, "CLEAN_UP_FOR", 0.4)
+    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.03)
+    monkeypatch.setattr(retrying, "SHORTEST_WAIT", 0.03)
+    monkeypatch.setattr(retrying, "LONGEST_RETRY_AFTER", 0.3)
+    monkeypatch.setattr(watch, "SHORTEST_PAUSE", 0.03)
+    monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.06)
+    monkeypatch.setattr(preparation, "START_LAG", 0.1)
+    monkeypatch.setattr(preparation, "SHORTEST_PAUSE", 0.03)
+    monkeypatch.setattr(creation, "START_LAG", 0.1)
+    monkeypatch.setattr(creation, "SHORTEST_PAUSE", 0.03)
+    monkeypatch.setattr(creation, "LONGEST_PAUSE", 0.06)
+    monkeypatch.setattr(create, "CLEAN_UP_FOR", 0.2)
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
 
 
-@dataclass
-class Row:
-    """A cell, as the table shows it."""
-
-    call: str
-    way: str
-    fault: str
-    expected: str
-    seen: str = "–"
-    requests: int = 0
-    longest_pause: float = 0.0
-    duplicates: int | None = None
-
-
-_HEAD = (
-    "call",
-    "way",
-    "fault",
-    "verdict expected",
-    "verdict seen",
-    "requests",
-    "longest pause",
-    "duplicates",
-)
 _ROWS = pytest.StashKey[list[Row]]()
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An emulated gateway, which calls what is in ``heard`` with each request once that is answered."""
+    heard: list[Any] = []
+    options = {"duration": 0.1, "deploy_duration": 0.05, "scale_duration": 0.05}
+    with Emulator(**options, log=lambda request: [hear(request) for hear in heard]) as emulator:
+        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
+        emulator.heard = heard
+        yield emulator
 
 
 @pytest.fixture
@@ -91,7 +82,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     otherwise = sum(row.seen != row.expected for row in rows)
     terminalreporter.section("fault matrix")
     if ALL or config.option.verbose > 0:
-        for line in _lines(rows):
+        for line in lines(rows):
             terminalreporter.write_line(line)
         terminalreporter.write_line("")
         terminalreporter.write_line("Left out:")
@@ -102,18 +93,3 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         f"{otherwise}; requests: {sum(row.requests for row in rows)}; longest pause: "
         f"{max(row.longest_pause for row in rows):.2f} s; duplicates: {duplicates}"
     )
-
-
-def _lines(rows: list[Row]) -> list[str]:
-    shown = [_HEAD, *(tuple(map(_shown, astuple(row))) for row in rows)]
-    widths = [max(len(line[column]) for line in shown) for column in range(len(_HEAD))]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in shown
-    ]
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)

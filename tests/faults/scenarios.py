@@ -21,7 +21,7 @@ from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentRea
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
 
-POLL = 0.05
+POLL = 0.03
 WAYS = ("worker", "reschedule", "deferrable", "trigger")
 _SENSOR: dict[str, dict[str, Any]] = {
     "worker": {"mode": "poke"},
@@ -59,6 +59,13 @@ class Scenario:
     after: str | None = None
     follow_ups: int = 0
     attempts: int | None = None
+
+    def prepare(self, gateway: Emulator) -> None:
+        """Make what has to be there, and let the gateway forget that it was asked for it."""
+        self.set_up()
+        while any(each["state"] == "CREATING" for each in gateway.deployments):
+            time.sleep(0.01)
+        gateway.clear()
 
     @property
     def reads(self) -> bool:
