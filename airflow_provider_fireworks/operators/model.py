@@ -208,10 +208,13 @@ class FireworksPrepareModelOperator(WaitingOperator):
         except GatewayError as error:
             if error.blip and error.may_have_acted:
                 preparation.lost(error, at)
+                if not error.retry_after:
+                    return
+                # The look that is to follow has to wait.
             else:
                 preparation.look_again()
-                watch = self._watch(Until.ANSWER, preparation)
-                self._settle(preparation, self._after_blip(error, watch, preparation))
+            watch = self._watch(Until.ANSWER, preparation)
+            self._settle(preparation, self._after_blip(error, watch, preparation))
         else:
             preparation.accepted(at)
             self.log.info("The gateway has accepted it. No way to cancel it is known.")

@@ -355,8 +355,10 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         if sent and error.blip and error.may_have_acted:
             creation.lost(error)
             self.log.warning("%s", creation.note)
-            return
-        if sent:
+            if not error.retry_after:
+                return
+            # The look that is to follow has to wait.
+        elif sent:
             creation.not_made()
         creation.look_again()
         if not error.blip:
