@@ -7,6 +7,7 @@ The fault matrix: every call, in every way of waiting, over every fault, against
 from __future__ import annotations
 
 import os
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def _quicker(_quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-_ROWS = pytest.StashKey[list[Row]]()
+_ROW = "cell of the fault matrix"
 
 
 @pytest.fixture
@@ -59,8 +60,9 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def table(request: pytest.FixtureRequest) -> Any:
-    """Take a row for the table."""
-    return request.config.stash.setdefault(_ROWS, []).append
+    """Take a row for the table. It goes with the test's report, which may come from another process."""
+    number = request.session.items.index(request.node)
+    return lambda row: request.node.user_properties.append((_ROW, (number, *astuple(row))))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -75,7 +77,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the table; of a slice, only with ``-v``."""
-    rows = config.stash.get(_ROWS, [])
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    told = [report.user_properties for report in reports if getattr(report, "when", None) == "call"]
+    rows = [
+        Row(*row)
+        for _, *row in sorted(row for properties in told for name, row in properties if name == _ROW)
+    ]
     if not rows:
         return
     duplicates = sum(row.duplicates or 0 for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -33,20 +34,20 @@ class Cell:
     @property
     def in_slice(self) -> bool:
         name, call = self.case.name, self.scenario.call
-        if name == "429, Retry-After":
-            return self.way == "deferrable"
+        if name in ("429, Retry-After", "503, Retry-After"):
+            return self.way == "deferrable" and (name == "429, Retry-After" or self.scenario.can_duplicate)
         if name == "drop":
             return not (self.after_effect and self.lasts is Lasts.LASTING)
         return (name == "401" and "," not in call) or (name == "gzip" and call == "get model")
 
     @property
     def times(self) -> int:
-        """How often it happens. A write that cannot have acted is repeated three times by the hook alone."""
+        """How often it happens. What cannot have acted is asked three times by the hook alone."""
         if self.lasts is Lasts.LASTING:
             return -1
         if self.lasts is Lasts.ONCE:
             return 1
-        return self.scenario.attempts or (2 if self.scenario.reads or self.case.may_act else 4)
+        return self.scenario.times or (2 if self.scenario.reads or self.case.may_act else 4)
 
     @property
     def why_left_out(self) -> str:
@@ -119,20 +120,26 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_cell(cell: Cell, gateway: Any, table: Any, impatience: Any, capsys: Any) -> None:
     scenario, case = cell.scenario, cell.case
     longest_call = impatience(case)
-    scenario.prepare(gateway)
-    order(gateway, cell)
     verdict = expected(scenario.call, cell.way, case, cell.lasts, after_effect=cell.after_effect)
     row = Row(scenario.call, cell.way, cell.fault, verdict)
-    table(row)
     well = verdict in ("success", "ready")
-    row.run(scenario, TIMEOUT if well or cell.lasts is not Lasts.LASTING else SHORT_TIMEOUT)
-    requests = gateway.requests
+    short = cell.lasts is Lasts.LASTING and not well
+    for timeout in (SHORT_TIMEOUT, 2.0, TIMEOUT / 2) if short else (TIMEOUT,):
+        gateway.reset()
+        scenario.prepare(gateway)
+        order(gateway, cell)
+        row.run(scenario, timeout)
+        requests = gateway.requests
+        met = [each for each in requests if each.fault]
+        if met:
+            break
+        # A busy machine has not even come to it.
     times = [each.at for each in requests]
     row.measure(scenario, gateway, times)
+    table(row)
 
     row.check(times, longest_call=longest_call)
     assert row.lasted < TIMEOUT
-    met = [each for each in requests if each.fault]
     if cell.lasts is Lasts.LASTING:
         assert met
     elif cell.after_effect and scenario.can_duplicate:
@@ -157,5 +164,13 @@ def test_every_kind_of_fault_is_in_it() -> None:
 
 def test_what_is_left_out_has_a_reason() -> None:
     reasons = {cell.why_left_out for cell in COMBINATIONS} - {""}
-    assert LEFT_OUT.keys() - reasons == {"state", "no looks"}
+    assert LEFT_OUT.keys() - reasons == {"state", "no looks", "no chat"}
     assert reasons < LEFT_OUT.keys()
+
+
+def test_the_docs_tell_what_is_left_out() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text().split("## What is left out")[1]
+    rows = [
+        line.replace("`", "").strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")
+    ]
+    assert rows[1:] == [[each.what, each.why] for each in LEFT_OUT.values()]
