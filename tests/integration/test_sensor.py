@@ -21,6 +21,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
+from airflow_provider_fireworks.watch import Watch
 from tests.integration.conftest import MODEL, TaskInstance, run_task
 
 MODES = {
@@ -156,6 +157,30 @@ def test_the_timeout_says_what_was_waited_for_and_last_seen(gateway, prepared, r
         AirflowSensorTimeout, match=rf"Waited \d s for {MODEL} to be ready at FP8: last seen: .*PREPARING"
     ):
         ready(**prepared(), timeout=0.5)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "told"),
+    [
+        ({}, AirflowSensorTimeout, "last seen: .*PREPARING"),
+        ({"never_fail": True}, AirflowSkipException, None),
+    ],
+    ids=["plain", "never_fail"],
+)
+def test_a_time_that_is_over_after_a_look_ends_it_all_the_same(
+    gateway, prepared, ready, monkeypatch, how, error, told
+):
+    """There Airflow itself would end the wait, with less to say, and heedless of ``never_fail``."""
+    gateway.configure(duration=60)
+    told_of = Watch.still_waiting
+
+    def slowly(watch: Watch, *args: Any) -> str:
+        time.sleep(max(watch.deadline - time.time(), 0) + 0.05)
+        return told_of(watch, *args)
+
+    monkeypatch.setattr(Watch, "still_waiting", slowly)
+    with pytest.raises(error, match=told):
+        ready(**prepared(), timeout=0.5, **how)
 
 
 BLIPS = [
