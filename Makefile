@@ -10,7 +10,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(INSTALLED) ## Fan one model out on a real Airflow, no account needed (KEEP=1, PRECISIONS="FP8 FP4", FAIL=FP4)
@@ -27,6 +27,10 @@ matrix: $(AIRFLOW:%=$(MATRIX)/airflow-%/.installed) ## Unit and integration test
 .PHONY: kills
 kills: $(INSTALLED) ## Kill Airflow's processes at random while DAGs deploy: 40 minutes (KILLS=100, MINUTES=40, SEED=…)
 	@$(BIN)/python -m local_airflow.kills
+
+.PHONY: e2e-celery
+e2e-celery: $(INSTALLED) ## Kill Celery workers and a triggerer while a DAG deploys 12 times: 3 minutes
+	@$(BIN)/python -m pytest -s tests/e2e/test_celery.py
 
 .PHONY: lint
 lint: $(INSTALLED) ## Style, formatting and types
