@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # Of `make matrix`: minor versions, or "lowest", which is all that we allow at its oldest.
 AIRFLOW ?= $(patsubst constraints/airflow-%.txt,%,$(wildcard constraints/airflow-*.txt))
+# Of `make faults`: processes, which wait most of the time.
+JOBS ?= 4
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 MATRIX := .matrix/$(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -19,6 +21,10 @@ demo: $(INSTALLED) ## Fan one model out on a real Airflow, no account needed (KE
 .PHONY: test
 test: $(INSTALLED) ## All tests: unit, integration, end-to-end
 	@$(BIN)/python -m pytest
+
+.PHONY: faults
+faults: $(INSTALLED) ## Every fault of the network in every call and every way of waiting: a table, in minutes (JOBS=4)
+	@FAULTS=all $(BIN)/python -m pytest -q -n $(JOBS) tests/faults
 
 .PHONY: matrix
 matrix: $(AIRFLOW:%=$(MATRIX)/airflow-%/.installed) ## Unit and integration tests on every Airflow 3 (AIRFLOW="3.0 lowest", PYTHON=python3.12)
