@@ -115,7 +115,7 @@ class FireworksHook(BaseHook):
         :raises FireworksBadConnection: if the key opens several accounts, or none, or one whose id is none.
         :raises FireworksInvalidArgument: if what was asked for is no account id.
         """
-        if self._asked_account is not None:
+        if self._asked_account:
             return _checked(self._asked_account)
         if self.endpoint.account is not None:
             return self.endpoint.account
