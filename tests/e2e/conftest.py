@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import secrets
 import shutil
@@ -18,15 +20,17 @@ import psutil
 import pytest
 
 from airflow_provider_fireworks.emulator import Emulator
+from airflow_provider_fireworks.gateway import calls
+from airflow_provider_fireworks.gateway.endpoint import Endpoint
+from airflow_provider_fireworks.gateway.names import parse_deployment
+from airflow_provider_fireworks.gateway.worker import WorkerGateway, make_session
 from local_airflow import LocalAirflow
+from tests.e2e.search import files, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CHECKOUT = Path(__file__).parents[2]
-
-#: A key that is refused. Like the one that is accepted, it must turn up nowhere.
-WRONG_KEY = f"fw_wrong_{secrets.token_hex(16)}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,12 +66,33 @@ def statsd() -> Iterator[socket.socket]:
 
 
 @pytest.fixture(scope="session")
+def wrong_key() -> str:
+    """A key that is refused. Like the one that is accepted, it must turn up nowhere."""
+    return f"fw_wrong_{secrets.token_hex(16)}"
+
+
+@pytest.fixture(scope="session")
+def fernet_key() -> str:
+    """What Airflow encrypts with in its database."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+@pytest.fixture(scope="session")
 def airflow(
-    tmp_path_factory: pytest.TempPathFactory, dags: Path, session_gateway: Emulator, statsd: socket.socket
+    tmp_path_factory: pytest.TempPathFactory,
+    dags: Path,
+    session_gateway: Emulator,
+    wrong_key: str,
+    fernet_key: str,
+    statsd: socket.socket,
 ) -> Iterator[LocalAirflow]:
     """A whole Airflow. Its connection ``fireworks_default`` leads to the emulated gateway."""
+    connection = json.loads(session_gateway.connection)
     env = {
-        "AIRFLOW_CONN_FIREWORKS_DEFAULT": session_gateway.connection,
+        "AIRFLOW__CORE__FERNET_KEY": fernet_key,
+        # So that it is seen to be searched there as well.
+        "AIRFLOW__CORE__COMPRESS_SERIALIZED_DAGS": "True",
+        "AIRFLOW_CONN_FIREWORKS_OF_ENVIRONMENT": session_gateway.connection,
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
         "AIRFLOW__METRICS__STATSD_PORT": str(statsd.getsockname()[1]),
@@ -75,30 +100,40 @@ def airflow(
         "AIRFLOW__METRICS__METRICS_ALLOW_LIST": r"^fireworks\.",
     }
     with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, env=env, parallelism=8) as airflow:
-        airflow.api.add_connection(
-            "fireworks_wrong_key",
-            {"conn_type": "fireworks", "login": "demo", "password": WRONG_KEY, "host": session_gateway.url},
-        )
+        airflow.api.add_connection("fireworks_default", connection)
+        airflow.api.add_connection("fireworks_wrong_key", connection | {"password": wrong_key})
         yield airflow
 
 
 @pytest.fixture
-def gateway(airflow: LocalAirflow, session_gateway: Emulator) -> Iterator[Emulator]:
+def gateway(airflow: LocalAirflow, session_gateway: Emulator, wrong_key: str) -> Iterator[Emulator]:
     """
     The emulated gateway as at its start, for one test.
 
-    Whatever the test has let Airflow do, no key may be found in any file of it afterwards: logs, database
-    (rendered fields, XComs, triggers), configuration.
+    Whatever the test has let Airflow do, no key may be found in any file of it afterwards.
     """
     session_gateway.reset()
     yield session_gateway
-    leaks = [
-        str(file.relative_to(airflow.home))
-        for file in airflow.home.rglob("*")
-        for key in (session_gateway.api_key, WRONG_KEY)
-        if file.is_file() and key.encode() in file.read_bytes()
-    ]
+    places = files(airflow.home)
+    leaks = [*find(session_gateway.api_key, places), *find(wrong_key, places)]
     assert not leaks, f"a key is in {leaks}"
+
+
+@pytest.fixture
+def deploy_by_hand(gateway: Emulator) -> Callable[[str, str], None]:
+    """Create a deployment without a task, with this id and this description."""
+
+    def deploy(deployment_id: str, description: str) -> None:
+        endpoint = Endpoint.make(host=gateway.url, api_key=gateway.api_key)
+        spec = {
+            "baseModel": "accounts/demo/models/my-model",
+            "acceleratorType": "NVIDIA_H100_80GB",
+            "description": description,
+        }
+        name = parse_deployment(deployment_id, account=gateway.account_id)
+        WorkerGateway(endpoint, make_session(endpoint)).send(calls.create_deployment(name, spec))
+
+    return deploy
 
 
 @pytest.fixture

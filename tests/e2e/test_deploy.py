@@ -4,10 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fireworks.gateway import calls
-from airflow_provider_fireworks.gateway.endpoint import Endpoint
-from airflow_provider_fireworks.gateway.names import parse_deployment
-from airflow_provider_fireworks.gateway.worker import WorkerGateway, make_session
 from airflow_provider_fireworks.identity import Identity
 from local_airflow.api import poll_until
 
@@ -60,13 +56,6 @@ def links(airflow: LocalAirflow, task: TaskInstance) -> dict[str, str | None]:
 
 def mark_as_failed(airflow: LocalAirflow, path: str, **state: str) -> None:
     airflow.api.request("PATCH", f"/api/v2/dags/{path}", json=state)
-
-
-def deploy_by_hand(gateway: Emulator, deployment_id: str, description: str) -> None:
-    endpoint = Endpoint.make(host=gateway.url, api_key=gateway.api_key)
-    spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB", "description": description}
-    name = parse_deployment(deployment_id, account=gateway.account_id)
-    WorkerGateway(endpoint, make_session(endpoint)).send(calls.create_deployment(name, spec))
 
 
 def left(gateway: Emulator) -> set[str]:
@@ -168,16 +157,18 @@ def test_a_task_that_is_marked_as_failed_while_it_waits_deletes_its_deployment(
 
 
 def test_what_was_left_behind_is_listed_and_then_deleted(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None], sweep: Callable[..., str]
+    airflow: LocalAirflow,
+    gateway: Emulator,
+    finish: Callable[..., None],
+    sweep: Callable[..., str],
+    deploy_by_hand: Callable[[str, str], None],
 ) -> None:
     dag = "sweep_deployments"
-    deploy_by_hand(gateway, "of-no-run", Identity("gone", "long_ago", "deploy").description)
-    deploy_by_hand(gateway, "meant-to-stay", Identity("gone", "long_ago", "serve").description)
-    deploy_by_hand(gateway, "in-use", Identity(dag, "second", "deploy").description)
-    deploy_by_hand(
-        gateway, "of-another-airflow", Identity("gone", "r", "deploy", airflow="https://b").description
-    )
-    deploy_by_hand(gateway, "somebodys-own", "Made by hand.")
+    deploy_by_hand("of-no-run", Identity("gone", "long_ago", "deploy").description)
+    deploy_by_hand("meant-to-stay", Identity("gone", "long_ago", "serve").description)
+    deploy_by_hand("in-use", Identity(dag, "second", "deploy").description)
+    deploy_by_hand("of-another-airflow", Identity("gone", "r", "deploy", airflow="https://b").description)
+    deploy_by_hand("somebodys-own", "Made by hand.")
     first = sweep(conf={"keep": ["meant-to-stay"]})
     finish(dag, first, "failed")
     (listing,) = airflow.api.task_instances(dag, first, "sweep")
@@ -189,6 +180,6 @@ def test_what_was_left_behind_is_listed_and_then_deleted(
     }
     assert len(left(gateway)) == 5
 
-    deploy_by_hand(gateway, "of-the-first-run", Identity(dag, first, "deploy").description)
+    deploy_by_hand("of-the-first-run", Identity(dag, first, "deploy").description)
     finish(dag, sweep(conf={"keep": ["meant-to-stay"], "delete": True}, run_id="second"))
     assert left(gateway) == {"meant-to-stay", "in-use", "of-another-airflow", "somebodys-own"}
