@@ -92,8 +92,10 @@ class Answer(Generic[ResultT]):
 
         :raises GatewayError: the member of the tree that fits, for anything but a success that can be read.
         """
+        # A key that is echoed must not get into what a task logs or returns either.
+        body = bytes(self._body).replace(self._endpoint.api_key.encode(), b"***")
         try:
-            return self._call.result(self._status, self._headers, bytes(self._body), now=time.time())
+            return self._call.result(self._status, self._headers, body, now=time.time())
         except GatewayError as error:
             error.hide(self._endpoint.hide_key)
             raise

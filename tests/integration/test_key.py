@@ -244,6 +244,20 @@ def test_a_key_that_the_gateway_says_is_taken_out(connect, send, status, content
         assert "***" in str(failed.value)
 
 
+def test_a_key_that_the_gateway_says_in_a_good_answer_is_taken_out_too(connect, send):
+    class Answer(Echo):
+        status = 200
+        content = (
+            '{"name": "n", "state": "%s", "status": {"message": "of %s"}, "supportedPrecisions": ["%s"]}'
+        )
+
+    with serving(Answer) as url:
+        connect(host=url)
+        model = send()
+    assert model.status.message == "of ***"
+    assert KEY not in model.model_dump_json()
+
+
 def test_a_time_limit_of_the_task_does_not_show_it(gateway):
     def over(*_: Any) -> None:
         raise AirflowTaskTimeout("Timeout")
