@@ -41,11 +41,12 @@ class Row:
 
     def run(self, scenario: Scenario, timeout: float) -> None:
         """Run the task."""
+        self.error: Exception | None = None
         began = time.monotonic()
         try:
             result = scenario.run(self.way, timeout)
         except Exception as error:
-            self.seen = type(error).__name__
+            self.seen, self.error = type(error).__name__, error
         else:
             self.seen = result if self.way == "trigger" else "success"
         self.lasted = time.monotonic() - began
@@ -64,12 +65,14 @@ class Row:
 
     def check(self, times: Sequence[float], *, longest_call: float = 0.0) -> None:
         """Hold it to what every cell has to keep to."""
-        assert self.seen == self.expected
-        assert not self.duplicates
+        assert self.seen == self.expected, f"{self.seen}, not {self.expected}: {self.error}"
+        assert not self.duplicates, f"{self.duplicates} made twice"
         if times:
-            assert len(times) <= STEPS + (times[-1] - times[0]) / watch.SHORTEST_PAUSE, "it spins"
+            assert len(times) <= STEPS + (times[-1] - times[0]) / watch.SHORTEST_PAUSE, (
+                f"it spins: {len(times)} requests"
+            )
         longest = max(watch.LONGEST_BACKOFF, retrying.LONGEST_RETRY_AFTER) * (1 + watch.JITTER)
-        assert self.longest_pause <= longest + longest_call + BUSY
+        assert self.longest_pause <= longest + longest_call + BUSY, f"a pause of {self.longest_pause:.1f} s"
 
 
 def pauses(times: Sequence[float]) -> list[float]:
