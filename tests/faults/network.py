@@ -177,7 +177,17 @@ class Clock(ModuleType):
         return time.time() - self.set_back
 
 
-def spy_on(function: Callable[..., Any], of: Callable[..., bool], met: list[float]) -> Callable[..., Any]:
+class Attempts(list[float]):
+    """
+    When something was tried, in seconds since the epoch.
+
+    :ivar took: the seconds that the system took for all of them.
+    """
+
+    took = 0.0
+
+
+def spy_on(function: Callable[..., Any], of: Callable[..., bool], met: Attempts) -> Callable[..., Any]:
     """
     Return a function that does what this one does, and takes note of when it was called.
 
@@ -185,8 +195,13 @@ def spy_on(function: Callable[..., Any], of: Callable[..., bool], met: list[floa
     """
 
     def spying(*args: Any, **kwargs: Any) -> Any:
-        if of(*args):
-            met.append(time.time())
-        return function(*args, **kwargs)
+        if not of(*args):
+            return function(*args, **kwargs)
+        met.append(time.time())
+        began = time.monotonic()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            met.took += time.monotonic() - began
 
     return spying

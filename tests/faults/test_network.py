@@ -17,7 +17,7 @@ import pytest
 from airflow_provider_fireworks.gateway import triggerer
 from tests.faults.cases import Case, Lasts, expected
 from tests.faults.cell import BUSY, SHORT_TIMEOUT, TIMEOUT, Row
-from tests.faults.network import NOT_LOOPBACK, Clock, Proxy, TlsServer, certificate, spy_on
+from tests.faults.network import NOT_LOOPBACK, Attempts, Clock, Proxy, TlsServer, certificate, spy_on
 from tests.faults.scenarios import SCENARIOS, Scenario
 
 CLOCK = "503, clock set back 1 s"
@@ -44,7 +44,7 @@ class Place:
 
 @contextmanager
 def no_such_name(place: Place) -> Iterator[list[float]]:
-    met: list[float] = []
+    met = Attempts()
     name = "gateway.invalid"
     looks_it_up = spy_on(socket.getaddrinfo, lambda host, *_: host in (name, name.encode()), met)
     place.set(socket, "getaddrinfo", looks_it_up)
@@ -54,7 +54,7 @@ def no_such_name(place: Place) -> Iterator[list[float]]:
 
 @contextmanager
 def refused(place: Place) -> Iterator[list[float]]:
-    met: list[float] = []
+    met = Attempts()
     place.gateway.stop()
     knocks = spy_on(socket.socket.connect, lambda _, address: address[1] == place.port, met)
     place.set(socket.socket, "connect", knocks)
@@ -183,10 +183,12 @@ def test_cell(
     row.measure(scenario, gateway, times)
     table(row)
 
-    row.check(times)
+    # A name server that does not answer takes its time, and nobody can hurry it.
+    took = getattr(met, "took", 0.0)
+    row.check(times, longest_call=took)
     if lasts is Lasts.PASSING:
         assert scenario.done(gateway)
     else:
-        assert row.lasted < SHORT_TIMEOUT + SET_BACK + BUSY
+        assert row.lasted < SHORT_TIMEOUT + SET_BACK + took + BUSY
         assert met or name == CLOCK
         assert name == CLOCK or not gateway.requests
