@@ -311,9 +311,11 @@ class LocalAirflow:
             state = self.api.run_state(dag_id, run_id)
             return state if state in FINISHED else None
 
-        return str(
-            poll_until(end, timeout=timeout, what=f"Waiting for the run of {dag_id}", meanwhile=self.check)
-        )
+        what = f"Waiting for the run of {dag_id}"
+        try:
+            return str(poll_until(end, timeout=timeout, what=what, meanwhile=self.check))
+        except AirflowApiError as error:
+            raise AirflowApiError(f"{error}\n{self.api.describe(dag_id, run_id)}") from error
 
     def wait_for_tasks(
         self,

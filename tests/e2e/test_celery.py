@@ -34,9 +34,12 @@ PAIRS = list(itertools.product(MODELS, PRECISIONS))
 
 SETTINGS = {
     **SOON_NOTICED,
-    # What a killed worker had got, but not begun, goes to another one after it: a day by default. It must be longer
-    # than any task, and no task here occupies its worker for long.
+    # What a killed worker had fetched, but not begun, Redis gives to another one after this. It must be longer than any
+    # task, and no task here occupies its worker for long.
     "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "30",
+    # What was still on its way to the worker when that was killed is lost. The scheduler sends it again after this.
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
 }
 
 
