@@ -24,6 +24,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [_modules("triggers.model", "triggers.deployment")],
         "extra-links": [
             "airflow_provider_fireworks.links.model.FireworksModelLink",
+            "airflow_provider_fireworks.links.model.FireworksDeployedModelLink",
             "airflow_provider_fireworks.links.deployment.FireworksDeploymentLink",
         ],
         "connection-types": [

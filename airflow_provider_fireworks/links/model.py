@@ -12,15 +12,26 @@ if TYPE_CHECKING:
 
 
 class FireworksModelLink(FireworksLink):
-    """The model's page, of the XCom ``model``, or of the model in ``inference_model``."""
+    """The model's page, of the XCom ``model``."""
 
     name = "Model in Fireworks"
+    xcom = "model"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the address, ``""`` as long as the model's full name is not known."""
-        model = self.pushed(ti_key, "model") or self.pushed(ti_key, "inference_model") or ""
+        model = self.pushed(ti_key, self.xcom) or ""
         try:
             name = parse_model(model.partition("#")[0], account=None)
         except InvalidNameError:
             return ""
         return f"{CONSOLE}/models/{name.account}/{name.model}"
+
+
+class FireworksDeployedModelLink(FireworksModelLink):
+    """
+    The page of the model in the XCom ``inference_model``.
+
+    To try one XCom after the other would leave an error in the task's log, since Airflow logs each that is not there.
+    """
+
+    xcom = "inference_model"

@@ -6,7 +6,7 @@ import pytest
 from airflow.providers.common.compat.sdk import XCom
 
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
-from airflow_provider_fireworks.links.model import FireworksModelLink
+from airflow_provider_fireworks.links.model import FireworksDeployedModelLink, FireworksModelLink
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksScaleDeploymentOperator,
@@ -37,12 +37,7 @@ def link_of(link: Any) -> str:
     [
         (FireworksDeploymentLink(), {"deployment": NAME}, "/dashboard/deployments/my-deployment"),
         (FireworksModelLink(), {"model": MODEL}, "/models/demo/my-model"),
-        (FireworksModelLink(), {"inference_model": f"{MODEL}#{NAME}"}, "/models/demo/my-model"),
-        (
-            FireworksModelLink(),
-            {"model": "accounts/fireworks/models/yi-6b", "inference_model": f"{MODEL}#{NAME}"},
-            "/models/fireworks/yi-6b",
-        ),
+        (FireworksDeployedModelLink(), {"inference_model": f"{MODEL}#{NAME}"}, "/models/demo/my-model"),
     ],
 )
 def test_where_it_leads(pushed, link, xcoms, address):
@@ -73,6 +68,7 @@ def test_it_leads_nowhere_as_long_as_nothing_is_known(pushed, value):
     pushed.update(deployment=value, model=value, inference_model=value)
     assert link_of(FireworksDeploymentLink()) == ""
     assert link_of(FireworksModelLink()) == ""
+    assert link_of(FireworksDeployedModelLink()) == ""
 
 
 def test_a_deployment_is_no_model_and_the_other_way_round(pushed):
@@ -86,7 +82,7 @@ def test_a_deployment_is_no_model_and_the_other_way_round(pushed):
     [
         (FireworksPrepareModelOperator, {FireworksModelLink}),
         (FireworksModelReadySensor, {FireworksModelLink}),
-        (FireworksCreateDeploymentOperator, {FireworksModelLink, FireworksDeploymentLink}),
+        (FireworksCreateDeploymentOperator, {FireworksDeployedModelLink, FireworksDeploymentLink}),
         (FireworksDeploymentReadySensor, {FireworksDeploymentLink}),
         (FireworksScaleDeploymentOperator, {FireworksDeploymentLink}),
     ],

@@ -75,6 +75,7 @@ def test_every_room_is_in_it():
         "airflow_provider_fireworks.triggers.model",
         "airflow_provider_fireworks.triggers.deployment",
         "airflow_provider_fireworks.links.model.FireworksModelLink",
+        "airflow_provider_fireworks.links.model.FireworksDeployedModelLink",
         "airflow_provider_fireworks.links.deployment.FireworksDeploymentLink",
     }
 

@@ -23,7 +23,7 @@ from airflow_provider_fireworks.exceptions import (
     error_of_verdict,
 )
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
-from airflow_provider_fireworks.links.model import FireworksModelLink
+from airflow_provider_fireworks.links.model import FireworksDeployedModelLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
 from airflow_provider_fireworks.operators.deployment.cleanup import delete_own
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
@@ -129,7 +129,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         "account_id",
         "fireworks_conn_id",
     )
-    operator_extra_links = (FireworksModelLink(), FireworksDeploymentLink())
+    operator_extra_links = (FireworksDeployedModelLink(), FireworksDeploymentLink())
     ui_color = "#ffe9d6"
 
     def __init__(
