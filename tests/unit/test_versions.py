@@ -42,12 +42,11 @@ def group(name: str) -> set[str]:
 
 
 #: Airflow → the Pythons that it is run with, of the table in the README.
-SAID = {
-    version: set(re.findall(r"3\.\d+", pythons))
-    for version, pythons in re.findall(
-        r"^\| (3\.\d+\.\d+) \| ([\d., ]+) \|", (CHECKOUT / "README.md").read_text(), re.MULTILINE
-    )
-}
+SAID: dict[str, set[str]] = {}
+for version, pythons in re.findall(
+    r"^\| (3\.\d+\.\d+) \| ([\d., ]+) \|", (CHECKOUT / "README.md").read_text(), re.MULTILINE
+):
+    SAID.setdefault(version, set()).update(pythons.split(", "))
 FILES = sorted(
     file.stem.removeprefix("airflow-") for file in (CHECKOUT / "constraints").glob("airflow-*.txt")
 )
