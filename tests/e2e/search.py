@@ -15,6 +15,8 @@ from typing import Any
 
 import requests
 import yaml
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 Place = tuple[str, bytes]
 
@@ -105,6 +107,8 @@ class Walk:
     def __post_init__(self) -> None:
         self._session = requests.Session()
         self._session.trust_env = False
+        # After an error of its own, as /ui/calendar has for runs without a logical date, the server hangs up.
+        self._session.mount("http://", HTTPAdapter(max_retries=Retry(total=3, backoff_factor=0.5)))
         token = self._session.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
         #: What was listed: the route that listed it, and the fields of one thing.
