@@ -119,7 +119,8 @@ class LocalAirflow:
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
-            "DATABASE__SQL_ALCHEMY_CONN": database or f"sqlite:///{self.home / 'airflow.db'}",
+            # Where many tasks begin at once, the 5 s that SQLite waits for its lock by default are too few.
+            "DATABASE__SQL_ALCHEMY_CONN": database or f"sqlite:///{self.home / 'airflow.db'}?timeout=30",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
             # With the default of 5 s, a trigger that fires sooner than that can fail its task.
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
