@@ -20,7 +20,9 @@ demo: $(INSTALLED) ## Fan one model out on a real Airflow, no account needed (KE
 
 .PHONY: test
 test: $(INSTALLED) ## All tests: unit, integration, end-to-end
-	@$(BIN)/python -m pytest
+	@# Side by side, as most of their time is waiting; the end-to-end ones share one Airflow.
+	@$(BIN)/python -m pytest -n 3 -m "not e2e"
+	@$(BIN)/python -m pytest -m e2e
 
 .PHONY: faults
 faults: $(INSTALLED) ## Every fault of the network in every call and every way of waiting: a table, in minutes (JOBS=4)
