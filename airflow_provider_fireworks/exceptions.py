@@ -127,7 +127,8 @@ class FireworksTimeout(FireworksError):
     """The operator's ``timeout`` is over: what was waited for, how long, and what was last seen."""
 
     what_to_do = (
-        "It may need a longer timeout; if the gateway never answered, check Base URL, network and proxy."
+        "It may need a longer timeout; if the gateway never answered, check Base URL, network and proxy; after 429, "
+        "raise the interval."
     )
 
 
@@ -151,7 +152,10 @@ NEVER_SKIPPED = (
 )
 """What fails a sensor even with ``soft_fail`` or ``never_fail``: nothing that waiting was meant to find out."""
 
-SENSOR_TIMED_OUT = "Clear the task to go on waiting; it may need a longer timeout."
+SENSOR_TIMED_OUT = (
+    "Clear the task to go on waiting; it may need a longer timeout. If the gateway never answered, check Base URL, "
+    "network and proxy; after 429, raise the interval."
+)
 """What to do about Airflow's own ``AirflowSensorTimeout``."""
 
 _ENDS: dict[str, type[FireworksError]] = {

@@ -140,7 +140,8 @@ class Watch(BaseModel, ABC):
     def still_waiting(self, verdict: Verdict, now: float) -> str:
         """Return the line to log for a look that did not end the wait."""
         left = max(self.deadline - now, 0)
-        return f"Waiting for {self.wanted}: {verdict.reason}. Giving up in {left:.0f} s."
+        again = " Asking again." if self._blip else ""
+        return f"Waiting for {self.wanted}: {verdict.reason}.{again} Giving up in {left:.0f} s."
 
     def _count(self, reading: Any, verdict: Verdict, now: float) -> None:
         tags = {"resource": self.resource, "until": self.until.value}
@@ -158,7 +159,7 @@ class Watch(BaseModel, ABC):
         if error.blip:
             self._blip, self._blips = error, self._blips + 1
             self.quiet_until = now + error.retry_after if error.retry_after else None
-            return Verdict(Outcome.PENDING, f"{error}; asking again")
+            return Verdict(Outcome.PENDING, str(error))
         if isinstance(error, NotFoundError):
             return Verdict(Outcome.NOT_FOUND, str(error))
         denied = isinstance(error, AccessDeniedError)

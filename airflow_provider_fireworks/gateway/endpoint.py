@@ -32,7 +32,7 @@ class InvalidEndpointError(ValueError):
     """A base URL or a key that cannot be used. The key itself is never part of the message."""
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9._~:/%-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9._~:/-]*")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Endpoint:
         """
         key = (api_key or "").strip()
         if not key:
-            raise InvalidEndpointError("there is no API key; it goes into the connection's password")
+            raise InvalidEndpointError("there is no API key")
         if not key.isascii() or not key.isprintable() or " " in key:
             raise InvalidEndpointError(
                 "the API key has characters that no key has (blanks, line ends, non-ASCII)"
@@ -119,7 +119,8 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
         raise InvalidEndpointError(f"the base URL {host!r} cannot be read: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise InvalidEndpointError(f"{host!r} is no base URL; it should look like {DEFAULT_BASE_URL}")
-    if not _PLAIN.fullmatch(f"{parts.hostname}{parts.path}"):
+    # requests rewrites %7E and dots to what the adapter that has the key would not be asked for.
+    if not _PLAIN.fullmatch(f"{parts.hostname}{parts.path}") or {".", ".."} & set(parts.path.split("/")):
         raise InvalidEndpointError(f"the base URL {host!r} has characters that none has")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise InvalidEndpointError(

@@ -213,6 +213,9 @@ def _excerpt(status: int, headers: Mapping[str, str], body: bytes) -> str:
         return f"redirected to {target}, which is not followed; is the Base URL of the connection right?"
     text = body[:4096].decode("utf-8", "replace") + ("…" if len(body) > 4096 else "")
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    kind = "an HTML page" if title or "<html" in text.lower() else "not JSON"
+    kind = "an HTML page" if title or "<html" in text.lower() else "no JSON"
     told = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text), limit=200)
-    return f"not in the gateway's own words but {kind}: {told or '(empty)'}"
+    return (
+        f"not the gateway's own answer but {kind}: {told or '(empty)'}; is the Base URL of the connection right, or "
+        "does something else answer?"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
+import sys
 from collections.abc import Generator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TypeVar
@@ -68,6 +69,10 @@ class TriggererGateway:
         seconds = limits.ANSWER_TIMEOUT
         with without_locals():
             try:
+                if sys.version_info >= (3, 11):
+                    async with asyncio.timeout(seconds):
+                        return await self._once(call)
+                # Misses a cancellation that comes just when the answer is there.
                 return await asyncio.wait_for(self._once(call), seconds)
             except asyncio.TimeoutError:
                 raise too_late(call, self.endpoint, seconds) from None
@@ -81,8 +86,9 @@ class TriggererGateway:
                 answer = Answer(call, self.endpoint, response.status_code, response.headers.items())
                 async for chunk in response.aiter_raw():
                     answer.add(chunk)
-        # The second is of a redirect: its target is judged although it is not followed.
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        # InvalidURL is of a redirect: its target is judged although it is not followed. SSLError is of TLS that breaks
+        # when it already stands, for which httpx has no name.
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
             never_sent = isinstance(error, _NEVER_SENT)
             failure = without_answer(call, self.endpoint, error, error, never_sent=never_sent)
         else:

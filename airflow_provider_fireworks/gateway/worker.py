@@ -160,10 +160,20 @@ class WorkerGateway:
 
 
 def _never_sent(error: Exception, reason: object) -> bool:
-    if isinstance(error, requests.exceptions.SSLError):
+    through_proxy = isinstance(reason, urllib3.exceptions.ProxyError)
+    if isinstance(reason, urllib3.exceptions.ProxyError):
+        # It stands for whatever goes wrong behind a proxy, a lost answer included.
+        reason = reason.original_error
+    if isinstance(reason, urllib3.exceptions.SSLError) and reason.args:
         # TLS can also break in the middle of an answer; a certificate is refused before anything is sent.
-        cause = reason.args[0] if isinstance(reason, urllib3.exceptions.SSLError) and reason.args else None
-        return isinstance(cause, ssl.SSLCertVerificationError)
-    return isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)) or isinstance(
-        reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+        reason = reason.args[0]
+    if through_proxy and isinstance(reason, OSError) and str(reason).startswith("Tunnel connection failed"):
+        return True
+    return isinstance(error, requests.ConnectTimeout) or isinstance(
+        reason,
+        (
+            urllib3.exceptions.NewConnectionError,
+            urllib3.exceptions.ConnectTimeoutError,
+            ssl.SSLCertVerificationError,
+        ),
     )

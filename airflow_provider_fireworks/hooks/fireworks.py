@@ -72,7 +72,7 @@ class FireworksHook(BaseHook):
     ) -> None:
         super().__init__()
         self.fireworks_conn_id = fireworks_conn_id
-        self._asked_account = account_id
+        self._asked_account = account_id or None
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -92,7 +92,9 @@ class FireworksHook(BaseHook):
         try:
             connection = self.get_connection(self.fireworks_conn_id)
         except AirflowNotFoundException as error:
-            raise FireworksBadConnection(str(error)) from None
+            raise FireworksBadConnection(
+                f"{error}. Create it, of the type Fireworks AI, where workers and the triggerer find it."
+            ) from None
         return _endpoint_of(self.fireworks_conn_id, connection)
 
     @cached_property
@@ -115,7 +117,7 @@ class FireworksHook(BaseHook):
         :raises FireworksBadConnection: if the key opens several accounts, or none, or one whose id is none.
         :raises FireworksInvalidArgument: if what was asked for is no account id.
         """
-        if self._asked_account:
+        if self._asked_account is not None:
             return _checked(self._asked_account)
         if self.endpoint.account is not None:
             return self.endpoint.account
@@ -129,7 +131,7 @@ class FireworksHook(BaseHook):
                 ) from None
         which = f"several accounts ({', '.join(found)})" if found else "no account"
         raise FireworksBadConnection(
-            f"The API key of {_named(self.fireworks_conn_id)} opens {which}. "
+            f"{_named(self.fireworks_conn_id)} has an API key that opens {which}. "
             "Set the one to use: in the connection's login, as account_id, or as accounts/<account>/models/<model>."
         )
 
@@ -417,9 +419,13 @@ class _SharedGateway:
             if self._gateway is not None and time.monotonic() - self._read_at < ttl:
                 return self._gateway
             try:
-                # Airflow 3.0 and 3.1 can ask the supervisor from no other threads than asgiref's.
+                # Airflow 3.0 and 3.1 can ask the supervisor from no other threads than asgiref's. Cancelled in it,
+                # asgiref would forget why, and Airflow then call no on_kill.
+                reading = asyncio.ensure_future(
+                    sync_to_async(lambda: FireworksHook(self._conn_id).endpoint)()
+                )
                 with without_locals():
-                    endpoint = await sync_to_async(lambda: FireworksHook(self._conn_id).endpoint)()
+                    endpoint = await asyncio.shield(reading)
             except Exception:
                 # A backend of secrets that is away for a moment ends no wait that has a key already.
                 if self._gateway is None:
@@ -473,7 +479,10 @@ def _endpoint_of(conn_id: str, connection: Connection) -> Endpoint:
             port=connection.port,
         )
     except InvalidEndpointError as error:
-        raise FireworksBadConnection(f"{_named(conn_id).capitalize()} cannot be used: {error}.") from None
+        raise FireworksBadConnection(
+            f"{_named(conn_id)} cannot be used: {error}. Its password is the API key, its login the Account "
+            "ID, its host the Base URL."
+        ) from None
 
 
 def _endpoint_of_environment() -> Endpoint:
@@ -488,12 +497,13 @@ def _endpoint_of_environment() -> Endpoint:
         )
     except InvalidEndpointError as error:
         raise FireworksBadConnection(
-            f"{_named(None).capitalize()} cannot be used (FIREWORKS_API_KEY, FIREWORKS_BASE_URL): {error}."
+            f"{_named(None)} cannot be used: {error}. On workers and the triggerer, set FIREWORKS_API_KEY and, "
+            "where they are needed, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL; or name an Airflow connection."
         ) from None
 
 
 def _named(conn_id: str | None) -> str:
-    return "the environment's connection" if conn_id is None else f"connection {conn_id!r}"
+    return "The environment's connection" if conn_id is None else f"Connection {conn_id!r}"
 
 
 def _mask(key: str) -> None:

@@ -176,7 +176,14 @@ def judge(
         return _failed(f"its status has turned to {status}")
     posted_at = baseline.posted_at if baseline is not None and baseline.posted else None
     if baseline is None or posted_at is None:
-        return _pending(f"its state is {state}, and the gateway does not name {precision} yet")
+        if baseline is None and not model.lists_precisions:
+            return _pending(
+                f"its state is {state}, and the gateway lists no precisions: without the baseline that the task "
+                f"which asks for {precision} returns, only a default precision is recognised"
+            )
+        return _pending(
+            f"its state is {state}, and the gateway does not name {precision}; has it been asked for?"
+        )
 
     may_infer = not model.lists_precisions and state == "READY"
     if may_infer and model.calibrated and not baseline.calibrated:

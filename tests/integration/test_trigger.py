@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from typing import Any
 
@@ -128,6 +129,28 @@ def test_what_the_supervisor_is_asked_comes_from_the_loop(gateway, monkeypatch, 
     assert asyncio.run(wait()).payload["verdict"]["outcome"] == "ready"
     assert len(loops) == 2
     assert loops[0] is loops[1]
+
+
+def test_cancelled_while_its_connection_is_read_it_knows_why(gateway, monkeypatch):
+    """Airflow calls ``on_kill`` by the message that a cancellation has."""
+    begun, real_read = threading.Event(), FireworksHook.get_connection
+
+    def reading(conn_id: str) -> Any:
+        begun.set()
+        time.sleep(1)
+        return real_read(conn_id)
+
+    monkeypatch.setattr(FireworksHook, "get_connection", staticmethod(reading))
+
+    async def cancelled() -> Any:
+        running = asyncio.create_task(event_of(FireworksModelReadyTrigger(**arguments())))
+        await asyncio.to_thread(begun.wait, 10)
+        running.cancel("why")
+        with pytest.raises(asyncio.CancelledError) as cancellation:
+            await running
+        return cancellation.value.args
+
+    assert asyncio.run(cancelled()) == ("why",)
 
 
 def test_a_key_that_was_replaced_ends_no_wait(gateway, monkeypatch):

@@ -182,7 +182,7 @@ def test_what_is_waited_for_is_told(until):
     assert ("FP8, FP4" in waiting.wanted) is (until is not Until.ANSWER)
     verdict = waiting.see(BLIPS[2], NOW)
     line = waiting.still_waiting(verdict, NOW + 7100)
-    assert line == f"Waiting for {waiting.wanted}: {verdict.reason}. Giving up in 100 s."
+    assert line == f"Waiting for {waiting.wanted}: {verdict.reason}. Asking again. Giving up in 100 s."
     assert waiting.still_waiting(verdict, NOW + 9999).endswith("Giving up in 0 s.")
 
 
@@ -465,7 +465,7 @@ INFERENCE = {
     "400": (NO_CHAT, Outcome.REFUSED, "without wait_for_serving"),
     "another 4xx": (RefusedError("no", status=405), Outcome.REFUSED, "without wait_for_serving"),
     "403": (DENIED, Outcome.ACCESS_DENIED, "bad key"),
-    **{type(blip).__name__: (blip, Outcome.PENDING, "asking again") for blip in BLIPS},
+    **{type(blip).__name__: (blip, Outcome.PENDING, blip.message) for blip in BLIPS},
 }
 
 
@@ -551,7 +551,7 @@ def test_what_is_waited_for_of_a_deployment_is_told(fields, wanted):
     assert waiting.wanted == wanted
     verdict = waiting.see(BLIPS[2], NOW)
     assert waiting.still_waiting(verdict, NOW + 3500) == (
-        f"Waiting for {wanted}: {verdict.reason}. Giving up in 100 s."
+        f"Waiting for {wanted}: {verdict.reason}. Asking again. Giving up in 100 s."
     )
 
 

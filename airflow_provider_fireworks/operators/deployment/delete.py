@@ -106,6 +106,8 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
                 if self._patiently(partial(self._delete, name), watch, self._what, self._fail):
                     deleted.append(name)
             except FireworksRefused as refusal:
+                # Of many, the message that the task ends with could not hold all.
+                self.log.error("%s", refusal)
                 refusals.append(str(refusal))
         if refusals:
             raise FireworksRefused(" ".join(refusals))
