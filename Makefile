@@ -29,7 +29,7 @@ faults: $(INSTALLED) ## Every fault of the network in every call and every way o
 	@FAULTS=all $(BIN)/python -m pytest -q -n $(JOBS) tests/faults
 
 .PHONY: matrix
-matrix: $(AIRFLOW:%=$(MATRIX)/airflow-%/.installed) ## Unit and integration tests on every Airflow 3 (AIRFLOW="3.0 lowest", PYTHON=python3.12)
+matrix: $(AIRFLOW:%=$(MATRIX)/airflow-%/.installed) ## Unit and integration tests on the newest 3.0, 3.1, 3.2 and 3.3, and on the oldest of all (AIRFLOW="3.0 lowest", PYTHON=python3.12)
 	@$(PYTHON) tests/matrix.py $(AIRFLOW:%=$(MATRIX)/airflow-%)
 
 .PHONY: kills
