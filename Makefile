@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 # Of `make matrix`: minor versions, or "lowest", which is all that we allow at its oldest.
-AIRFLOW ?= $(patsubst constraints/airflow-%.txt,%,$(wildcard constraints/airflow-*.txt))
+KNOWN := $(patsubst constraints/airflow-%.txt,%,$(wildcard constraints/airflow-*.txt))
+AIRFLOW ?= $(KNOWN)
 # Of `make faults`: processes, which wait most of the time.
 JOBS ?= 4
 BIN := .venv/bin
@@ -29,8 +30,12 @@ faults: $(INSTALLED) ## Every fault of the network in every call and every way o
 	@FAULTS=all $(BIN)/python -m pytest -q -n $(JOBS) tests/faults
 
 .PHONY: matrix
-matrix: $(AIRFLOW:%=$(MATRIX)/airflow-%/.installed) ## Unit and integration tests on the newest 3.0, 3.1, 3.2 and 3.3, and on the oldest of all (AIRFLOW="3.0 lowest", PYTHON=python3.12)
+matrix: known-airflow $(AIRFLOW:%=$(MATRIX)/airflow-%/.installed) ## Unit and integration tests on the newest 3.0, 3.1, 3.2 and 3.3, and on the oldest of all (AIRFLOW="3.0 lowest", PYTHON=python3.12)
 	@$(PYTHON) tests/matrix.py $(AIRFLOW:%=$(MATRIX)/airflow-%)
+
+.PHONY: known-airflow
+known-airflow:
+	@$(if $(filter-out $(KNOWN),$(AIRFLOW)),echo 'AIRFLOW=$(AIRFLOW): there are $(KNOWN)' >&2; exit 1,:)
 
 .PHONY: kills
 kills: $(INSTALLED) ## Kill Airflow's processes at random while DAGs deploy: 40 minutes (KILLS=100, MINUTES=40, SEED=…)

@@ -282,6 +282,12 @@ def _demo(given: argparse.Namespace, console: Console) -> int:
 
 
 def _emulator(given: argparse.Namespace) -> Emulator:
+    for name, failing in (("FAIL", given.fail), ("FAIL_DEPLOY", given.fail_deploy)):
+        if missing := set(failing) - set(given.precisions):
+            raise _UsageError(
+                f"{name} names {', '.join(sorted(missing))}, which is not among PRECISIONS "
+                f"({' '.join(given.precisions)}): add it there."
+            )
     return Emulator(
         duration=given.duration,
         outcomes=dict.fromkeys(_checked(given.fail), "failed_state"),

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         emulator.start()
     except OSError as error:
         reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
-        print(f"Cannot listen at {host}:{port}: {reason}.", file=sys.stderr)
+        print(f"Cannot listen at {host}:{port}: {reason}. --port 0 takes any free one.", file=sys.stderr)
         return _USAGE_ERROR
     try:
         _greet(emulator)

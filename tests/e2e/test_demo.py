@@ -107,6 +107,14 @@ def test_no_money_is_spent_that_nobody_has_agreed_to(tmp_path: Path, spend: str)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_to_fail_must_be_among_the_precisions(tmp_path: Path) -> None:
+    process = demo("--home", str(tmp_path), FAIL="NF4")
+    told, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 2
+    assert "FAIL names NF4, which is not among PRECISIONS" in told
+
+
 def test_at_fireworks_itself_it_names_what_is_left() -> None:
     signed = Identity("deploy_fan_out", "run", "serve.deploy", 0).description
     with Emulator() as gateway:
