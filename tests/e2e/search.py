@@ -7,7 +7,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,8 +64,13 @@ def _unpacked(data: bytes) -> bytes:
 
 def files(home: Path) -> list[Place]:
     """Return all files below a folder: logs, database, configuration."""
-    paths = [path for path in home.rglob("*") if path.is_file()]
-    return [(str(path.relative_to(home)), _unpacked(path.read_bytes())) for path in paths]
+    found = []
+    for path in home.rglob("*"):
+        # SQLite's journals come and go.
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                found.append((str(path.relative_to(home)), _unpacked(path.read_bytes())))
+    return found
 
 
 def rows(database: Path) -> list[Place]:
