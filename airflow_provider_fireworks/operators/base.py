@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
@@ -37,9 +38,10 @@ class FireworksOperator(BaseOperator):
 
         return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
 
-    @cached_property
+    @property
+    @abstractmethod
     def _arguments(self) -> Arguments:
-        raise NotImplementedError
+        """The arguments, rendered and checked."""
 
     def _rendered(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.template_fields}
@@ -101,21 +103,22 @@ class WaitingOperator(FireworksOperator):
             raise FireworksInvalidEvent.because(error) from None
         return self._resume(context, progress, verdict)
 
-    @cached_property
+    @property
+    @abstractmethod
     def _arguments(self) -> WaitingArguments:
-        raise NotImplementedError
+        """The arguments, rendered and checked."""
 
+    @abstractmethod
     def _resumed(self, carried: dict[str, Any]) -> Any:
         """Return where the task stood, of what a deferral carried."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _resume(self, context: Context, progress: Any, verdict: Verdict) -> Any:
         """Go on from there, after a wait that has ended with this verdict."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _trigger(self, watch: Watch, carry: dict[str, Any]) -> FireworksTrigger:
         """Return the trigger that does this wait."""
-        raise NotImplementedError
 
     def _wait(self, watch: Watch, progress: BaseModel) -> Verdict:
         """Wait, and return how that has ended; deferrable, this does not return, but the task is resumed with it."""

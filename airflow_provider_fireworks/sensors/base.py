@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -54,29 +55,30 @@ class FireworksSensor(BaseSensorOperator):
 
         return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
 
-    @cached_property
+    @property
+    @abstractmethod
     def _arguments(self) -> WaitingArguments:
-        raise NotImplementedError
+        """The arguments, rendered and checked."""
 
+    @abstractmethod
     def _begin(self, **common: Any) -> Watch:
         """Return the wait, with these fields in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _full_name(self, name: str) -> str:
         """Return the full resource name of what is waited for; may take a request to find the account out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _trigger(self, watch: dict[str, Any]) -> FireworksTrigger:
         """Return the trigger that goes on with the wait."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _resumed(self, carried: dict[str, Any]) -> Watch:
         """Return the wait that a deferral carried."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _success(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
         """Return the task's result."""
-        raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
         """Poke until the wait is over; deferrable, until the first poke has found that there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,9 @@ class FireworksTrigger(BaseTrigger):
             {"fireworks_conn_id": self.fireworks_conn_id, "watch": self.watch, "carry": self.carry},
         )
 
+    @abstractmethod
     def make_watch(self) -> Watch:
         """Return the wait that :attr:`watch` describes."""
-        raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Sleep, look and judge, until the wait is over."""

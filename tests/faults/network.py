@@ -7,7 +7,8 @@ import contextlib
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
@@ -46,7 +47,7 @@ def certificate(folder: Path) -> Path:
     return file
 
 
-class _Relay:
+class _Relay(ABC):
     """
     Passes what comes in at a port on to another one.
 
@@ -91,8 +92,9 @@ class _Relay:
             await self._meet(reader, writer)
         writer.close()
 
+    @abstractmethod
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+        """Take what has come in."""
 
 
 class TlsServer(_Relay):
@@ -148,16 +150,13 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, h
             sink.write(data)
             await sink.drain()
 
-    ways: list[Awaitable[None]] = [
-        asyncio.ensure_future(pump(reader, forth)),
-        asyncio.ensure_future(pump(back, writer)),
-    ]
+    ways = [asyncio.create_task(pump(reader, forth)), asyncio.create_task(pump(back, writer))]
     try:
         # Whoever ends it first ends it for both.
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for way in ways:
-            way.cancel()  # type: ignore[attr-defined]
+            way.cancel()
         forth.close()
 
 

@@ -109,44 +109,28 @@ def _fire(trigger: str, timeout: float, **watch: Any) -> str:
     return str(event["verdict"]["outcome"])
 
 
-def _waiting(way: str, timeout: float) -> dict[str, Any]:
-    return {"deferrable": way == "deferrable", "poll_interval": POLL, "timeout": timeout}
+def _operate(kind: Any, way: str, timeout: float, **arguments: Any) -> Any:
+    deferrable = way == "deferrable"
+    return run_task(
+        lambda: kind(
+            task_id="deploy", deferrable=deferrable, poll_interval=POLL, timeout=timeout, **arguments
+        )
+    )
 
 
 def _prepare(way: str, timeout: float) -> Any:
-    return run_task(
-        lambda: FireworksPrepareModelOperator(
-            task_id="prepare",
-            model="my-model",
-            precision="FP8",
-            wait_for_completion=True,
-            **_waiting(way, timeout),
-        )
-    )
+    kind = FireworksPrepareModelOperator
+    return _operate(kind, way, timeout, model="my-model", precision="FP8", wait_for_completion=True)
 
 
 def _create(way: str, timeout: float) -> Any:
-    return run_task(
-        lambda: FireworksCreateDeploymentOperator(
-            task_id="deploy",
-            model="my-model",
-            precision="FP16",
-            accelerator_type=_H100,
-            **_waiting(way, timeout),
-        )
-    )
+    kind = FireworksCreateDeploymentOperator
+    return _operate(kind, way, timeout, model="my-model", precision="FP16", accelerator_type=_H100)
 
 
 def _scale(way: str, timeout: float) -> Any:
-    return run_task(
-        lambda: FireworksScaleDeploymentOperator(
-            task_id="scale",
-            deployment="d",
-            replica_count=2,
-            wait_for_completion=True,
-            **_waiting(way, timeout),
-        )
-    )
+    kind = FireworksScaleDeploymentOperator
+    return _operate(kind, way, timeout, deployment="d", replica_count=2, wait_for_completion=True)
 
 
 def _delete(way: str, timeout: float) -> Any:

@@ -9,21 +9,16 @@ import socket
 import ssl
 import threading
 import time
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.hooks import fireworks as hooks
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+from tests.faults.network import certificate
 from tests.integration.conftest import MODEL
 
 
@@ -214,29 +209,9 @@ async def test_the_triggerer_reads_the_same(gateway):
     assert await hook.aget_model(hook.model_name("my-model")) == hook.get_model("my-model")
 
 
-def self_signed(folder: Path) -> Path:
-    """Make a key and a certificate that nobody trusts, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(tz=timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "server.pem"
-    pem = serialization.Encoding.PEM
-    file.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(pem)
-    )
-    return file
-
-
 def test_a_certificate_that_is_not_trusted_has_sent_nothing(tmp_path, monkeypatch):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed(tmp_path))
+    context.load_cert_chain(certificate(tmp_path))
     server = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
 
     def serve() -> None:

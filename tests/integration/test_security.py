@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,9 +34,9 @@ from airflow_provider_fireworks.operators.deployment import (
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
+from tests.faults.network import certificate
 from tests.integration.conftest import TaskInstance, run_task
 from tests.integration.raw import KEY, Server, answer, in_worker
-from tests.integration.test_hook import self_signed
 
 LONGEST = 4500
 """Characters of a line in the log, or of an exception's message."""
@@ -163,9 +164,9 @@ def test_an_account_is_checked_wherever_the_hook_takes_one(gateway):
         for ask in (
             hook.list_models,
             hook.list_deployments,
-            lambda: FireworksHook().list_models(account_id=evil),  # noqa: B023
-            lambda: FireworksHook().list_deployments(account_id=evil),  # noqa: B023
-            lambda: FireworksHook(account_id=evil).match_deployment_shapes("accounts/a/models/m"),  # noqa: B023
+            partial(FireworksHook().list_models, account_id=evil),
+            partial(FireworksHook().list_deployments, account_id=evil),
+            partial(hook.match_deployment_shapes, "accounts/a/models/m"),
         ):
             with pytest.raises(exceptions.FireworksInvalidArgument):
                 ask()
@@ -197,7 +198,8 @@ ECHOES: dict[str, Callable[[int], bytes]] = {
 def test_a_key_that_is_echoed_is_cut_out_also_where_the_words_are_cut(echo):
     for cut in (200, 500, 4096):
         for before in range(cut - len(KEY) - 50, cut + 2):
-            with Server(lambda: [echo(before)]) as server, pytest.raises(GatewayError) as told:  # noqa: B023
+            answers = [echo(before)]
+            with Server(partial(list, answers)) as server, pytest.raises(GatewayError) as told:
                 in_worker(server.url, READ)
             assert KEY[:5] not in str(told.value), before
 
@@ -222,7 +224,7 @@ def test_the_key_follows_no_redirect(ask, status, place):
 def test_the_key_goes_to_nobody_without_a_trusted_certificate(ask, tmp_path):
     seen: list[bytes] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed(tmp_path))
+    context.load_cert_chain(certificate(tmp_path))
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
