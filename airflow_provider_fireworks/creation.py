@@ -12,6 +12,7 @@ from enum import Enum
 from pydantic import BaseModel, ConfigDict
 
 from airflow_provider_fireworks.gateway.shapes import Deployment
+from airflow_provider_fireworks.identity import Identity
 
 START_LAG = 30.0
 """Seconds for which a deployment that was asked for may not show yet."""
@@ -63,7 +64,7 @@ class Creation(BaseModel):
     :ivar made_at: when it was asked for, in seconds since the epoch.
     :ivar taken: whether the gateway said that the id is taken, while it showed no such deployment.
     :ivar ready: whether it was READY at the last look.
-    :ivar taken_over: the description of one that this try has brought back, until it is signed anew.
+    :ivar taken_over: whose one was that this try has brought back, until it is signed anew.
     :ivar delete_on_failure: as it was asked for, like ``delete_on_kill``.
     """
 
@@ -82,9 +83,16 @@ class Creation(BaseModel):
     made_at: float | None = None
     taken: bool = False
     ready: bool = False
-    taken_over: str | None = None
+    taken_over: Identity | None = None
     delete_on_failure: bool = True
-    delete_on_kill: bool = False
+    delete_on_kill: bool = True
+
+    def is_own(self, found: Deployment, mine: Identity) -> bool:
+        """Whether a deployment that was read is the task's to delete: it created it, or brought it back."""
+        brought_back = self.taken_over is not None and (
+            Identity.of_description(found.description) == self.taken_over
+        )
+        return brought_back or mine.created(found.description)
 
     @property
     def appears_by(self) -> float | None:
@@ -131,7 +139,7 @@ class Creation(BaseModel):
         self.ready = found.state == "READY"
         state = found.state or "unset"
         earlier = owner is Owner.EARLIER_RUN and (self.made or state == "DELETED")
-        self.taken_over = found.description if earlier else None
+        self.taken_over = Identity.of_description(found.description) if earlier else None
         same = found.base_model == self.base_model and (
             precision is None or found.precision in (None, "", "PRECISION_UNSPECIFIED", precision)
         )

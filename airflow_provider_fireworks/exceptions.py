@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
+    AirflowTaskTimeout,
 )
 
 from airflow_provider_fireworks.gateway.errors import (
@@ -158,6 +159,9 @@ SENSOR_TIMED_OUT = (
 )
 """What to do about Airflow's own ``AirflowSensorTimeout``."""
 
+EXECUTION_TIMED_OUT = "A retry waits anew; if it needs longer, raise execution_timeout."
+"""What to do about Airflow's own ``AirflowTaskTimeout``, which also ends a deferred wait."""
+
 _ENDS: dict[str, type[FireworksError]] = {
     "access_denied": FireworksAccessDenied,
     "not_found": FireworksNotFound,
@@ -177,8 +181,8 @@ def error_of_verdict(
     message: str,
     *,
     failed: type[FireworksError],
-    timeout: type[AirflowException],
-) -> AirflowException:
+    timeout: type[BaseException],
+) -> BaseException:
     """
     Return what a task raises for a wait that did not end well.
 
@@ -188,7 +192,8 @@ def error_of_verdict(
     :param timeout: raised where time is over.
     """
     kind = {**_ENDS, "failed": failed, "timeout": timeout}[verdict.outcome.value]
-    return kind(_advised(message, getattr(kind, "what_to_do", SENSOR_TIMED_OUT)))
+    own = EXECUTION_TIMED_OUT if kind is AirflowTaskTimeout else SENSOR_TIMED_OUT
+    return kind(_advised(message, getattr(kind, "what_to_do", own)))
 
 
 def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
@@ -203,6 +208,11 @@ def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
         FireworksRefused if isinstance(error, RefusedError) else FireworksError,
     )
     return raised(_advised(message, raised.what_to_do))
+
+
+def add_to_message(error: BaseException, sentence: str) -> None:
+    """Append a sentence to an exception's message, so that an alert which quotes the message quotes it too."""
+    error.args = (f"{error} {sentence}".strip(), *error.args[1:])
 
 
 def _advised(message: str, what_to_do: str) -> str:

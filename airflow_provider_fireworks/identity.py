@@ -1,9 +1,10 @@
 """
 Which task a deployment belongs to.
 
-The identity of a task instance (DAG, run, task and map index, never the number of the try) makes the id of the
-deployment that it creates, and stands in the deployment's description. So a retry finds what an earlier try
-has made, a foreign deployment is told from an own one, and one that was left behind from one that is in use.
+The identity of a task instance (DAG, run, task, map index and loop index, never the number of the try) makes the
+id of the deployment that it creates, and is the signature in the deployment's description. So a retry finds what
+an earlier try created, and a deployment of somebody else's is never touched. Identities are compared as parsed
+objects, never as text.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
 _PREFIX = "Created by Apache Airflow: "
 _LONGEST_ID = 63
@@ -30,7 +34,9 @@ class Identity:
     :ivar map_index: -1 for a task that is not mapped.
     :ivar airflow: base URL of the Airflow that it runs in, ``""`` where that has none: several may share an
         account.
-    :ivar kept: whether what it signs was taken over from an earlier run, which had kept it.
+    :ivar loop_index: iteration of the task loop that it runs in (Airflow 3.4), ``None`` outside of loops. Unlike
+        the task instance's id and its ``region_id``, it is the same after a clear.
+    :ivar kept: whether what it signs was adopted from an earlier run, which had kept it.
     """
 
     dag_id: str
@@ -38,30 +44,42 @@ class Identity:
     task_id: str
     map_index: int = -1
     airflow: str = ""
+    loop_index: int | None = None
     kept: bool = field(default=False, compare=False)
 
     @classmethod
-    def of(cls, ti: Any) -> Identity:
-        """Return the identity of a running task instance."""
+    def of(cls, context: Context) -> Identity:
+        """Return the identity of the running task instance, from the context that its task is executed with."""
         from airflow.providers.common.compat.sdk import conf
 
+        ti: Any = context["ti"]
+        # Only Airflow 3.4 and later have task loops, and the key only inside of one.
+        loop: Any = context.get("loop")
         url = conf.get("api", "base_url", fallback=None) or ""
-        map_index = -1 if ti.map_index is None else ti.map_index
-        return cls(ti.dag_id, ti.run_id, ti.task_id, map_index, url.rstrip("/")[:_LONGEST_URL])
+        return cls(
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=-1 if ti.map_index is None else ti.map_index,
+            airflow=url.rstrip("/")[:_LONGEST_URL],
+            loop_index=None if loop is None else int(loop.index),
+        )
 
     @classmethod
     def of_description(cls, description: str | None) -> Identity | None:
-        """Return who signed a deployment, ``None`` where no task of this provider did."""
+        """Parse the signature in a deployment's description; ``None`` where no task of this provider signed it."""
         if not description or not description.startswith(_PREFIX) or len(description) > _LONGEST_DESCRIPTION:
             return None
         try:
             signed = json.loads(description.removeprefix(_PREFIX))
+            loop_index = signed.get("loop_index")
             found = cls(
                 dag_id=str(signed["dag_id"]),
                 run_id=str(signed["run_id"]),
                 task_id=str(signed["task_id"]),
                 map_index=int(signed["map_index"]),
                 airflow=str(signed["airflow"]),
+                loop_index=None if loop_index is None else int(loop_index),
                 kept=signed.get("kept") is True,
             )
         except (AttributeError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
@@ -75,6 +93,8 @@ class Identity:
         signed = asdict(self)
         if not self.kept:
             del signed["kept"]
+        if self.loop_index is None:
+            del signed["loop_index"]
         return _PREFIX + json.dumps(signed, ensure_ascii=False)
 
     @property
@@ -84,7 +104,9 @@ class Identity:
 
         1 to 63 of ``[a-z0-9-]``: DAG and task in clear, as far as there is room, and a hash of the identity.
         """
-        parts = (self.dag_id, self.run_id, self.task_id, str(self.map_index))
+        parts = [self.dag_id, self.run_id, self.task_id, str(self.map_index)]
+        if self.loop_index is not None:
+            parts.append(str(self.loop_index))
         # A separator that is in none of them, since a_b and c must not make the same as a and b_c.
         digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:_HASH_DIGITS]
         told = re.sub(r"[^a-z0-9]+", "-", f"{self.dag_id}-{self.task_id}".lower())
@@ -95,7 +117,17 @@ class Identity:
         """Whether both are of one task, in whatever runs of its DAG."""
         return replace(self, run_id="") == replace(other, run_id="")
 
+    def created(self, description: str | None) -> bool:
+        """
+        Whether this task created the deployment of this description, so that it may also delete it.
+
+        What it adopted from an earlier run that had kept it is marked ``kept``, and not its own to delete.
+        """
+        signed = Identity.of_description(description)
+        return signed == self and not signed.kept
+
     def __str__(self) -> str:
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""
         where = f" of {self.airflow}" if self.airflow else ""
-        return f"task {self.task_id}{index} of DAG {self.dag_id}, run {self.run_id}{where}"
+        iteration = "" if self.loop_index is None else f", loop iteration {self.loop_index}"
+        return f"task {self.task_id}{index} of DAG {self.dag_id}, run {self.run_id}{iteration}{where}"

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_fireworks.gateway.errors import RefusedError
 from airflow_provider_fireworks.gateway.shapes import Model
-from airflow_provider_fireworks.readiness.model import Baseline, is_being_prepared, proven
+from airflow_provider_fireworks.readiness.model import Baseline, Memory, is_being_prepared, proven
 from airflow_provider_fireworks.verdict import Verdict
 
 START_LAG = 30.0
@@ -48,6 +48,7 @@ class Preparation(BaseModel):
     :ivar deadline: seconds since the epoch.
     :ivar step: what to do next.
     :ivar baseline: the model before the last ``POST``, with the outcome of that.
+    :ivar memory: what looks at the model have shown since the baseline.
     :ivar precision: what is ready, once it is.
     :ivar note: why it stands so, for the log.
     :ivar lost_at: when the answer to a ``POST`` was lost, in seconds since the epoch; unset once that is settled.
@@ -63,6 +64,7 @@ class Preparation(BaseModel):
     deadline: float
     step: Step = Step.LOOK
     baseline: Baseline | None = None
+    memory: Memory = Field(default_factory=Memory)
     precision: str | None = None
     note: str = ""
     lost_at: float | None = None
@@ -74,6 +76,8 @@ class Preparation(BaseModel):
     def look(self, model: Model, precision: str, accept: Sequence[str], now: float) -> None:
         """Take in the model as it is now; decides between all steps but ``LOOK``."""
         before = self.baseline
+        if before is not None:
+            self.memory = self.memory.seeing(model, now)
         if model.state != "UPLOADING" and (proof := proven(model, precision, accept)):
             self.precision, self.step = proof[0], Step.DONE
             if before is None or before.posted is None:
@@ -117,7 +121,7 @@ class Preparation(BaseModel):
         if not self.posts_left:
             return False
         self.posts_left -= 1
-        self.baseline, self.step = None, Step.LOOK
+        self.baseline, self.memory, self.step = None, Memory(), Step.LOOK
         return True
 
     def pause(self, poll_interval: float) -> float:
@@ -155,6 +159,7 @@ class Preparation(BaseModel):
 
     def _post_over(self, model: Model) -> None:
         self.baseline, self.step = Baseline.of(model), Step.POST
+        self.memory = Memory.since(self.baseline)
 
     def _posted(self, outcome: Literal["accepted", "already"], at: float) -> None:
         if self.baseline is not None:

@@ -173,6 +173,7 @@ class ModelWatch(Watch):
     :ivar model: full resource name.
     :ivar precisions: what is waited for, all of them.
     :ivar accept: precisions that satisfy the wait as well.
+    :ivar memory: what earlier looks at the model have shown, those of a worker before it deferred included.
     """
 
     resource: ClassVar[str] = "model"
@@ -182,23 +183,7 @@ class ModelWatch(Watch):
     accept: list[str] = []
     require_proof: bool = False
     baseline: Baseline | None = None
-
-    _memory: Memory = PrivateAttr(default_factory=Memory)
-    _first: Model | None = PrivateAttr(default=None)
-
-    def model_post_init(self, context: Any) -> None:
-        """Begin with what the baseline tells."""
-        self._memory = Memory.since(self.baseline)
-
-    def as_arguments(self) -> dict[str, Any]:
-        """
-        Return the fields as plain JSON, to go on with this wait elsewhere.
-
-        A wait without a baseline takes its own first look for one, so that a status which turns bad later is
-        still told from one that was bad before.
-        """
-        baseline = self.baseline or (Baseline.of(self._first) if self._first else None)
-        return self.model_copy(update={"baseline": baseline}).model_dump(mode="json", exclude_defaults=True)
+    memory: Memory = Field(default_factory=lambda fields: Memory.since(fields["baseline"]))
 
     @property
     def wanted(self) -> str:
@@ -214,8 +199,7 @@ class ModelWatch(Watch):
         return calls.get_model(parse_model(self.model, account=None))
 
     def _judge(self, reading: Model, now: float) -> Verdict:
-        self._memory = self._memory.seeing(reading, now)
-        self._first = self._first or reading
+        self.memory = self.memory.seeing(reading, now)
         if self.until is Until.ANSWER:
             return Verdict(Outcome.READY, "the gateway answers again")
         if self.until is Until.TURN:
@@ -232,14 +216,14 @@ class ModelWatch(Watch):
             model,
             self.precisions,
             baseline=self.baseline,
-            memory=self._memory,
+            memory=self.memory,
             now=now,
             accept=self.accept,
             require_proof=self.require_proof,
         )
 
     def _judge_error(self, error: GatewayError, now: float) -> Verdict:
-        if isinstance(error, NotFoundError) and self._memory.looked:
+        if isinstance(error, NotFoundError) and self.memory.looked:
             deleted = self._judge_model(None, now)
             return replace(deleted, reason=f"{deleted.reason}: {error}")
         return super()._judge_error(error, now)

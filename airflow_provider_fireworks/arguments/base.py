@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -54,6 +54,13 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=
 Listed = Annotated[list[str], BeforeValidator(_listed)]
 
 
+class TimeLimit(NamedTuple):
+    """How long a task may wait, in seconds, and the argument that says so."""
+
+    argument: Literal["timeout", "execution_timeout"]
+    seconds: float
+
+
 class Arguments(BaseModel):
     """The rendered arguments, checked and of the right types: a template renders text, and so ``"600"`` is a number."""
 
@@ -81,6 +88,16 @@ class WaitingArguments(Arguments):
     deferrable: bool = False
     poll_interval: Seconds
     timeout: Seconds
+
+    def time_limit(self, execution_timeout: timedelta | None) -> TimeLimit:
+        """
+        Return how long the task may wait: the smaller of its two time limits.
+
+        Airflow itself does not end a deferred task by ``execution_timeout``.
+        """
+        if execution_timeout is not None and execution_timeout.total_seconds() < self.timeout:
+            return TimeLimit("execution_timeout", execution_timeout.total_seconds())
+        return TimeLimit("timeout", self.timeout)
 
 
 def _told(problem: Any) -> str:

@@ -128,7 +128,7 @@ class CreateArguments(WaitingArguments):
     wait_for_completion: bool = True
     wait_for_serving: bool = False
     delete_on_failure: bool = True
-    delete_on_kill: bool = False
+    delete_on_kill: bool | None = None
     dry_run: bool = False
 
     @model_validator(mode="after")
@@ -150,6 +150,11 @@ class CreateArguments(WaitingArguments):
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"extra_spec: this is no JSON: {error}") from None
         return self
+
+    @property
+    def deletes_on_kill(self) -> bool:
+        """Whether to delete the deployment if the task is killed."""
+        return self.delete_on_failure if self.delete_on_kill is None else self.delete_on_kill
 
     def spec(self, *, base_model: str, display_name: str, description: str) -> dict[str, Any]:
         """

@@ -9,20 +9,26 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
-from airflow_provider_fireworks.exceptions import FireworksInvalidEvent, error_of_gateway
+from airflow_provider_fireworks.exceptions import (
+    FireworksError,
+    FireworksInvalidEvent,
+    FireworksTimeout,
+    error_of_gateway,
+    error_of_verdict,
+)
 from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
+from airflow_provider_fireworks.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from pydantic import BaseModel
 
-    from airflow_provider_fireworks.arguments.base import Arguments, WaitingArguments
+    from airflow_provider_fireworks.arguments.base import Arguments, TimeLimit, WaitingArguments
     from airflow_provider_fireworks.gateway.calls import Call
     from airflow_provider_fireworks.gateway.errors import GatewayError
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-    from airflow_provider_fireworks.verdict import Verdict
     from airflow_provider_fireworks.watch import Watch
 
 ResultT = TypeVar("ResultT")
@@ -94,8 +100,6 @@ class WaitingOperator(FireworksOperator):
 
         :param event: the trigger's verdict, and where the task stood when it was deferred.
         """
-        from airflow_provider_fireworks.verdict import Verdict
-
         try:
             verdict, carried = Verdict.of_event(event)
             progress = self._resumed(carried)
@@ -107,6 +111,28 @@ class WaitingOperator(FireworksOperator):
     @abstractmethod
     def _arguments(self) -> WaitingArguments:
         """The arguments, rendered and checked."""
+
+    @property
+    def _time_limit(self) -> TimeLimit:
+        return self._arguments.time_limit(self.execution_timeout)
+
+    def _error_of(self, verdict: Verdict, what: str, *, failed: type[FireworksError]) -> BaseException:
+        """
+        Return what to raise for a wait that did not end well.
+
+        :param what: was waited for.
+        :param failed: raised where it will never be.
+        """
+        limit = self._time_limit
+        over = ""
+        if verdict.outcome is Outcome.TIMEOUT:
+            over = f"{limit.argument} of {limit.seconds:.0f} s is over, "
+        return error_of_verdict(
+            verdict,
+            f"{what}: {over}{verdict.reason}",
+            failed=failed,
+            timeout=AirflowTaskTimeout if limit.argument == "execution_timeout" else FireworksTimeout,
+        )
 
     @abstractmethod
     def _resumed(self, carried: dict[str, Any]) -> Any:

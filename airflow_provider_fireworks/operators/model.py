@@ -14,8 +14,6 @@ from airflow_provider_fireworks.exceptions import (
     FireworksInvalidArgument,
     FireworksPreparationFailed,
     FireworksRefused,
-    FireworksTimeout,
-    error_of_verdict,
 )
 from airflow_provider_fireworks.links.model import FireworksModelLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
@@ -126,7 +124,9 @@ class FireworksPrepareModelOperator(WaitingOperator):
             raise FireworksInvalidArgument(
                 "precision: one a task; for several, map over them: .partial(…).expand(precision=[…])"
             )
-        preparation = Preparation(model=self._arguments.model, deadline=time.time() + self._arguments.timeout)
+        preparation = Preparation(
+            model=self._arguments.model, deadline=time.time() + self._time_limit.seconds
+        )
         # To find the account of a bare id out may take a request, and so patience.
         preparation.model = str(
             self._patiently(
@@ -231,6 +231,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
             accept=self._arguments.accept_precisions,
             require_proof=self._arguments.require_proof,
             baseline=preparation.baseline,
+            memory=preparation.memory,
             until=until,
             deadline=preparation.deadline,
             poll_interval=self._arguments.poll_interval,
@@ -255,12 +256,10 @@ class FireworksPrepareModelOperator(WaitingOperator):
         if verdict.may_post_again and preparation.post_again():
             self.log.warning("%s: %s. Asking for it once more.", preparation.model, verdict.reason)
             return
-        waited = self._arguments.timeout - max(preparation.deadline - time.time(), 0)
-        raise error_of_verdict(
+        raise self._error_of(
             verdict,
-            f"{preparation.model} at {self._arguments.precision[0]}, after {waited:.0f} s: {verdict.reason}",
+            f"{preparation.model} at {self._arguments.precision[0]}",
             failed=FireworksPreparationFailed,
-            timeout=FireworksTimeout,
         )
 
     def _result(self, preparation: Preparation) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
 )
@@ -25,15 +26,15 @@ from airflow_provider_fireworks.exceptions import (
     error_of_verdict,
 )
 from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
+from airflow_provider_fireworks.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fireworks.arguments.base import WaitingArguments
+    from airflow_provider_fireworks.arguments.base import TimeLimit, WaitingArguments
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-    from airflow_provider_fireworks.verdict import Verdict
     from airflow_provider_fireworks.watch import Watch
 
 
@@ -87,13 +88,18 @@ class FireworksSensor(BaseSensorOperator):
         began = first.timestamp() if first else time.time()
         self._watch = self._begin(
             began=began,
-            deadline=began + self.timeout,
+            deadline=began + self._time_limit.seconds,
             poll_interval=self.poke_interval,
             growing=self.exponential_backoff,
             longest_interval=self.max_wait.total_seconds() if self.max_wait else None,
         )
         with _skipping_none_of(NEVER_SKIPPED):
             return super().execute(context)
+
+    @property
+    def _time_limit(self) -> TimeLimit:
+        # Of a poking sensor Airflow itself bounds the whole wait, of a rescheduled one, by contract, each poke.
+        return self._arguments.time_limit(self.execution_timeout if self._arguments.deferrable else None)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once. Where the wait is not over, a deferrable sensor is deferred."""
@@ -125,8 +131,6 @@ class FireworksSensor(BaseSensorOperator):
 
         :param event: the trigger's verdict, and what it was a wait for.
         """
-        from airflow_provider_fireworks.verdict import Verdict
-
         try:
             verdict, carried = Verdict.of_event(event)
             watch = self._resumed(carried)
@@ -164,16 +168,24 @@ class FireworksSensor(BaseSensorOperator):
 
     def _result(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
         """Return the task's result, or raise what a wait that has ended badly is to end with."""
-        from airflow_provider_fireworks.verdict import Outcome
-
-        if verdict.outcome is not Outcome.READY:
+        if verdict.outcome is Outcome.READY:
+            return self._success(watch, verdict)
+        waited = f"Waited {time.time() - watch.began:.0f} s for {watch.wanted}"
+        limit = self._time_limit
+        if verdict.outcome is not Outcome.TIMEOUT or limit.argument == "timeout":
             raise error_of_verdict(
-                verdict,
-                f"Waited {time.time() - watch.began:.0f} s for {watch.wanted}: {verdict.reason}",
-                failed=self.failure,
-                timeout=AirflowSensorTimeout,
+                verdict, f"{waited}: {verdict.reason}", failed=self.failure, timeout=AirflowSensorTimeout
             )
-        return self._success(watch, verdict)
+        error = error_of_verdict(
+            verdict,
+            f"{waited}: execution_timeout of {limit.seconds:.0f} s is over, {verdict.reason}",
+            failed=self.failure,
+            timeout=AirflowTaskTimeout,
+        )
+        if self.soft_fail or self.never_fail:
+            # A resumed sensor does not skip for it, as a poking one does: it is no Exception.
+            raise AirflowSkipException(str(error)) from error
+        raise error
 
 
 @contextmanager

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from contextvars import Context
+from typing import Any
 
+from airflow_provider_fireworks.gateway.errors import AnswerLostError, GatewayError
+from airflow_provider_fireworks.gateway.names import parse_deployment
+from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.removal import MONEY, AskAirflow, Pause, Removed, Steps, remove
+from airflow_provider_fireworks.runs import state_in_triggerer
 from airflow_provider_fireworks.triggers.base import FireworksTrigger
+from airflow_provider_fireworks.watch import DeploymentWatch
 
-if TYPE_CHECKING:
-    from airflow_provider_fireworks.watch import DeploymentWatch
+_log = logging.getLogger(__name__)
 
-# Airflow gives it 30 seconds: [triggerer] on_kill_timeout.
-_KILL_ATTEMPTS = 9
-_CALL_TIMEOUT = 5
-_LONGEST_PAUSE = 3
+_DELETE_WITHIN = 25.0
+"""Seconds for all of a deletion, as Airflow gives ``on_kill`` 30: ``[triggerer] on_kill_timeout``."""
+_REQUEST_TIMEOUT = 5.0
+"""Seconds for one request of it."""
+
+_deletions: set[asyncio.Task[None]] = set()
+"""Deletions under way. The event loop itself holds its tasks by weak references only."""
 
 
 class FireworksDeploymentReadyTrigger(FireworksTrigger):
     """
-    Look at a deployment until it is ready: ``GET /v1/accounts/{account}/deployments/{deployment}``.
+    Poll a deployment until it is ready: ``GET /v1/accounts/{account}/deployments/{deployment}``.
 
-    Waiting for it to serve, it also asks it for a token, ``POST /inference/v1/chat/completions``.
+    Waiting for inference, it also asks the deployment for a token, ``POST /inference/v1/chat/completions``.
 
-    :param delete_on_kill: the description of a deployment that is to be deleted when a person marks its task or
-        clears it, which Airflow tells a trigger from 3.3 on. One with another description is left alone.
+    :param delete_on_kill: the signature of the task whose deployment is to be deleted when that task is killed and
+        nothing will use it any more (Airflow 3.3 and later); ``None`` deletes nothing. A deployment that this task
+        did not create, or adopted from an earlier run, is never deleted.
     """
 
     def __init__(
@@ -45,44 +57,85 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
 
     def make_watch(self) -> DeploymentWatch:
         """Return the wait for the deployment."""
-        from airflow_provider_fireworks.watch import DeploymentWatch
-
         return DeploymentWatch.model_validate(self.watch)
 
     async def on_kill(self) -> None:
-        """Delete the deployment, if that was asked for. Airflow calls it once, at a person's word."""
-        from airflow_provider_fireworks.exceptions import FireworksBadConnection
-        from airflow_provider_fireworks.gateway import calls
-        from airflow_provider_fireworks.gateway.errors import GatewayError, NotFoundError
-        from airflow_provider_fireworks.gateway.names import parse_deployment
+        """
+        Delete the deployment if its task will not use it any more, and no other task of the run will.
+
+        Airflow calls this when a person marks or clears the task, but before 3.4 also when it has given the trigger
+        to another triggerer, or when that one has ended the wait. Only the state of the task tells which it was.
+        """
+        owner = Identity.of_description(self.delete_on_kill)
+        if owner is None:
+            return
+        deletion = asyncio.create_task(self._delete_within(owner))
+        _deletions.add(deletion)
+        deletion.add_done_callback(_deletions.discard)
+        while not deletion.done():
+            # Airflow 3.3 cancels this coroutine again every second. Only a triggerer that shuts down cancels the
+            # deletion itself.
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(deletion)
+
+    async def _delete_within(self, owner: Identity) -> None:
+        name = self.make_watch().deployment
+        try:
+            removed = await asyncio.wait_for(self._delete(owner), _DELETE_WITHIN)
+        except asyncio.TimeoutError:
+            removed = _unfinished(name, f"that took longer than {_DELETE_WITHIN:.0f} s")
+        except asyncio.CancelledError:
+            self._report(owner, _unfinished(name, "the triggerer is shutting down"))
+            raise
+        except Exception as error:
+            removed = _unfinished(name, f"{error or type(error).__name__}")
+        self._report(owner, removed)
+
+    async def _delete(self, owner: Identity) -> Removed:
+        # Loads the transports, which a DAG file that names this class has no use for.
         from airflow_provider_fireworks.hooks.fireworks import triggerer_gateway
 
-        if self.delete_on_kill is None:
-            return
         watch = self.make_watch()
-        name = parse_deployment(watch.deployment, account=None)
+        steps: Steps = remove(
+            parse_deployment(watch.deployment, account=None),
+            is_own=lambda found: owner.created(found.description),
+            may_yet_appear=not watch.known and time.time() < (watch.appears_by or 0.0),
+            ask_airflow=True,
+            # Ends by itself rather than by the time limit, to say what went wrong last.
+            seconds=_DELETE_WITHIN - _REQUEST_TIMEOUT,
+        )
+        reply: Any = None
         async with triggerer_gateway(self.fireworks_conn_id) as gateway:
-            for attempt in range(1, _KILL_ATTEMPTS + 1):
+            while True:
                 try:
-                    found = await asyncio.wait_for(gateway.send(calls.get_deployment(name)), _CALL_TIMEOUT)
-                    if found.description != self.delete_on_kill or found.state in ("DELETING", "DELETED"):
-                        return
-                    delete = calls.delete_deployment(name, ignore_checks=True)
-                    await asyncio.wait_for(gateway.send(delete), _CALL_TIMEOUT)
-                    self.log.info("Its task was killed: %s is deleted.", name)
-                    return
-                except asyncio.TimeoutError:
-                    self.log.warning("No answer within %d s.", _CALL_TIMEOUT)
-                except NotFoundError as error:
-                    if watch.known or time.time() >= (watch.appears_by or 0.0):
-                        return
-                    self.log.warning("%s", error)
-                except FireworksBadConnection as error:
-                    self.log.error("%s", error)
-                    break
-                except GatewayError as error:
-                    self.log.warning("%s", error)
-                    if not error.blip:
-                        break
-                await asyncio.sleep(min(attempt, _LONGEST_PAUSE))
-        self.log.error("Its task was killed, but %s could not be deleted: IT MAY COST MONEY.", name)
+                    step = steps.send(reply)
+                except StopIteration as end:
+                    removed: Removed = end.value
+                    return removed
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    reply = None
+                elif isinstance(step, AskAirflow):
+                    reply = await state_in_triggerer(owner)
+                else:
+                    try:
+                        reply = await asyncio.wait_for(gateway.send(step), _REQUEST_TIMEOUT)
+                    except asyncio.TimeoutError:
+                        reply = AnswerLostError(
+                            f"no response within {_REQUEST_TIMEOUT:.0f} s", call=str(step)
+                        )
+                    except GatewayError as error:
+                        reply = error
+                    if isinstance(reply, GatewayError):
+                        self.log.warning("%s", reply)
+
+    def _report(self, owner: Identity, removed: Removed) -> None:
+        level = logging.ERROR if removed.status == "left" else logging.INFO
+        self.log.log(level, "%s", removed.note)
+        # By then Airflow may have closed the task's log. In an empty context nothing ties the line to the trigger, and
+        # it goes to the triggerer's own log.
+        Context().run(_log.log, level, "%s: %s", owner, removed.note)
+
+
+def _unfinished(name: str, why: str) -> Removed:
+    return Removed("left", f"{name} was not deleted and {MONEY}: {why.rstrip('.')}.")

@@ -150,7 +150,7 @@ def _list(way: str, timeout: float) -> Any:
 
 def _deploy() -> None:
     """Make the deployment ``d``, as a task of a run that is over."""
-    description = Identity.of(TaskInstance()).description
+    description = Identity.of({"ti": TaskInstance()}).description
     FireworksHook().create_deployment(
         "d", {"baseModel": MODEL, "acceleratorType": _H100, "maxReplicaCount": 2, "description": description}
     )

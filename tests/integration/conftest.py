@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
-from airflow_provider_fireworks import creation, preparation, watch
+from airflow_provider_fireworks import creation, preparation, removal, watch
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.gateway import retrying
-from airflow_provider_fireworks.operators.deployment import cleanup, create
+from airflow_provider_fireworks.operators.deployment import create
 from airflow_provider_fireworks.readiness import model as readiness
 from airflow_provider_fireworks.triggers import base as triggers
 from tests.integration.raw import in_triggerer, in_worker
@@ -43,8 +43,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(creation, "LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(create, "CLEAN_UP_FOR", 5.0)
     monkeypatch.setattr(creation, "START_LAG", 0.6)
-    monkeypatch.setattr(cleanup, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(cleanup, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(removal, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(removal, "LONGEST_PAUSE", 0.1)
 
 
 @pytest.fixture
@@ -62,7 +62,13 @@ def ask(request: pytest.FixtureRequest) -> Any:
 
 
 class TaskInstance:
-    """The part of a task instance that tasks ask. Of the runs it is asked for, it knows those in :attr:`runs`."""
+    """
+    The part of a task instance that tasks ask.
+
+    :param runs: the states of the runs that it knows.
+    :param max_tries: how many retries the task has.
+    :param state: of the task itself, as Airflow tells it to one that is killed: it is marked as failed.
+    """
 
     def __init__(
         self,
@@ -72,16 +78,30 @@ class TaskInstance:
         *,
         dag_id: str = "my_dag",
         try_number: int = 1,
+        max_tries: int = 0,
+        state: str | None = "failed",
         runs: dict[str, str] | None = None,
     ) -> None:
         self.dag_id, self.run_id, self.task_id, self.map_index = dag_id, run_id, task_id, map_index
-        self.try_number = try_number
+        self.try_number, self.max_tries, self.state = try_number, max_tries, state
         self.runs = runs or {}
         self.first_reschedule: datetime | None = None
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+    def get_task_states(
+        self, dag_id: str, *, map_index: int, task_ids: list[str], run_ids: list[str]
+    ) -> dict[str, Any]:
+        assert (dag_id, map_index, task_ids, run_ids) == (
+            self.dag_id,
+            self.map_index,
+            [self.task_id],
+            [self.run_id],
+        )
+        key = self.task_id if map_index < 0 else f"{self.task_id}_{map_index}"
+        return {self.run_id: {key: self.state}}
 
     def get_dr_count(
         self, dag_id: str, *, run_ids: list[str], states: list[str] | None = None, **_: Any

@@ -30,7 +30,7 @@ from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentRe
 from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
 
 H100 = "NVIDIA_H100_80GB"
-MINE = Identity.of(TaskInstance())
+MINE = Identity.of({"ti": TaskInstance()})
 NAME = f"accounts/demo/deployments/{MINE.deployment_id}"
 SPEC = {"baseModel": MODEL, "precision": "FP16", "acceleratorType": H100, "minReplicaCount": 0}
 
@@ -283,7 +283,7 @@ ODD = [
 def test_odd_ids_make_an_id_that_the_gateway_takes(gateway, create, instance):
     result = create(instance, wait_for_completion=False)
     assert check_id(result["deployment"].rpartition("/")[2], "id")
-    assert Identity.of_description(gateway.deployments[0]["description"]) == Identity.of(instance)
+    assert Identity.of_description(gateway.deployments[0]["description"]) == Identity.of({"ti": instance})
 
 
 def test_every_task_instance_has_an_id_of_its_own_and_keeps_it(gateway, create):
@@ -394,7 +394,7 @@ def foreign(request: pytest.FixtureRequest) -> str:
     """The description of a deployment that is not the task's."""
     others = {"another task": TaskInstance("other"), "another DAG": TaskInstance(dag_id="other_dag")}
     other = others.get(request.param)
-    return Identity.of(other).description if other else "Do not touch!"
+    return Identity.of({"ti": other}).description if other else "Do not touch!"
 
 
 @pytest.mark.parametrize("state", ["CREATING", "READY", "FAILED", "DELETING", "DELETED"])
@@ -466,7 +466,7 @@ def test_what_an_earlier_run_has_left_is_taken_over(gateway, create, runs):
     gateway.clear()
     second = TaskInstance(run_id="second", runs=runs)
     assert create(second, deployment_id="shared") == {"deployment": "accounts/demo/deployments/shared"}
-    assert Identity.of_description(payload(gateway, "shared")["description"]) == Identity.of(second)
+    assert Identity.of_description(payload(gateway, "shared")["description"]) == Identity.of({"ti": second})
     assert (posts(gateway), touched(gateway)) == (0, 1)
 
 

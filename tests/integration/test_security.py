@@ -299,7 +299,7 @@ OTHERS = {
 def test_the_gateway_does_not_choose_what_is_deleted(monkeypatch, name, task):
     monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
     instance = TaskInstance(task)
-    by = replace(Identity.of(instance), task_id="deploy")
+    by = replace(Identity.of({"ti": instance}), task_id="deploy")
     instance.runs = {by.run_id: "success"}
     listed = {"deployments": [{"name": name, "description": by.description, "state": "READY"}]}
     with Server(lambda: [json_answer(listed)]) as server:

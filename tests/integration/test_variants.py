@@ -35,7 +35,7 @@ MODES = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
-NAME = f"accounts/demo/deployments/{Identity.of(TaskInstance()).deployment_id}"
+NAME = f"accounts/demo/deployments/{Identity.of({'ti': TaskInstance()}).deployment_id}"
 
 Run = Callable[..., Any]
 

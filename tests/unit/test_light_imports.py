@@ -52,15 +52,6 @@ def test_a_dag_file_loads_neither_a_transport_nor_the_hook(module, name):
         "airflow_provider_fireworks.hooks.fireworks",
         "airflow_provider_fireworks.gateway.worker",
         "airflow_provider_fireworks.gateway.triggerer",
-        "airflow_provider_fireworks.gateway.calls",
-        "airflow_provider_fireworks.gateway.shapes",
-        "airflow_provider_fireworks.readiness.model",
-        "airflow_provider_fireworks.readiness.deployment",
-        "airflow_provider_fireworks.watch",
-        "airflow_provider_fireworks.preparation",
-        "airflow_provider_fireworks.creation",
-        "airflow_provider_fireworks.identity",
-        "airflow_provider_fireworks.runs",
     }
 
 

@@ -18,14 +18,16 @@ from airflow_provider_fireworks.exceptions import (
     FireworksError,
     FireworksInvalidArgument,
     FireworksModelNotReady,
-    FireworksTimeout,
+    add_to_message,
     error_of_gateway,
-    error_of_verdict,
 )
+from airflow_provider_fireworks.gateway.names import parse_deployment
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
 from airflow_provider_fireworks.links.model import FireworksDeployedModelLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
-from airflow_provider_fireworks.operators.deployment.cleanup import delete_own
+from airflow_provider_fireworks.operators.deployment import cleanup
+from airflow_provider_fireworks.removal import MONEY, remove
+from airflow_provider_fireworks.runs import RUNNING, is_over, state_in_worker
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from airflow_provider_fireworks.creation import Creation, Owner, Step
     from airflow_provider_fireworks.gateway.errors import GatewayError
     from airflow_provider_fireworks.gateway.shapes import Deployment
-    from airflow_provider_fireworks.identity import Identity
     from airflow_provider_fireworks.verdict import Verdict
     from airflow_provider_fireworks.watch import DeploymentWatch, Until, Watch
 
@@ -72,8 +73,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :class:`~airflow_provider_fireworks.sensors.deployment.FireworksDeploymentReadySensor`; every key is an XCom
     too, and so is ``inference_model``, by which inference is asked.
 
-    A task that fails deletes the deployment that it has made. One that is killed does so only with
-    ``delete_on_kill``; ``FireworksSweepDeploymentsOperator`` finds what was left behind.
+    A task that fails deletes the deployment that it created, and so does one that is killed, unless another try or
+    another task of the run may still use it. What could not be deleted is named in the exception;
+    ``FireworksSweepDeploymentsOperator`` finds it once the run is over.
 
     :param model: id or full resource name of the base model.
     :param precision: as the gateway spells it (``"FP8"``); left out, the gateway chooses.
@@ -90,10 +92,12 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :param wait_for_completion: wait until it is READY.
     :param wait_for_serving: wait until inference answers, which it may do minutes later. That is asked for a
         token at each look, which wakes the deployment, is billed, and counts as traffic when it is to be deleted.
-    :param delete_on_failure: delete it for good if this task fails, by whatever but being killed. One that it has
-        taken over from an earlier run stays.
-    :param delete_on_kill: delete it if this task is killed, also where it is marked as a success while it runs.
-        While it is deferred, Airflow tells of this from 3.3 on only.
+    :param delete_on_failure: delete it for good if this task fails. One that it adopted from an earlier run stays.
+    :param delete_on_kill: delete it softly if this task is killed while it runs or, from Airflow 3.3 on, while it is
+        deferred; ``None`` means as ``delete_on_failure``. The task then asks Airflow for its own state. It deletes
+        only after ``failed``, ``skipped`` (``dagrun_timeout``, ``fail_fast``), ``upstream_failed`` and ``removed``,
+        or if the run was deleted; a task that is marked as a success or cleared keeps its deployment. A worker that
+        is shut down keeps it for the next try, or, if no retry is left, does as ``delete_on_failure`` says.
     :param dry_run: let the gateway judge the request, and create nothing (``validateOnly``).
     :param deferrable: wait in the triggerer.
     :param poll_interval: seconds between two looks.
@@ -148,7 +152,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         wait_for_completion: bool = True,
         wait_for_serving: bool = False,
         delete_on_failure: bool = True,
-        delete_on_kill: bool = False,
+        delete_on_kill: bool | None = None,
         dry_run: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 15,
@@ -196,11 +200,11 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self._at_work = False
         self._killed = False
 
-    @cached_property
-    def _identity(self) -> Identity:
+    def _enter(self, context: Context) -> None:
         from airflow_provider_fireworks.identity import Identity
 
-        return Identity.of(self._ti)
+        self._ti = context["ti"]
+        self._identity = Identity.of(context)
 
     @cached_property
     def _arguments(self) -> CreateArguments:
@@ -209,8 +213,16 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, make what is not there, and wait for it."""
-        self._ti = context["ti"]
-        creation = self._begin()
+        self._enter(context)
+        try:
+            creation = self._begin()
+        except Exception as error:
+            if self._ti.try_number > 1:
+                deployment = self.deployment_id or self._identity.deployment_id
+                add_to_message(
+                    error, f"{deployment} may exist, created by an earlier try of this task: {MONEY}."
+                )
+            raise
         if self._arguments.dry_run:
             return self._validate(creation)
         with self._leaving_nothing_behind(creation):
@@ -218,30 +230,31 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume as any task does; but where no trigger has ended the wait, nothing is left behind either."""
-        self._ti = context["ti"]
+        self._enter(context)
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferred:
             raise
-        except BaseException:
-            if self._creation is None:
-                self._clean_up_unseen()
+        except BaseException as error:
+            if self._creation is None and (problem := self._clean_up_unseen()):
+                add_to_message(error, problem)
             raise
 
     def on_kill(self) -> None:
         """
-        End the task where it stands if it is to delete its deployment.
+        End the task where it stands.
 
-        Airflow calls this from a signal handler and would go on with the task afterwards, which could yet create one.
+        Airflow calls this in the handler of SIGTERM, in the middle of whatever the task does, and would carry on with
+        the task afterwards, which could then still create a deployment. Nothing may be asked of Airflow from here:
+        the signal may have interrupted a request to it, whose lock is then held for ever.
         """
         self._killed = True
         if self._at_work:
             self._heed_kill()
 
-    def _heed_kill(self, *, before_post: bool = False) -> None:
-        """End a task that is being killed: one that deletes its deployment then, and any before it makes one."""
-        if self._killed and (before_post or self._arguments.delete_on_kill):
-            raise FireworksError("This task is being killed.")
+    def _heed_kill(self) -> None:
+        if self._killed:
+            raise FireworksError("This task was killed.")
 
     def _begin(self, *, within: float | None = None) -> Creation:
         """Return where the task stands at its start. To find an account out may take a request, and so patience."""
@@ -252,9 +265,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         creation = Creation(
             deployment=deployment_id,
             base_model=self._arguments.model,
-            deadline=time.time() + (self._arguments.timeout if within is None else within),
+            deadline=time.time() + (self._time_limit.seconds if within is None else within),
             delete_on_failure=self._arguments.delete_on_failure,
-            delete_on_kill=self._arguments.delete_on_kill,
+            delete_on_kill=self._arguments.deletes_on_kill,
             # An earlier try may have been killed right after it had made one.
             ours=self._ti.try_number > 1,
         )
@@ -333,7 +346,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self._create(creation)
         elif step is Step.UNDELETE:
             self.log.info("%s Undeleting %s.", creation.note, creation.deployment)
-            self._heed_kill(before_post=True)
+            self._heed_kill()
             creation.sending(time.time())
             self._undelete(creation)
         elif step is Step.REMOVE:
@@ -440,7 +453,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         from airflow_provider_fireworks.gateway.errors import RefusedError
 
         self.log.info("Creating %s, which serves %s.", creation.deployment, creation.base_model)
-        self._heed_kill(before_post=True)
+        self._heed_kill()
         creation.sending(time.time())
         try:
             made = self.hook.create_deployment(creation.deployment, self._spec(creation))
@@ -546,13 +559,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return True
 
     def _fail(self, creation: Creation, verdict: Verdict) -> NoReturn:
-        waited = self._arguments.timeout - max(creation.deadline - time.time(), 0)
-        raise error_of_verdict(
-            verdict,
-            f"{creation.deployment}, after {waited:.0f} s: {verdict.reason}",
-            failed=FireworksDeploymentFailed,
-            timeout=FireworksTimeout,
-        )
+        raise self._error_of(verdict, creation.deployment, failed=FireworksDeploymentFailed)
 
     def _watch(self, until: Until, creation: Creation) -> DeploymentWatch:
         from airflow_provider_fireworks.watch import DeploymentWatch
@@ -571,7 +578,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             fireworks_conn_id=self._arguments.fireworks_conn_id,
             watch=watch.as_arguments(),
             carry=carry,
-            delete_on_kill=self._identity.description if self._arguments.delete_on_kill else None,
+            delete_on_kill=self._identity.description if self._arguments.deletes_on_kill else None,
         )
 
     def _spec(self, creation: Creation) -> dict[str, Any]:
@@ -592,48 +599,79 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         except TaskDeferred:
             self._at_work = False
             raise
-        except BaseException:
+        except BaseException as error:
             self._at_work = False
-            self._clean_up(creation)
+            if problem := self._clean_up(creation):
+                add_to_message(error, problem)
             raise
 
-    def _clean_up(self, creation: Creation) -> None:
-        """Delete what this task has made, if it is to. Raises nothing: what the task has failed with comes first."""
-        killed = self._killed
-        if not (creation.delete_on_kill if killed else creation.delete_on_failure) or not creation.ours:
-            return
-        self.log.warning(
-            "This task has %s: deleting %s.", "been killed" if killed else "failed", creation.deployment
-        )
+    def _clean_up(self, creation: Creation) -> str | None:
+        """
+        Delete what this task created, unless it is to be kept. Raises nothing: the task's own error comes first.
+
+        :returns: a sentence for the task's error where a deployment may be left.
+        """
+        if not creation.ours:
+            return None
+        if not self._killed:
+            if creation.delete_on_failure:
+                return self._remove_own(creation)
+            return f"{creation.deployment} is kept, as delete_on_failure says: {MONEY}."
+        # Before anything else, since SIGKILL can follow at any moment.
+        self.log.error("This task was killed. Unless it gets to delete %s, %s.", creation.deployment, MONEY)
+        state = state_in_worker(self._ti, self._identity)
+        if state == RUNNING:
+            # Nobody acted on the task: its process is ended, by an eviction or a shutdown.
+            if self._ti.try_number <= self._ti.max_tries:
+                return f"{creation.deployment} is kept for the next try, which adopts it."
+            delete = creation.delete_on_failure
+        else:
+            delete = creation.delete_on_kill and state is not None and is_over(state)
+        if delete:
+            return self._remove_own(creation)
+        why = "Airflow did not say whether it will still be used" if state is None else f"the task is {state}"
+        return f"{creation.deployment} is kept, since {why}: {MONEY}."
+
+    def _remove_own(self, creation: Creation) -> str | None:
+        self.log.warning("Deleting %s, since this task failed.", creation.deployment)
+        problem = ""
         # A time limit of Airflow's may end the first attempt half way.
-        for seconds in (CLEAN_UP_WHEN_KILLED_FOR if killed else CLEAN_UP_FOR, CLEAN_UP_WHEN_KILLED_FOR):
+        for seconds in (CLEAN_UP_WHEN_KILLED_FOR if self._killed else CLEAN_UP_FOR, CLEAN_UP_WHEN_KILLED_FOR):
             try:
-                delete_own(
-                    self.hook.hurried(timeout=KILL_TIMEOUT) if killed else self.hook,
-                    creation.deployment,
-                    [signed for signed in (self._identity.description, creation.taken_over) if signed],
+                steps = remove(
+                    parse_deployment(creation.deployment, account=None),
+                    is_own=lambda found: creation.is_own(found, self._identity),
                     # Softly where a person has a say, who may yet want it back.
-                    hard=not killed,
+                    hard=not self._killed,
+                    accepted=creation.accepted,
                     may_yet_appear=creation.uncertain,
                     seconds=seconds,
-                    log=self.log,
                 )
-                return
+                gateway = self.hook.hurried(timeout=KILL_TIMEOUT) if self._killed else self.hook
+                removed = cleanup.run(steps, gateway, self.log)
             except BaseException as error:
-                self.log.error(
-                    "%s could not be deleted: %s. IT MAY COST MONEY.",
-                    creation.deployment,
-                    error or type(error),
+                problem = (
+                    f"{creation.deployment} was not deleted and {MONEY}: {error or type(error).__name__}."
                 )
+                self.log.error("%s", problem)
                 if isinstance(error, Exception):
-                    return
+                    break
+            else:
+                if removed.status != "left":
+                    self.log.info("%s", removed.note)
+                    return None
+                self.log.error("%s", removed.note)
+                return removed.note
+        return problem
 
-    def _clean_up_unseen(self) -> None:
+    def _clean_up_unseen(self) -> str | None:
         """Clean up where a deferral has not brought back how far the task had come."""
         try:
             creation = self._begin(within=CLEAN_UP_FOR)
         except Exception as error:
-            self.log.error("What this task has made could not be looked for: %s. IT MAY COST MONEY.", error)
-            return
+            deployment = self.deployment_id or self._identity.deployment_id
+            problem = f"{deployment} was not deleted and {MONEY}: {error}"
+            self.log.error("%s", problem)
+            return problem
         creation.ours = creation.uncertain = True
-        self._clean_up(creation)
+        return self._clean_up(creation)

@@ -133,7 +133,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
             "fireworks_conn_id": self.fireworks_conn_id,
             **(creator.partial_kwargs if creator.is_mapped else vars(creator)),
         }
-        mine = Identity.of(context["ti"])
+        mine = Identity.of(context)
         mapped = creator.is_mapped or creator.get_closest_mapped_task_group() is not None
         all_of_them = mapped and mine.map_index < 0
         where = ("fireworks_conn_id", "account_id")

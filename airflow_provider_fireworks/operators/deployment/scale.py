@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_fireworks.arguments.deployment import ScaleArguments, check_scale_literals
-from airflow_provider_fireworks.exceptions import (
-    FireworksDeploymentFailed,
-    FireworksTimeout,
-    error_of_verdict,
-)
+from airflow_provider_fireworks.exceptions import FireworksDeploymentFailed
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
@@ -96,7 +92,7 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
         watch = DeploymentWatch(
             deployment=self._arguments.deployment,
             until=Until.ANSWER,
-            deadline=time.time() + self._arguments.timeout,
+            deadline=time.time() + self._time_limit.seconds,
             poll_interval=self._arguments.poll_interval,
         )
 
@@ -139,9 +135,5 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
         )
 
     def _fail(self, verdict: Verdict) -> NoReturn:
-        raise error_of_verdict(
-            verdict,
-            f"{self._arguments.deployment} with {self._arguments.replica_count} replicas: {verdict.reason}",
-            failed=FireworksDeploymentFailed,
-            timeout=FireworksTimeout,
-        )
+        what = f"{self._arguments.deployment} with {self._arguments.replica_count} replicas"
+        raise self._error_of(verdict, what, failed=FireworksDeploymentFailed)

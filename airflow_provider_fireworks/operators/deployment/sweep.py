@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fireworks.arguments.deployment import SweepArguments, check_deployment_literals
 from airflow_provider_fireworks.exceptions import FireworksError, error_of_gateway
+from airflow_provider_fireworks.gateway.errors import GatewayError, NotFoundError, RefusedError
+from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.base import FireworksOperator
+from airflow_provider_fireworks.runs import RunState, run_state
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_fireworks.runs import RunState
 
 
 class FireworksSweepDeploymentsOperator(FireworksOperator):
@@ -25,8 +26,9 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
     or another Airflow have made is left alone, and so is what belongs to a run that goes on.
     **A deployment that is meant to outlive its run is found as well**: name it in ``keep``.
 
-    Returns ``{"left_behind": [{"deployment", "state", "dag_id", "run_id", "task_id", "map_index", "run", "deleted"},
-    …]}``, where ``run`` is ``ended``, or ``unknown`` if Airflow has no such run any more. It is an XCom too.
+    Returns ``{"left_behind": [{"deployment", "state", "dag_id", "run_id", "task_id", "map_index", "loop_index", "run",
+    "deleted"}, …]}``, where ``loop_index`` is ``None`` outside of task loops, and ``run`` is ``ended``, or ``unknown``
+    if Airflow has no such run any more. It is an XCom too.
 
     :param delete: delete them, softly; else they are only listed.
     :param keep: ids or full resource names of deployments that are to stay.
@@ -66,19 +68,23 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """List, ask Airflow for the runs, and delete."""
-        from airflow_provider_fireworks.gateway.errors import GatewayError
-
         try:
             found = self._left_behind(context)
         except GatewayError as error:
             raise error_of_gateway(error, f"The deployments cannot be listed: {error}") from None
         failures = []
         for each in found:
-            told = f"{each['deployment']} ({each['state']}), made by task {each['task_id']} of DAG {each['dag_id']}"
-            self.log.warning("%s: its run %s is %s.", told, each["run_id"], each["run"])
+            owner = each.pop("owner")
+            self.log.warning(
+                "%s (%s) was created by %s, which is %s.",
+                each["deployment"],
+                each["state"],
+                owner,
+                each["run"],
+            )
             if self._arguments.delete:
                 try:
-                    each["deleted"] = self._delete(each)
+                    each["deleted"] = self._delete(each["deployment"], owner)
                 except GatewayError as error:
                     self.log.error("%s could not be deleted: %s", each["deployment"], error)
                     failures.append(f"{each['deployment']}: {error}")
@@ -91,10 +97,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
         return {"left_behind": found}
 
     def _left_behind(self, context: Context) -> list[dict[str, Any]]:
-        from airflow_provider_fireworks.identity import Identity
-        from airflow_provider_fireworks.runs import RunState, run_state
-
-        here = Identity.of(context["ti"]).airflow
+        here = Identity.of(context).airflow
         keep = {str(self.hook.deployment_name(each)) for each in self._arguments.keep}
         runs: dict[tuple[str, str], RunState] = {}
         found = []
@@ -117,21 +120,18 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
                     "run_id": made_by.run_id,
                     "task_id": made_by.task_id,
                     "map_index": made_by.map_index,
+                    "loop_index": made_by.loop_index,
                     "run": runs[run].value,
                     "deleted": False,
+                    "owner": made_by,
                 }
             )
         return found
 
-    def _delete(self, left: dict[str, Any]) -> bool:
-        """Delete one; return whether it is gone."""
-        from airflow_provider_fireworks.gateway.errors import NotFoundError, RefusedError
-        from airflow_provider_fireworks.identity import Identity
-
-        name = left["deployment"]
+    def _delete(self, name: str, owner: Identity) -> bool:
+        """Delete one that still belongs to the same task; return whether it is gone."""
         try:
-            signed = Identity.of_description(self.hook.get_deployment(name).description)
-            if signed is None or signed.run_id != left["run_id"]:
+            if Identity.of_description(self.hook.get_deployment(name).description) != owner:
                 self.log.info("%s was taken over by another run meanwhile, and is left alone.", name)
                 return False
             self.hook.delete_deployment(name, ignore_checks=self._arguments.ignore_checks)

@@ -243,7 +243,14 @@ def test_what_is_left_out_is_careful():
     arguments = CreateArguments.check(**CREATE)
     assert arguments.wait_for_completion is True
     assert arguments.delete_on_failure is True
-    assert (arguments.wait_for_serving, arguments.delete_on_kill, arguments.dry_run) == (False,) * 3
+    assert (arguments.wait_for_serving, arguments.dry_run) == (False, False)
+
+
+@pytest.mark.parametrize("on_failure", [False, True])
+@pytest.mark.parametrize("on_kill", [None, False, True])
+def test_delete_on_kill_means_as_delete_on_failure_unless_given(on_failure, on_kill):
+    arguments = CreateArguments.check(**CREATE, delete_on_failure=on_failure, delete_on_kill=on_kill)
+    assert arguments.deletes_on_kill is (on_failure if on_kill is None else on_kill)
     assert SweepArguments.check().delete is False
     assert SweepArguments.check().ignore_checks is False
     deletion = DeleteArguments.check(**DELETE)
