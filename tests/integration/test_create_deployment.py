@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_fireworks import creation, exceptions
 from airflow_provider_fireworks.gateway import calls, retrying
@@ -22,17 +17,26 @@ from airflow_provider_fireworks.gateway.precision import Precision
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import (
-    FireworksCreateDeploymentOperator,
     create as create_module,
 )
-from airflow_provider_fireworks.triggers import deployment as triggers
-from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
-
-H100 = "NVIDIA_H100_80GB"
-MINE = Identity.of({"ti": TaskInstance()})
-NAME = f"accounts/demo/deployments/{MINE.deployment_id}"
-SPEC = {"baseModel": MODEL, "precision": "FP16", "acceleratorType": H100, "minReplicaCount": 0}
+from tests.integration.creating import (
+    H100,
+    MINE,
+    NAME,
+    SPEC,
+    again,
+    costs_nothing,
+    defer,
+    gone,
+    interrupted,
+    make,
+    meanwhile,
+    payload,
+    posts,
+    task,
+    touched,
+)
 
 LOST = [
     {"kind": "drop"},
@@ -45,25 +49,11 @@ LOST = [
 @pytest.fixture(autouse=True)
 def _quicker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that no constant of the package names are shortened as well."""
-    monkeypatch.setattr(triggers, "_LONGEST_PAUSE", 0.1)
     monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.05)
 
 
 def told(fault: dict[str, Any]) -> str:
     return " ".join(str(value) for value in fault.values())
-
-
-def task(**arguments: Any) -> FireworksCreateDeploymentOperator:
-    arguments = {
-        "task_id": "deploy",
-        "model": "my-model",
-        "precision": "FP16",
-        "accelerator_type": None if "deployment_shape" in arguments else H100,
-        "poll_interval": 0.05,
-        "timeout": 20,
-        **arguments,
-    }
-    return FireworksCreateDeploymentOperator(**arguments)
 
 
 @pytest.fixture(params=[False, True], ids=["worker", "deferrable"])
@@ -72,87 +62,6 @@ def create(request: pytest.FixtureRequest) -> Any:
         return run_task(lambda: task(deferrable=request.param, **arguments), instance)
 
     return run
-
-
-def again(**arguments: Any) -> TaskInstance:
-    """Return the same task instance at its second try."""
-    return TaskInstance(try_number=2, **arguments)
-
-
-def posts(gateway: Any) -> int:
-    return gateway.count("POST", "/deployments")
-
-
-def touched(gateway: Any) -> int:
-    """Return how often anything was asked that changes a deployment which is there."""
-    return gateway.count("DELETE") + gateway.count("PATCH") + gateway.count("POST", ":undelete")
-
-
-def payload(gateway: Any, deployment_id: str = MINE.deployment_id) -> dict[str, Any]:
-    return gateway.deployment(deployment_id)
-
-
-def gone(gateway: Any, deployment_id: str = MINE.deployment_id) -> bool:
-    """Whether nothing is left of a deployment, so that its id is free."""
-    return all(each["name"] != f"accounts/demo/deployments/{deployment_id}" for each in gateway.deployments)
-
-
-def costs_nothing(gateway: Any) -> bool:
-    """Whether no deployment is left, and none is billed any more."""
-    spent = gateway.gpu_seconds
-    time.sleep(0.02)
-    return gateway.deployments_left == [] and gateway.gpu_seconds == spent
-
-
-def make(gateway: Any, deployment_id: str = MINE.deployment_id, **fields: Any) -> None:
-    """Make a deployment by hand, and let the gateway forget that it was asked for it."""
-    FireworksHook().create_deployment(deployment_id, {**SPEC, **fields})
-    gateway.clear()
-
-
-@contextmanager
-def meanwhile(when: Callable[[], Any], act: Callable[[], Any]) -> Iterator[None]:
-    """Do something as soon as a condition holds, beside what runs in the block."""
-    done = threading.Event()
-
-    def run() -> None:
-        while not done.wait(0.01):
-            if when():
-                act()
-                return
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-@contextmanager
-def interrupted(when: Callable[[], Any], act: Callable[[], Any]) -> Iterator[None]:
-    """Do something in a signal handler, as Airflow calls ``on_kill``, as soon as a condition holds."""
-
-    def handle(*_: Any) -> None:
-        if when():
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            act()
-
-    before = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def defer(make_task: Callable[[], Any], instance: TaskInstance | None = None) -> TaskDeferred:
-    """Run a task up to its first deferral."""
-    with pytest.raises(TaskDeferred) as deferral:
-        make_task().execute({"ti": instance or TaskInstance()})
-    return deferral.value
 
 
 # What is created
@@ -689,18 +598,6 @@ def test_one_that_is_accepted_and_does_not_show_is_not_asked_for_again_and_not_l
     assert costs_nothing(gateway)
 
 
-@pytest.mark.parametrize("delete_on_kill", [False, True])
-def test_a_task_that_is_being_killed_begins_no_deployment(gateway, delete_on_kill):
-    gateway.fault("slow", method="GET", path="/models/", delay=0.3)
-    running = task(delete_on_kill=delete_on_kill)
-    with (
-        interrupted(lambda: gateway.count("GET", "/models/"), running.on_kill),
-        pytest.raises(exceptions.FireworksError, match="being killed"),
-    ):
-        running.execute({"ti": TaskInstance()})
-    assert posts(gateway) == 0
-
-
 def test_what_this_try_has_made_is_not_abandoned_for_another_spelling(gateway, create):
     gateway.fault("drop", method="POST", path="/deployments", after_work=True)
     with meanwhile(
@@ -994,173 +891,6 @@ def test_an_execution_timeout_while_creating_leaves_nothing_that_shows_up_late(g
     with interrupted(lambda: gateway.creations, Stop()), pytest.raises(AirflowTaskTimeout):
         task().execute({"ti": TaskInstance()})
     assert costs_nothing(gateway)
-
-
-@pytest.mark.parametrize("after_work", [False, True], ids=["before the work", "after the work"])
-def test_being_killed_while_creating_leaves_nothing_if_so_asked(gateway, after_work):
-    gateway.configure(deploy_duration=60)
-    gateway.fault("slow", method="POST", path="/deployments", delay=0.5, after_work=after_work)
-    running = task(delete_on_kill=True)
-    with (
-        interrupted(lambda: posts(gateway), running.on_kill),
-        pytest.raises((exceptions.FireworksError, exceptions.FireworksDeploymentFailed)),
-    ):
-        running.execute({"ti": TaskInstance()})
-    assert costs_nothing(gateway)
-    # A gateway may take note that nobody waits for its answer any more.
-    assert len(gateway.creations) <= 1
-
-
-def test_being_killed_while_creating_leaves_nothing_that_shows_up_late(gateway):
-    gateway.configure(deploy_duration=60, create_lag=0.4)
-    gateway.fault("slow", method="POST", path="/deployments", delay=0.2)
-    running = task(delete_on_kill=True)
-    with interrupted(lambda: posts(gateway), running.on_kill), pytest.raises(exceptions.FireworksError):
-        running.execute({"ti": TaskInstance()})
-    assert costs_nothing(gateway)
-
-
-def test_being_killed_while_waiting_leaves_nothing_if_so_asked(gateway):
-    gateway.configure(deploy_duration=60)
-    running = task(delete_on_kill=True, poll_interval=0.3)
-    with (
-        interrupted(lambda: gateway.count("GET", "/deployments/") > 1, running.on_kill),
-        pytest.raises(exceptions.FireworksError),
-    ):
-        running.execute({"ti": TaskInstance()})
-    assert costs_nothing(gateway)
-    assert payload(gateway)["state"] == "DELETED"
-
-
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_being_killed_leaves_nothing_over_a_blip(gateway, method):
-    gateway.configure(deploy_duration=0.5)
-    running = task(delete_on_kill=True)
-
-    def kill() -> None:
-        gateway.fault("status", method=method, path="/deployments/")
-        running.on_kill()
-
-    with (
-        interrupted(lambda: gateway.count("GET", "/deployments/") > 1, kill),
-        pytest.raises(exceptions.FireworksError),
-    ):
-        running.execute({"ti": TaskInstance()})
-    assert costs_nothing(gateway)
-
-
-def test_being_killed_before_anything_was_asked_for_creates_nothing_if_so_asked(gateway):
-    gateway.fault("slow", method="GET", path="/models/", delay=0.4)
-    running = task(delete_on_kill=True)
-    with (
-        interrupted(lambda: gateway.count("GET", "/models/"), running.on_kill),
-        pytest.raises(exceptions.FireworksError),
-    ):
-        running.execute({"ti": TaskInstance()})
-    assert gateway.creations == []
-
-
-def test_being_killed_deletes_nothing_by_default(gateway):
-    gateway.configure(deploy_duration=0.5)
-    running = task()
-    with interrupted(lambda: gateway.count("GET", "/deployments/") > 1, running.on_kill):
-        running.execute({"ti": TaskInstance()})
-    assert gateway.deployments_left == [NAME]
-    assert touched(gateway) == 0
-
-
-def test_being_killed_keeps_by_default_what_then_fails(gateway):
-    gateway.configure(deploy_outcome="failed", deploy_duration=0.5)
-    running = task()
-    with (
-        interrupted(lambda: gateway.count("GET", "/deployments/") > 1, running.on_kill),
-        pytest.raises(exceptions.FireworksDeploymentFailed),
-    ):
-        running.execute({"ti": TaskInstance()})
-    assert touched(gateway) == 0
-
-
-def test_being_killed_never_touches_what_is_foreign(gateway):
-    make(gateway, description="Do not touch!")
-    running = task(delete_on_kill=True)
-    with pytest.raises(exceptions.FireworksDeploymentConflict):
-        running.execute({"ti": again()})
-    running.on_kill()
-    assert touched(gateway) == 0
-
-
-# Being stopped while deferred
-
-
-def deferred_trigger(**arguments: Any) -> FireworksDeploymentReadyTrigger:
-    trigger = defer(lambda: task(deferrable=True, **arguments)).trigger
-    return FireworksDeploymentReadyTrigger(**json.loads(json.dumps(trigger.serialize()[1])))
-
-
-@pytest.mark.parametrize(
-    "faults",
-    [
-        [],
-        [{"kind": "status", "method": "GET"}],
-        [{"kind": "drop", "method": "DELETE"}],
-        [{"kind": "drop", "method": "DELETE", "after_work": True}],
-    ],
-    ids=str,
-)
-def test_a_killed_trigger_deletes_softly_if_so_asked(gateway, faults):
-    gateway.configure(deploy_duration=60)
-    trigger = deferred_trigger(delete_on_kill=True)
-    for fault in faults:
-        gateway.fault(**fault)
-    asyncio.run(trigger.on_kill())
-    assert costs_nothing(gateway)
-    assert payload(gateway)["state"] == "DELETED"
-
-
-def test_a_killed_trigger_deletes_nothing_by_default(gateway):
-    gateway.configure(deploy_duration=60)
-    trigger = deferred_trigger()
-    gateway.clear()
-    asyncio.run(trigger.on_kill())
-    assert gateway.requests == []
-
-
-def test_a_killed_trigger_never_deletes_what_is_foreign(gateway):
-    gateway.configure(deploy_duration=60)
-    trigger = deferred_trigger(delete_on_kill=True)
-    gateway.set_deployment(MINE.deployment_id, description="Do not touch!")
-    asyncio.run(trigger.on_kill())
-    assert touched(gateway) == 0
-
-
-def test_a_killed_trigger_is_silent_where_there_is_nothing(gateway):
-    gateway.configure(deploy_duration=60)
-    trigger = deferred_trigger(delete_on_kill=True)
-    gateway.remove_deployment(MINE.deployment_id)
-    asyncio.run(trigger.on_kill())
-    assert touched(gateway) == 0
-
-
-def test_a_killed_trigger_deletes_what_shows_up_late(gateway):
-    gateway.configure(deploy_duration=60, create_lag=0.3)
-    asyncio.run(deferred_trigger(delete_on_kill=True).on_kill())
-    assert costs_nothing(gateway)
-
-
-def test_a_trigger_that_is_only_restarted_deletes_nothing(gateway):
-    gateway.configure(deploy_duration=60)
-    trigger = deferred_trigger(delete_on_kill=True)
-
-    async def cut_off() -> None:
-        waiting = asyncio.create_task(anext(trigger.run()))
-        await asyncio.sleep(0.3)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        await trigger.cleanup()
-
-    asyncio.run(cut_off())
-    assert gateway.deployments_left == [NAME]
-    assert touched(gateway) == 0
 
 
 # Dry runs

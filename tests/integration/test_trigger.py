@@ -16,7 +16,6 @@ from airflow_provider_fireworks.gateway.endpoint import Endpoint
 from airflow_provider_fireworks.gateway.precision import Precision
 from airflow_provider_fireworks.hooks import fireworks as hooks
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.triggers import deployment as deployment_triggers
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 from tests.integration.conftest import MODEL, fire
@@ -353,67 +352,6 @@ def test_both_kinds_of_trigger_share_one_client(deployed, monkeypatch):
     assert not [doors for doors in hooks._shared.values() if doors], "a client is left open"
 
 
-@pytest.fixture
-def logged(capsys: pytest.CaptureFixture[str]) -> Any:
-    """What was logged so far."""
-    return lambda: "".join(capsys.readouterr())
-
-
-def kill(delete_on_kill: str | None) -> None:
-    asyncio.run(FireworksDeploymentReadyTrigger(**deployment_arguments(delete_on_kill)).on_kill())
-    assert not [doors for doors in hooks._shared.values() if doors], "a client is left open"
-
-
-def test_killed_it_deletes_the_deployment_if_told_to(deployed):
-    FireworksHook().send(hooks.calls.get_deployment(FireworksHook().deployment_name("d")))
-    kill(MINE)
-    assert deployed.deployments_left == []
-    assert deployed.requests[-1].query == {"ignoreChecks": "true"}
-
-
-def test_killed_without_being_told_to_it_asks_for_nothing(deployed):
-    kill(None)
-    assert deployed.requests == []
-    assert deployed.deployments_left == [DEPLOYMENT]
-
-
-def test_killed_it_leaves_a_foreign_deployment_alone(deployed):
-    kill("somebody else's")
-    assert {request.method for request in deployed.requests} == {"GET"}
-    assert deployed.deployments_left == [DEPLOYMENT]
-
-
-def test_killed_when_there_is_nothing_left_is_no_error(deployed, logged):
-    deployed.remove_deployment("d")
-    kill(MINE)
-    assert "cost money" not in logged()
-
-
-def test_killed_over_blips_it_goes_on_deleting(deployed):
-    deployed.fault("drop", method="DELETE")
-    kill(MINE)
-    assert deployed.count("DELETE") == 2
-    assert deployed.deployments_left == []
-
-
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_killed_and_unable_to_delete_it_says_so(deployed, method, logged, monkeypatch):
-    monkeypatch.setattr(deployment_triggers, "_KILL_ATTEMPTS", 2)
-    deployed.fault("status", status=503, method=method, times=-1)
-    kill(MINE)
-    assert deployed.count(method) == 2
-    assert f"{DEPLOYMENT} could not be deleted: IT MAY COST MONEY" in logged()
-
-
-def test_killed_with_a_key_that_is_refused_it_gives_up_at_once(deployed, logged):
-    deployed.revoke_key()
-    kill(MINE)
-    assert len(deployed.requests) == 1
-    told = logged()
-    assert "IT MAY COST MONEY" in told
-    assert deployed.api_key not in told
-
-
 def test_cancelled_it_deletes_nothing(deployed):
     async def cancelled() -> None:
         trigger = FireworksDeploymentReadyTrigger(**deployment_arguments(MINE, poll_interval=60))
@@ -436,9 +374,3 @@ def test_a_connection_that_is_gone_ends_the_wait_for_a_deployment(deployed, monk
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", connection)
     event = fire(DEPLOYMENT_TRIGGER, deployment_arguments())
     assert event["verdict"]["outcome"] == "bad_connection"
-
-
-def test_killed_with_a_connection_that_is_gone_it_says_so(deployed, monkeypatch, logged):
-    monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
-    kill(MINE)
-    assert "IT MAY COST MONEY" in logged()
