@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -626,8 +628,8 @@ def test_a_write_that_does_not_show_makes_no_tight_loop(gateway, create, step):
 def test_the_error_of_a_task_is_not_replaced_by_one_of_the_clean_up(gateway, monkeypatch, capsys):
     gateway.configure(deploy_duration=60)
     failing = task(timeout=0.3)
-    monkeypatch.setattr(create_module, "delete_own", lambda *_, **__: 1 / 0)
-    with pytest.raises(exceptions.FireworksTimeout):
+    monkeypatch.setattr(create_module, "remove", lambda *_, **__: 1 / 0)
+    with pytest.raises(exceptions.FireworksTimeout, match=f"{NAME} was not deleted and IT MAY COST MONEY"):
         failing.execute({"ti": TaskInstance()})
     assert "IT MAY COST MONEY" in capsys.readouterr().out
 
@@ -650,7 +652,7 @@ def test_a_run_that_fails_does_not_delete_what_an_earlier_one_has_kept(gateway, 
 def test_the_timeout_says_what_was_last_seen_and_leaves_nothing(gateway, create):
     gateway.configure(deploy_duration=60)
     with pytest.raises(
-        exceptions.FireworksTimeout, match=r"after 1 s: last seen: its state is CREATING"
+        exceptions.FireworksTimeout, match=r"timeout of 1 s is over, last seen: its state is CREATING"
     ) as failure:
         create(timeout=0.6)
     assert NAME in str(failure.value)
@@ -661,8 +663,9 @@ def test_the_timeout_says_what_was_last_seen_and_leaves_nothing(gateway, create)
 
 def test_what_is_too_late_can_be_kept(gateway, create):
     gateway.configure(deploy_duration=60)
-    with pytest.raises(exceptions.FireworksTimeout):
+    with pytest.raises(exceptions.FireworksTimeout, match="IT MAY COST MONEY") as failure:
         create(timeout=0.4, delete_on_failure=False)
+    assert f"{NAME} is kept" in str(failure.value)
     assert gateway.deployments_left == [NAME]
     assert touched(gateway) == 0
 
@@ -722,8 +725,66 @@ def test_a_key_that_is_revoked_ends_the_wait_and_what_is_left_is_told(gateway, c
         create()
     assert gateway.api_key not in repr(failure.value)
     logged = caplog.text + capsys.readouterr().out
-    assert f"{NAME} could not be deleted. IT MAY COST MONEY" in logged
-    assert gateway.api_key not in logged
+    for words in (str(failure.value), logged):
+        assert f"{NAME} was not deleted and IT MAY COST MONEY" in words
+        assert gateway.api_key not in words
+
+
+HOW = {
+    "waiting": {},
+    "deferred": {"deferrable": True},
+    "not waiting": {"wait_for_completion": False},
+}
+
+
+@pytest.mark.parametrize("how", HOW.values(), ids=HOW)
+def test_create_deletes_by_name_what_it_may_no_longer_read(gateway, how):
+    gateway.configure(deploy_duration=60, create_lag=0.05 if "wait_for_completion" in how else 0)
+
+    def deny() -> None:
+        gateway.fault("status", status=403, code=7, method="GET", path="/deployments/", times=-1)
+
+    with (
+        meanwhile(lambda: gateway.creations, deny),
+        pytest.raises(exceptions.FireworksAccessDenied) as failure,
+    ):
+        run_task(lambda: task(**how))
+    assert gateway.count("DELETE") == 1
+    assert costs_nothing(gateway)
+    assert "COST MONEY" not in str(failure.value)
+
+
+def test_create_that_may_neither_read_nor_delete_names_what_is_left(gateway, create):
+    gateway.configure(deploy_duration=60)
+
+    def deny() -> None:
+        gateway.fault("status", status=403, code=7, times=-1)
+
+    with (
+        meanwhile(lambda: gateway.creations, deny),
+        pytest.raises(exceptions.FireworksAccessDenied) as failure,
+    ):
+        create()
+    assert f"{NAME} was not deleted and IT MAY COST MONEY" in str(failure.value)
+    assert gateway.deployments_left == [NAME]
+
+
+@pytest.mark.parametrize("path", ["/deployments/", "/accounts"])
+def test_retry_that_may_not_read_deletes_nothing_blindly_and_names_what_may_exist(
+    gateway, create, path, monkeypatch
+):
+    gateway.configure(deploy_duration=60)
+    create(wait_for_completion=False)
+    connection = json.loads(gateway.connection)
+    if path == "/accounts":
+        del connection["login"]
+    monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
+    gateway.fault("status", status=403, code=7, method="GET", path=path, times=-1)
+    with pytest.raises(exceptions.FireworksAccessDenied, match="IT MAY COST MONEY") as failure:
+        create(again())
+    assert MINE.deployment_id in str(failure.value)
+    assert gateway.count("DELETE") == 0
+    assert gateway.deployments_left == [NAME]
 
 
 @pytest.mark.parametrize("after_work", [False, True], ids=["before", "after"])
@@ -874,6 +935,27 @@ def test_an_execution_timeout_while_waiting_leaves_nothing(gateway, kept):
         task(delete_on_failure=not kept).execute({"ti": TaskInstance()})
     assert gone(gateway) is not kept
     assert kept or costs_nothing(gateway)
+
+
+def test_deferred_create_ends_by_execution_timeout_and_deletes_what_it_created(gateway):
+    gateway.configure(deploy_duration=60)
+    with pytest.raises(AirflowTaskTimeout, match=r"execution_timeout of 1 s is over, last seen: .*CREATING"):
+        run_task(lambda: task(deferrable=True, timeout=600, execution_timeout=timedelta(seconds=0.6)))
+    assert costs_nothing(gateway)
+
+
+def test_create_in_a_task_loop_has_a_deployment_for_each_iteration(gateway, create):
+    loops = [SimpleNamespace(index=index) for index in (0, 1, 0)]
+    names = [
+        task(wait_for_completion=False).execute({"ti": TaskInstance(try_number=number), "loop": loop})[
+            "deployment"
+        ]
+        for number, loop in enumerate(loops, 1)
+    ]
+    # The third is the first one, cleared.
+    assert names[0] == names[2] != names[1]
+    assert sorted(gateway.deployments_left) == sorted(names[:2])
+    assert len(gateway.creations) == 2
 
 
 def test_an_execution_timeout_while_creating_leaves_nothing(gateway):

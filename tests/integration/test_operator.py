@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 
 from airflow_provider_fireworks import exceptions, preparation
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.readiness import model as readiness
 from tests.integration.conftest import MODEL, TaskInstance, run_task
 
 PUBLIC = "accounts/fireworks/models/yi-6b"
@@ -200,9 +202,36 @@ def test_a_key_revoked_while_waiting_ends_the_wait(gateway, prepare):
 def test_the_timeout_says_what_was_waited_for_and_last_seen(gateway, prepare):
     gateway.configure(duration=60)
     with pytest.raises(
-        exceptions.FireworksTimeout, match=r"my-model at FP8, after 1 s: last seen: .*PREPARING"
+        exceptions.FireworksTimeout, match=r"my-model at FP8: timeout of 1 s is over, last seen: .*PREPARING"
     ):
         prepare(wait_for_completion=True, timeout=1)
+
+
+def test_deferred_prepare_ends_by_execution_timeout(gateway):
+    gateway.configure(duration=60)
+    with pytest.raises(
+        AirflowTaskTimeout, match=r"FP8: execution_timeout of 1 s is over, last seen: .*PREPARING"
+    ):
+        run_task(
+            lambda: FireworksPrepareModelOperator(
+                task_id="prepare",
+                model="my-model",
+                precision="FP8",
+                wait_for_completion=True,
+                deferrable=True,
+                poll_interval=0.1,
+                timeout=600,
+                execution_timeout=timedelta(seconds=0.6),
+            )
+        )
+
+
+def test_deferred_prepare_needs_no_grace_for_what_it_saw_running(gateway, prepare, monkeypatch):
+    monkeypatch.setattr(readiness, "START_GRACE", 60)
+    gateway.configure(precision_lists="absent", duration=0.4)
+    # The response is lost, so the worker looks what became of the request, and sees it running.
+    gateway.fault("drop", method="POST", after_work=True)
+    assert prepare(wait_for_completion=True, poll_interval=0.6)["precision"] == "FP8"
 
 
 def test_waiting_for_its_turn_ends_with_the_timeout(gateway, prepare):

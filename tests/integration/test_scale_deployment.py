@@ -132,7 +132,8 @@ def test_a_gateway_that_is_away_for_a_while_is_waited_for(deployed, scale):
 def test_a_gateway_that_stays_away_is_named_by_the_timeout(deployed, scale):
     deployed.stop()
     with pytest.raises(
-        exceptions.FireworksTimeout, match=r"d with 0 replicas: last seen: .*cannot be reached"
+        exceptions.FireworksTimeout,
+        match=r"d with 0 replicas: timeout of 0 s is over, last seen: .*cannot be reached",
     ) as ending:
         scale(0, timeout=0.5)
     assert not isinstance(ending.value, AirflowFailException)
@@ -141,7 +142,8 @@ def test_a_gateway_that_stays_away_is_named_by_the_timeout(deployed, scale):
 def test_a_timeout_says_what_was_last_seen(deployed, scale):
     deployed.configure(scale_duration=60)
     with pytest.raises(
-        exceptions.FireworksTimeout, match="d with 2 replicas: last seen: its state is UPDATING"
+        exceptions.FireworksTimeout,
+        match="d with 2 replicas: timeout of 1 s is over, last seen: its state is UPDATING",
     ):
         scale(2, wait_for_completion=True, timeout=0.6)
 

@@ -15,11 +15,13 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     TaskDeferred,
 )
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.readiness import model as readiness
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from airflow_provider_fireworks.watch import Watch
 from tests.integration.conftest import MODEL, TaskInstance, run_task
@@ -68,6 +70,49 @@ def prepared(gateway: Any) -> Any:
         )
 
     return ask
+
+
+@pytest.mark.parametrize("skipping", [{}, {"soft_fail": True}, {"never_fail": True}], ids=str)
+def test_deferred_sensor_ends_by_execution_timeout(gateway, skipping):
+    gateway.configure(duration=60)
+    sensor = {"model": "my-model", "precision": "FP8", "poke_interval": 0.1, "timeout": 600, **skipping}
+    limit = timedelta(seconds=0.6)
+    # A skip has Airflow's own words.
+    said = None if skipping else r"FP8: execution_timeout of 1 s is over, last seen: .*A retry waits anew"
+    with pytest.raises(AirflowSkipException if skipping else AirflowTaskTimeout, match=said):
+        run_task(
+            lambda: FireworksModelReadySensor(
+                task_id="ready", deferrable=True, execution_timeout=limit, **sensor
+            )
+        )
+
+
+def test_deferred_sensor_keeps_its_timeout_if_that_is_the_smaller(gateway):
+    gateway.configure(duration=60)
+    with pytest.raises(AirflowSensorTimeout):
+        run_task(
+            lambda: FireworksModelReadySensor(
+                task_id="ready",
+                model="my-model",
+                precision="FP8",
+                deferrable=True,
+                poke_interval=0.1,
+                timeout=0.5,
+                execution_timeout=timedelta(seconds=600),
+            )
+        )
+
+
+def test_deferred_sensor_needs_no_grace_for_what_the_worker_saw_running(gateway, prepared, monkeypatch):
+    monkeypatch.setattr(readiness, "START_GRACE", 60)
+    gateway.configure(precision_lists="absent")
+    asked = prepared()
+    result = run_task(
+        lambda: FireworksModelReadySensor(
+            task_id="ready", deferrable=True, poke_interval=0.5, timeout=20, **asked
+        )
+    )
+    assert result == {"model": MODEL, "precision": "FP8"}
 
 
 def test_waits_until_the_precision_is_there(gateway, prepared, ready):

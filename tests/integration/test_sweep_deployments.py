@@ -119,6 +119,7 @@ def test_what_is_found(gateway, by, run, delete):
             "run_id": by.run_id,
             "task_id": "deploy",
             "map_index": by.map_index,
+            "loop_index": by.loop_index,
             "run": run,
             "deleted": delete,
         }

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import asdict, replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import example, given, strategies as st
@@ -17,12 +18,20 @@ SIGNED = asdict(ME)
 
 ANY_ID = st.text(min_size=1) | st.text(alphabet='aA_-.é0 "\\', min_size=1, max_size=250)
 IDENTITIES = st.builds(
-    Identity, ANY_ID, ANY_ID, ANY_ID, st.integers(-1, 10_000), st.text(max_size=100)
-)  # fmt: skip
+    Identity,
+    ANY_ID,
+    ANY_ID,
+    ANY_ID,
+    st.integers(-1, 10_000),
+    st.text(max_size=100),
+    st.none() | st.integers(0, 10_000),
+)
 
 
-def instance(**fields) -> SimpleNamespace:
-    return SimpleNamespace(**{"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1} | fields)
+def context(loop_index: int | None = None, **fields) -> Any:
+    """Return the context of a running task, with a loop if it runs in one, as Airflow 3.4 has it."""
+    ti = SimpleNamespace(**{"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1} | fields)
+    return {"ti": ti} | ({} if loop_index is None else {"loop": SimpleNamespace(index=loop_index)})
 
 
 @given(IDENTITIES)
@@ -39,12 +48,7 @@ def test_the_deployment_id_is_one_whatever_the_tasks_name(identity):
 
 @given(IDENTITIES, IDENTITIES)
 def test_two_task_instances_have_two_deployments(one, other):
-    same = (one.dag_id, one.run_id, one.task_id, one.map_index) == (
-        other.dag_id,
-        other.run_id,
-        other.task_id,
-        other.map_index,
-    )
+    same = replace(one, airflow="") == replace(other, airflow="")
     assert (one.deployment_id == other.deployment_id) is same
 
 
@@ -84,7 +88,7 @@ def test_a_description_tells_who_signed(identity):
 
 @pytest.mark.parametrize("letter", ["a", "é", "数"])
 def test_a_description_is_short_enough_however_long_the_ids_are(letter):
-    identity = Identity(letter * 250, "r" * 250, letter * 250, 10**9, "http://" + "h" * 93)
+    identity = Identity(letter * 250, "r" * 250, letter * 250, 10**9, "http://" + "h" * 93, 999, kept=True)
     assert len(identity.description) < 1000
     assert Identity.of_description(identity.description) == identity
 
@@ -110,11 +114,12 @@ FOREIGN = {
     **{
         f"without {field}": PREFIX + json.dumps({k: v for k, v in SIGNED.items() if k != field})
         for field in SIGNED
-        if field != "kept"
+        if field not in ("kept", "loop_index")
     },
     "map_index no number": PREFIX + json.dumps(SIGNED | {"map_index": "x"}),
     "map_index null": PREFIX + json.dumps(SIGNED | {"map_index": None}),
     "map_index NaN": PREFIX + json.dumps(SIGNED | {"map_index": float("nan")}),
+    "loop_index no number": PREFIX + json.dumps(SIGNED | {"loop_index": "x"}),
     "a number of 5000 digits": PREFIX + "1" * 5000,
 }
 
@@ -153,6 +158,7 @@ def test_more_fields_than_are_known_do_no_harm():
         ({"dag_id": "another"}, False),
         ({"task_id": "another"}, False),
         ({"map_index": 3}, False),
+        ({"loop_index": 0}, False),
         ({"airflow": "http://other.example"}, False),
     ],
     ids=str,
@@ -173,16 +179,16 @@ def test_when_it_is_the_same_task(change, same):
 )
 def test_it_names_the_airflow_it_runs_in(monkeypatch, base_url, airflow):
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
-    assert Identity.of(instance()) == Identity("d", "r", "t", -1, airflow)
+    assert Identity.of(context()) == Identity("d", "r", "t", -1, airflow)
 
 
 @pytest.mark.parametrize(("given_index", "index"), [(None, -1), (-1, -1), (0, 0), (7, 7)])
 def test_the_map_index_of_an_instance(given_index, index):
-    assert Identity.of(instance(map_index=given_index)).map_index == index
+    assert Identity.of(context(map_index=given_index)).map_index == index
 
 
 def test_the_number_of_the_try_is_no_part_of_it():
-    tries = {Identity.of(instance(try_number=number)) for number in (1, 2, 3)}
+    tries = {Identity.of(context(try_number=number)) for number in (1, 2, 3)}
     assert len(tries) == 1
     assert len({each.deployment_id for each in tries}) == 1
 
@@ -190,6 +196,30 @@ def test_the_number_of_the_try_is_no_part_of_it():
 def test_in_words():
     assert str(ME) == f"task serve.deploy[2] of DAG my_dag, run {ME.run_id} of http://airflow.example"
     assert str(Identity("d", "r", "t")) == "task t of DAG d, run r"
+    assert str(Identity("d", "r", "t", loop_index=1)) == "task t of DAG d, run r, loop iteration 1"
+
+
+def test_identity_in_a_loop_names_the_iteration():
+    passes = [Identity.of(context(index)) for index in (None, 0, 1)]
+    assert [each.loop_index for each in passes] == [None, 0, 1]
+    assert len({each.deployment_id for each in passes}) == 3
+    assert [Identity.of_description(each.description) for each in passes] == passes
+
+
+@pytest.mark.parametrize(
+    ("description", "own"),
+    [
+        (ME.description, True),
+        (PREFIX + json.dumps(SIGNED | {"kept": False}, indent=1), True),
+        (replace(ME, kept=True).description, False),
+        (replace(ME, run_id="another").description, False),
+        (replace(ME, loop_index=0).description, False),
+        ("Made by hand.", False),
+        (None, False),
+    ],
+)
+def test_created_compares_parsed_identities_and_spares_what_was_adopted(description, own):
+    assert ME.created(description) is own
 
 
 def test_what_was_kept_is_signed_so_and_is_the_same_task_instances():

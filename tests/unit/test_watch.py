@@ -292,19 +292,25 @@ def test_the_baseline_given_is_kept_whatever_was_seen():
     assert ModelWatch.model_validate(waiting.as_arguments()).baseline == baseline
 
 
-def test_without_a_baseline_the_first_look_is_taken_along():
+def test_history_travels_so_that_a_status_that_turns_bad_is_noticed():
     waiting = watch()
-    assert "baseline" not in waiting.as_arguments()
     waiting.see(BLIPS[0], NOW)
-    assert "baseline" not in waiting.as_arguments()
     waiting.see(model(status=Status(code="OK")), NOW)
     waiting.see(model("PREPARING"), NOW)
     elsewhere = ModelWatch.model_validate(waiting.as_arguments())
-    assert elsewhere.baseline == Baseline.of(model(status=Status(code="OK")))
-    assert waiting.baseline is None
+    assert elsewhere.memory == waiting.memory
+    assert elsewhere.baseline is None
     turned_bad = elsewhere.see(model(status=Status(code="INTERNAL", message="no GPU")), NOW)
     assert turned_bad.outcome is Outcome.FAILED
     assert "no GPU" in turned_bad.reason
+
+
+def test_history_travels_so_that_a_preparation_seen_running_needs_no_grace():
+    waiting = watch(baseline=Baseline.of(model()).after("accepted", NOW))
+    waiting.see(model("PREPARING"), NOW + 1)
+    elsewhere = ModelWatch.model_validate(json.loads(json.dumps(waiting.as_arguments())))
+    verdict = elsewhere.see(model(), NOW + 2)
+    assert (verdict.outcome, verdict.inferred) == (Outcome.READY, True)
 
 
 def test_a_status_that_was_bad_before_does_not_fail_a_wait_that_went_elsewhere():
