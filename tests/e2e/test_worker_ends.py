@@ -32,10 +32,10 @@ def supervisor_of(airflow: LocalAirflow, task: TaskInstance) -> psutil.Process:
         for found in airflow.api.get(path, task_id=task.task_id)["task_instances"]
         if found["map_index"] == task.map_index
     ]
-    (process,) = [
-        process for process in airflow.processes("scheduler") if ti_id in " ".join(process.cmdline())
-    ]
-    return process
+    # Airflow names both processes after the task instance.
+    titles = {process: " ".join(process.cmdline()) for process in airflow.processes("scheduler")}
+    (found,) = [process for process, title in titles.items() if ti_id in title and "LocalExecutor" in title]
+    return found
 
 
 def evict(airflow: LocalAirflow, task: TaskInstance) -> None:
