@@ -25,7 +25,11 @@ def until(
 
 
 def deployments_of(emulator: Emulator, dag_id: str, run_id: str) -> dict[str, str]:
-    """Return the ids of the deployments that a run created or adopted, by the name of the task."""
+    """
+    Return the ids of the deployments that a run created or adopted, by the name of the task.
+
+    Those that are deleted for good are no longer among them.
+    """
     found = {}
     for deployment in emulator.deployments:
         identity = Identity.of_description(deployment["description"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tests.e2e.steps import deployments_of, wait_until_deleted
+from tests.e2e.steps import wait_until_deleted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,8 @@ def test_deferred_waits_end_by_execution_timeout(
         assert "AirflowTaskTimeout" in airflow.api.log(tasks[name])
     for name, took in seconds_of(airflow, run).items():
         assert LIMIT - 1 <= took <= LIMIT + SLACK, name
-    assert len(gateway.creations) == 1
-    wait_until_deleted(airflow, gateway, *deployments_of(gateway, DAG, run).values())
+    (creation,) = gateway.creations
+    wait_until_deleted(airflow, gateway, creation.deployment, timeout=10)
 
 
 def seconds_of(airflow: LocalAirflow, run_id: str) -> dict[str, float]:

@@ -43,7 +43,7 @@ def _tells_triggers_of_marks(airflow: LocalAirflow) -> None:
 def delete_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
     """Delete a run whose tasks are deferred."""
 
-    def deleted() -> bool:
+    def gone() -> bool:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
         # Airflow refuses to delete a running one; queued again, its tasks stay deferred.
         airflow.api.request("PATCH", path, json={"state": "queued"})
@@ -55,7 +55,7 @@ def delete_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
             return False
         return True
 
-    until(airflow, "the run to be deleted", deleted)
+    until(airflow, "the run to be deleted", gone)
 
 
 def wait_until_logged(airflow: LocalAirflow, deployment: str, run_id: str, map_index: int) -> None:
@@ -129,7 +129,8 @@ def test_deferred_create_ended_by_airflow_deletes_its_deployment(
     wait_until_deferred(airflow, gateway, timeout, timed_out, "deploy")
     wait_until_deferred(airflow, gateway, failure, failed_fast, "deploy")
     wait_until_deferred(airflow, gateway, DAG, run_deleted, *DEPLOY)
-    assert len(gateway.creations) == 5
+    created = {creation.deployment for creation in gateway.creations}
+    assert len(gateway.creations) == len(created) == 5
 
     fail_now.touch()
     delete_run(airflow, DAG, run_deleted)
@@ -139,9 +140,7 @@ def test_deferred_create_ended_by_airflow_deletes_its_deployment(
     for dag, run in ((timeout, timed_out), (failure, failed_fast)):
         (task,) = airflow.api.task_instances(dag, run, "deploy")
         assert task.state == "skipped"
-        wait_until_deleted(airflow, gateway, *deployments_of(gateway, dag, run).values())
-    wait_until_deleted(airflow, gateway, *deployments_of(gateway, DAG, run_deleted).values())
-    assert left(gateway) == set()
+    wait_until_deleted(airflow, gateway, *created)
     assert len(gateway.creations) == 5
 
 
@@ -160,11 +159,12 @@ def test_adopted_deployment_of_deferred_task_marked_failed_is_kept(
     signature = Identity.of_description(gateway.deployment(shared)["description"])
     assert signature is not None
     assert (signature.run_id, signature.kept) == (run, True)
+    own = deployments_of(gateway, dag, run)["deploy"]
     for task in tasks.values():
         mark(airflow, task, "failed")
     finish(dag, run, "failed")
 
-    wait_until_deleted(airflow, gateway, deployments_of(gateway, dag, run)["deploy"])
+    wait_until_deleted(airflow, gateway, own)
     # The deletion of the one says that the triggerer is about to end the other wait, too.
     time.sleep(3)
     assert left(gateway) == {shared}

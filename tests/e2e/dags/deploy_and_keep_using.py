@@ -21,6 +21,7 @@ from airflow_provider_fireworks.operators.deployment import FireworksCreateDeplo
         "precision": "FP16",
         "accelerator_type": "NVIDIA_H100_80GB",
         "deferrable": True,
+        "delete_on_kill": True,
         "poll_interval": 2,
     },
 )
