@@ -241,6 +241,16 @@ class LocalAirflow:
             self._watcher.discard(process.pid)
         process.wait()
 
+    def freeze(self, name: str) -> None:
+        """Stop all processes of a component, as ``kill -STOP`` does, until they are thawed or taken down."""
+        for process in self.processes(name):
+            process.suspend()
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen component go on."""
+        for process in self.processes(name):
+            process.resume()
+
     def processes(self, name: str) -> list[psutil.Process]:
         """Return the living processes of a component, orphans included."""
         found = [orphaned for orphaned, (of, _) in self._orphaned.items() if of == name]

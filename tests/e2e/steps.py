@@ -1,0 +1,115 @@
+"""Steps that tests of deployments share: read what a run created, mark and clear its tasks, wait for the triggerer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_fireworks.identity import Identity
+from local_airflow.api import poll_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fireworks.emulator import Emulator
+    from local_airflow import LocalAirflow, TaskInstance
+
+
+def until(
+    airflow: LocalAirflow, what: str, condition: Callable[[], Any], *, timeout: float = 60, every: float = 0.2
+) -> Any:
+    """Poll a condition until it is true, and return what it returned."""
+    return poll_until(
+        condition, timeout=timeout, what=f"Waiting for {what}", meanwhile=airflow.check, every=every
+    )
+
+
+def deployments_of(emulator: Emulator, dag_id: str, run_id: str) -> dict[str, str]:
+    """
+    Return the ids of the deployments that a run created or adopted, by the name of the task.
+
+    Those that are deleted for good are no longer among them.
+    """
+    found = {}
+    for deployment in emulator.deployments:
+        identity = Identity.of_description(deployment["description"])
+        if identity is not None and (identity.dag_id, identity.run_id) == (dag_id, run_id):
+            index = "" if identity.map_index < 0 else f"[{identity.map_index}]"
+            found[f"{identity.task_id}{index}"] = deployment["name"].rpartition("/")[2]
+    return found
+
+
+def left(emulator: Emulator) -> set[str]:
+    """Return the ids of the deployments that are not deleted."""
+    return {name.rpartition("/")[2] for name in emulator.deployments_left}
+
+
+def deleted(emulator: Emulator) -> set[str]:
+    """Return the ids of the deployments that a DELETE was sent for."""
+    return {request.path.rpartition("/")[2] for request in emulator.requests if request.method == "DELETE"}
+
+
+def wait_until_deferred(
+    airflow: LocalAirflow, emulator: Emulator, dag_id: str, run_id: str, *names: str, try_number: int = 1
+) -> dict[str, TaskInstance]:
+    """
+    Wait until these tasks of a run are deferred, and the triggerer has the trigger of each.
+
+    :param names: of tasks that have one deployment each.
+    :param try_number: the try that is waited for.
+    """
+
+    def deferred() -> dict[str, TaskInstance] | None:
+        tasks = {task.name: task for task in airflow.api.task_instances(dag_id, run_id) if task.name in names}
+        ended = [name for name, task in tasks.items() if task.state in ("failed", "skipped", "success")]
+        assert not ended, airflow.api.describe(dag_id, run_id)
+        there = [
+            task for task in tasks.values() if task.state == "deferred" and task.try_number == try_number
+        ]
+        return tasks if len(there) == len(names) else None
+
+    tasks: dict[str, TaskInstance] = until(airflow, f"{names} to be deferred", deferred, timeout=90)
+    begun = time.time()
+    waiting = {deployments_of(emulator, dag_id, run_id)[name] for name in names}
+
+    def polled() -> bool:
+        # Airflow assigns a trigger some time before it runs it; only a poll shows that it runs.
+        return waiting <= {
+            request.path.rpartition("/")[2]
+            for request in emulator.requests
+            if request.method == "GET" and request.at > begun
+        }
+
+    until(airflow, "the triggerer to poll", polled)
+    return tasks
+
+
+def wait_until_deleted(
+    airflow: LocalAirflow, emulator: Emulator, *deployments: str, timeout: float = 60
+) -> None:
+    """Wait until none of these deployments is left."""
+    until(
+        airflow,
+        f"{', '.join(deployments)} to be deleted",
+        lambda: not left(emulator) & {*deployments},
+        timeout=timeout,
+    )
+
+
+def mark(airflow: LocalAirflow, task: TaskInstance, state: str) -> None:
+    """Mark a task as a person does in Airflow's UI."""
+    path = f"/api/v2/dags/{task.dag_id}/dagRuns/{task.run_id}/taskInstances/{task.task_id}"
+    if task.map_index >= 0:
+        path = f"{path}/{task.map_index}"
+    airflow.api.request("PATCH", path, json={"new_state": state})
+
+
+def clear(airflow: LocalAirflow, task: TaskInstance) -> None:
+    """Clear a task as a person does in Airflow's UI."""
+    body = {
+        "dry_run": False,
+        "dag_run_id": task.run_id,
+        "task_ids": [task.task_id if task.map_index < 0 else [task.task_id, task.map_index]],
+        "only_failed": False,
+    }
+    airflow.api.request("POST", f"/api/v2/dags/{task.dag_id}/clearTaskInstances", json=body)

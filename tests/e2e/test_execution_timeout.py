@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tests.e2e.steps import wait_until_deleted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fireworks.emulator import Emulator
+    from local_airflow import LocalAirflow
+
+DAG = "wait_within_limit"
+LIMIT = 12.0
+#: Seconds that a deferral and a resumption take, on a busy machine too.
+SLACK = 20.0
+
+
+def test_deferred_waits_end_by_execution_timeout(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    gateway.configure(outcome="never", deploy_outcome="never")
+    run = airflow.trigger(DAG)
+    finish(DAG, run, "failed", timeout=90)
+
+    tasks = {task.task_id: task for task in airflow.api.task_instances(DAG, run)}
+    assert {name: task.state for name, task in tasks.items()} == {
+        "create": "failed",
+        "prepare": "failed",
+        "ready": "failed",
+        "ready_or_skip": "skipped",
+    }
+    for name in ("create", "prepare", "ready"):
+        assert "AirflowTaskTimeout" in airflow.api.log(tasks[name])
+    for name, took in seconds_of(airflow, run).items():
+        assert LIMIT - 1 <= took <= LIMIT + SLACK, name
+    (creation,) = gateway.creations
+    wait_until_deleted(airflow, gateway, creation.deployment, timeout=10)
+
+
+def seconds_of(airflow: LocalAirflow, run_id: str) -> dict[str, float]:
+    """Return how long each task took, from the start of the run."""
+
+    def when(text: str) -> datetime:
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+    path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}"
+    began = when(airflow.api.get(path)["start_date"])
+    tasks = airflow.api.get(f"{path}/taskInstances")["task_instances"]
+    return {task["task_id"]: (when(task["end_date"]) - began).total_seconds() for task in tasks}

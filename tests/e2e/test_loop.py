@@ -1,0 +1,69 @@
+"""Task loops, which Airflow has from 3.4 on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.steps import left, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fireworks.emulator import Emulator
+    from local_airflow import LocalAirflow
+
+DAG = "deploy_in_loop"
+TASK = "serve.deploy"
+
+
+@pytest.fixture(autouse=True)
+def _has_loops() -> None:
+    import airflow.sdk
+
+    if not hasattr(airflow.sdk, "LoopDecision"):
+        pytest.skip("Before Airflow 3.4 there are no task loops.")
+
+
+def passes(airflow: LocalAirflow, run_id: str) -> list[dict[str, Any]]:
+    """Return the task instances of the create task in the loop, by iteration."""
+    path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances"
+    found: list[dict[str, Any]] = airflow.api.get(path, task_id=TASK)["task_instances"]
+    return sorted(found, key=lambda task: task["loop_iteration"]["index"])
+
+
+def test_create_in_loop_has_deployment_of_its_own_in_each_pass(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    gateway.configure(deploy_duration=1)
+    run = airflow.trigger(DAG)
+    finish(DAG, run)
+    first, second = (creation.deployment for creation in gateway.creations)
+    assert first != second
+    assert left(gateway) == {first, second}
+
+    cleared, later = passes(airflow, run)
+    gateway.clear()
+    body = {
+        "dry_run": False,
+        "dag_run_id": run,
+        "task_instance_ids": [cleared["id"]],
+        "only_failed": False,
+    }
+    airflow.api.request("POST", f"/api/v2/dags/{DAG}/clearTaskInstances", json=body)
+    until(
+        airflow,
+        "the first pass to run again",
+        lambda: (
+            [(task["try_number"], task["state"]) for task in passes(airflow, run)]
+            == [(cleared["try_number"] + 1, "success"), (later["try_number"], "success")]
+        ),
+        timeout=90,
+    )
+
+    read = {request.path.rpartition("/")[2] for request in gateway.requests if request.method == "GET"}
+    assert first in read
+    assert second not in read
+    assert gateway.creations == []
+    assert left(gateway) == {first, second}

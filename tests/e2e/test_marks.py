@@ -1,0 +1,171 @@
+"""What becomes of a deployment whose task ends while it is deferred."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_fireworks.identity import Identity
+from local_airflow.api import AirflowApiError
+from tests.e2e.steps import (
+    clear,
+    deleted,
+    deployments_of,
+    left,
+    mark,
+    until,
+    wait_until_deferred,
+    wait_until_deleted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow_provider_fireworks.emulator import Emulator
+    from local_airflow import LocalAirflow
+
+DAG = "deploy_and_use"
+DEPLOY = [f"serve.deploy[{index}]" for index in range(3)]
+
+
+@pytest.fixture(autouse=True)
+def _tells_triggers_of_marks(airflow: LocalAirflow) -> None:
+    from airflow.triggers.base import BaseTrigger
+
+    if not hasattr(BaseTrigger, "on_kill"):
+        pytest.skip("Before Airflow 3.3 a trigger does not learn that its task was marked or cleared.")
+
+
+def delete_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
+    """Delete a run whose tasks are deferred."""
+
+    def gone() -> bool:
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+        # Airflow refuses to delete a running one; queued again, its tasks stay deferred.
+        airflow.api.request("PATCH", path, json={"state": "queued"})
+        try:
+            airflow.api.request("DELETE", path)
+        except AirflowApiError as error:
+            if ": 409 " not in str(error):
+                raise
+            return False
+        return True
+
+    until(airflow, "the run to be deleted", gone)
+
+
+def wait_until_logged(airflow: LocalAirflow, deployment: str, run_id: str, map_index: int) -> None:
+    """Wait until a line of the triggerer's own log says that it deleted what this mapped task had created."""
+    index = re.compile(rf"\[{map_index}\]|map.?index\W+{map_index}\b")
+
+    def logged() -> bool:
+        lines = [line for log in airflow.logs.glob("triggerer*.log") for line in log.read_text().splitlines()]
+        parts = (deployment, "deleted", DAG, run_id, "serve.deploy")
+        return any(all(part in line for part in parts) and index.search(line) for line in lines)
+
+    until(airflow, f"the deletion of {deployment} to be logged", logged, timeout=10)
+
+
+def test_deferred_creates_marked_or_cleared_delete_only_what_is_unused(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    gateway.configure(deploy_outcome="never")
+    run = airflow.trigger(DAG)
+    tasks = wait_until_deferred(airflow, gateway, DAG, run, *DEPLOY)
+    created = deployments_of(gateway, DAG, run)
+    failed, succeeded, cleared = (created[name] for name in DEPLOY)
+
+    mark(airflow, tasks[DEPLOY[0]], "failed")
+    mark(airflow, tasks[DEPLOY[1]], "success")
+    clear(airflow, tasks[DEPLOY[2]])
+    wait_until_deleted(airflow, gateway, failed)
+    wait_until_deferred(airflow, gateway, DAG, run, DEPLOY[2], try_number=2)
+    for deployment in (succeeded, cleared):
+        gateway.set_deployment(deployment, state="READY")
+    finish(DAG, run, "failed")
+
+    states = {task.name: task.state for task in airflow.api.task_instances(DAG, run)}
+    assert [states[name] for name in DEPLOY] == ["failed", "success", "success"]
+    assert [states[f"serve.use[{index}]"] for index in range(3)] == ["upstream_failed", "success", "success"]
+    assert left(gateway) == {succeeded, cleared}
+    assert deleted(gateway) == {failed}
+    assert sorted(creation.deployment for creation in gateway.creations) == sorted(created.values())
+
+
+def test_deferred_creates_marked_failed_with_slow_api_are_all_deleted(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    gateway.configure(deploy_outcome="never")
+    run = airflow.trigger(DAG)
+    tasks = wait_until_deferred(airflow, gateway, DAG, run, *DEPLOY)
+    created = deployments_of(gateway, DAG, run)
+
+    gateway.fault("slow", path=created[DEPLOY[0]], delay=2, times=-1)
+    gateway.fault("status", path=created[DEPLOY[1]], method="DELETE", status=503)
+    for name in DEPLOY:
+        mark(airflow, tasks[name], "failed")
+    finish(DAG, run, "failed")
+
+    wait_until_deleted(airflow, gateway, *created.values(), timeout=30)
+    for index, name in enumerate(DEPLOY):
+        wait_until_logged(airflow, f"accounts/demo/deployments/{created[name]}", run, index)
+
+
+def test_deferred_create_ended_by_airflow_deletes_its_deployment(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None], tmp_path: Path
+) -> None:
+    gateway.configure(deploy_outcome="never")
+    timeout, failure = "deploy_until_timeout", "deploy_until_failure"
+    fail_now = tmp_path / "fail_now"
+
+    # Side by side, to save time.
+    timed_out = airflow.trigger(timeout)
+    failed_fast = airflow.trigger(failure, {"file": str(fail_now)})
+    run_deleted = airflow.trigger(DAG)
+    wait_until_deferred(airflow, gateway, timeout, timed_out, "deploy")
+    wait_until_deferred(airflow, gateway, failure, failed_fast, "deploy")
+    wait_until_deferred(airflow, gateway, DAG, run_deleted, *DEPLOY)
+    created = {creation.deployment for creation in gateway.creations}
+    assert len(gateway.creations) == len(created) == 5
+
+    fail_now.touch()
+    delete_run(airflow, DAG, run_deleted)
+    finish(failure, failed_fast, "failed")
+    finish(timeout, timed_out, "failed")
+
+    for dag, run in ((timeout, timed_out), (failure, failed_fast)):
+        (task,) = airflow.api.task_instances(dag, run, "deploy")
+        assert task.state == "skipped"
+    wait_until_deleted(airflow, gateway, *created)
+    assert len(gateway.creations) == 5
+
+
+def test_adopted_deployment_of_deferred_task_marked_failed_is_kept(
+    airflow: LocalAirflow,
+    gateway: Emulator,
+    finish: Callable[..., None],
+    deploy_by_hand: Callable[[str, str], None],
+) -> None:
+    gateway.configure(deploy_outcome="never")
+    dag, shared = "adopt_and_deploy", "shared-by-all-runs"
+    deploy_by_hand(shared, Identity(dag, "an_earlier_run", "adopt").description)
+
+    run = airflow.trigger(dag)
+    tasks = wait_until_deferred(airflow, gateway, dag, run, "adopt", "deploy")
+    signature = Identity.of_description(gateway.deployment(shared)["description"])
+    assert signature is not None
+    assert (signature.run_id, signature.kept) == (run, True)
+    own = deployments_of(gateway, dag, run)["deploy"]
+    for task in tasks.values():
+        mark(airflow, task, "failed")
+    finish(dag, run, "failed")
+
+    wait_until_deleted(airflow, gateway, own)
+    # The deletion of the one says that the triggerer is about to end the other wait, too.
+    time.sleep(3)
+    assert left(gateway) == {shared}
+    assert shared not in deleted(gateway)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.e2e.steps import deleted, until, wait_until_deleted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fireworks.emulator import Emulator
+    from local_airflow import LocalAirflow
+
+DAG = "deploy_unread"
+
+
+def test_create_whose_key_may_not_read_deletes_by_name(
+    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+) -> None:
+    gateway.configure(deploy_outcome="never")
+    # The response comes late, so that the key loses its rights before the task reads what it has created.
+    gateway.fault("slow", method="POST", path="deploymentId=", after_work=True, delay=2, times=3)
+    refused: set[str] = set()
+
+    def all_refused() -> bool:
+        for creation in gateway.creations:
+            if creation.deployment not in refused:
+                refused.add(creation.deployment)
+                path = f"/deployments/{creation.deployment}"
+                gateway.fault("status", method="GET", path=path, status=403, times=-1)
+        return len(refused) == 3
+
+    run = airflow.trigger(DAG)
+    until(airflow, "all creations", all_refused, timeout=90, every=0.05)
+    finish(DAG, run, "failed")
+
+    created = {creation.deployment for creation in gateway.creations}
+    assert len(gateway.creations) == len(created) == 3
+    wait_until_deleted(airflow, gateway, *created, timeout=10)
+    assert deleted(gateway) == created
