@@ -34,8 +34,8 @@ def kills(folder: Path, start: Callable[..., subprocess.Popen[str]]) -> Callable
 def test_nothing_is_doubled_or_left_whatever_is_killed(
     kills: Callable[..., subprocess.Popen[str]], left: Callable[[], list[str]]
 ) -> None:
-    # With this seed a triggerer is frozen for 8 s when the first run waits for a deployment that takes 15 s, and a
-    # triggerer is killed afterwards.
+    # With this seed the deployments of the first run take 15 s. A triggerer that waits for one is frozen for 7 to 8 s,
+    # and a triggerer is killed 10 s later, or 10 s earlier if no task waits yet when the freeze is due.
     process = kills(
         "--seed", "5831", "--kills", "1", "--freezes", "1", "--minutes", "1", "--runs-at-once", "1"
     )
