@@ -38,7 +38,7 @@ known-airflow:
 	@$(if $(filter-out $(KNOWN),$(AIRFLOW)),echo 'AIRFLOW=$(AIRFLOW): there are $(KNOWN)' >&2; exit 1,:)
 
 .PHONY: kills
-kills: $(INSTALLED) ## Kill Airflow's processes at random while DAGs deploy: 40 minutes (KILLS=100, MINUTES=40, SEED=…)
+kills: $(INSTALLED) ## Kill and freeze Airflow's processes at random while DAGs deploy: 40 minutes (KILLS=70, FREEZES=30, MINUTES=40, SEED=…)
 	@$(BIN)/python -m local_airflow.kills
 
 .PHONY: e2e-celery

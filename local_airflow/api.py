@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -121,14 +122,7 @@ class AirflowApi:
     def jobs(self) -> list[Job]:
         """Return all starts of components but API servers and workers, the one that was alive last first."""
         found = self.get("/api/v2/jobs", order_by="-latest_heartbeat", limit=100)["jobs"]
-        return [
-            Job(
-                job["id"],
-                job["unixname"],
-                datetime.fromisoformat(job["latest_heartbeat"].replace("Z", "+00:00")),
-            )
-            for job in found
-        ]
+        return [Job(job["id"], job["unixname"], _time(job["latest_heartbeat"])) for job in found]
 
     def dag_is_there(self, dag_id: str) -> bool:
         """Whether the DAG has been parsed. A DAG file that cannot be imported raises, with its stack."""
@@ -160,18 +154,23 @@ class AirflowApi:
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
-    def task_instances(self, dag_id: str, run_id: str, task_id: str | None = None) -> list[TaskInstance]:
+    def task_instances(
+        self, dag_id: str, run_id: str, task_id: str | None = None, *, state: str | None = None
+    ) -> list[TaskInstance]:
         """
         Return the tasks of a run, mapped ones in the order of their index.
 
+        :param run_id: the run, or ``~`` for all runs.
         :param task_id: only those of this task.
+        :param state: only those in this state.
         """
-        params = {"limit": 1000} if task_id is None else {"limit": 1000, "task_id": task_id}
+        given = {"limit": 1000, "task_id": task_id, "state": state}
+        params = {name: value for name, value in given.items() if value is not None}
         found = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", **params)["task_instances"]
         tasks = [
             TaskInstance(
                 dag_id=dag_id,
-                run_id=run_id,
+                run_id=task["dag_run_id"],
                 task_id=task["task_id"],
                 map_index=task["map_index"],
                 state=task["state"],
@@ -183,6 +182,12 @@ class AirflowApi:
             for task in found
         ]
         return sorted(tasks, key=lambda task: (task.task_id, task.map_index))
+
+    def first_start(self, task: TaskInstance) -> float:
+        """Return when the first try of a task started, in seconds since 1970; ``inf`` if none has started."""
+        tries = self.get(f"{_path(task)}/{task.map_index}/tries")["task_instances"]
+        starts = [_time(each["start_date"]).timestamp() for each in tries if each["start_date"]]
+        return min(starts, default=math.inf)
 
     def xcom(self, task: TaskInstance, key: str = "return_value") -> Any:
         path = f"{_path(task)}/xcomEntries/{key}"
@@ -210,6 +215,11 @@ class AirflowApi:
     def add_connection(self, connection_id: str, connection: Mapping[str, Any]) -> None:
         """Add a connection to Airflow's database, with the fields of ``POST /api/v2/connections``."""
         self.request("POST", "/api/v2/connections", json={"connection_id": connection_id, **connection})
+
+
+def _time(told: str) -> datetime:
+    # Python 3.10 does not read the Z.
+    return datetime.fromisoformat(told.replace("Z", "+00:00"))
 
 
 def _path(task: TaskInstance) -> str:

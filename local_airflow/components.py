@@ -216,11 +216,11 @@ class LocalAirflow:
             if name != "api-server" and name not in workers
         )
 
-    def waits(self, dag_id: str, run_id: str) -> dict[str, list[TaskInstance]]:
-        """Return the tasks of a run that wait in triggerers, by the triggerer that has each."""
+    def waits(self, dag_id: str, run_id: str = "~") -> dict[str, list[TaskInstance]]:
+        """Return the tasks of a run, or of all runs, that wait in triggerers, by the triggerer that has each."""
         of_triggerer = {job.id: job.component for job in self.api.jobs()}
         found: dict[str, list[TaskInstance]] = {}
-        for task in self.api.task_instances(dag_id, run_id):
+        for task in self.api.task_instances(dag_id, run_id, state="deferred"):
             if task.triggerer_id is not None:
                 found.setdefault(of_triggerer[task.triggerer_id], []).append(task)
         return found
@@ -242,14 +242,13 @@ class LocalAirflow:
         process.wait()
 
     def freeze(self, name: str) -> None:
-        """Stop all processes of a component, as ``kill -STOP`` does, until they are thawed or taken down."""
-        for process in self.processes(name):
-            process.suspend()
+        """Stop all processes of a component by SIGSTOP, until :meth:`thaw`."""
+        sessions.freeze([self._running[name].pid])
 
     def thaw(self, name: str) -> None:
-        """Let a frozen component go on."""
-        for process in self.processes(name):
-            process.resume()
+        """Continue a frozen component. It is healthy again from its next heartbeat on."""
+        self._since[name] = datetime.now(timezone.utc)
+        sessions.thaw([self._running[name].pid])
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Return the living processes of a component, orphans included."""

@@ -1,24 +1,26 @@
-"""What must hold of deployments whatever is killed, judged from what the gateway and Airflow say."""
+"""What must hold of deployments whatever is killed or frozen, judged from what the gateway and Airflow say."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_fireworks.identity import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from local_airflow.api import TaskInstance
 
 #: Stands among a deployment's states where another one of the same name begins.
 _ANEW = "made anew"
+_GONE = frozenset({"DELETING", "DELETED", _ANEW})
 
-Kind = Literal["doubled", "left", "not ready", "unsigned", "unexpected", "unfinished"]
+Kind = Literal["deleted", "doubled", "left", "not ready", "unsigned", "unexpected", "unfinished"]
 
 
 class Gateway(Protocol):
@@ -59,6 +61,8 @@ class Seen:
     precision: str
     created: str
     states: list[str] = field(default_factory=list)
+    #: When it was seen that it had been deleted without having failed, in seconds since 1970.
+    deletions: list[float] = field(default_factory=list)
 
     @property
     def was_ready(self) -> bool:
@@ -69,6 +73,21 @@ class Seen:
     def living(self) -> bool:
         return self.states[-1] != "DELETED"
 
+    @property
+    def brought_back(self) -> bool:
+        """Whether it has been undeleted."""
+        return any(
+            before == "DELETED" and after not in _GONE for before, after in itertools.pairwise(self.states)
+        )
+
+    def change(self, state: str, now: float) -> None:
+        """Note a state, if it is a new one."""
+        last = self.states[-1] if self.states else None
+        if state in _GONE and last not in _GONE and last != "FAILED":
+            self.deletions.append(now)
+        if state != last:
+            self.states.append(state)
+
 
 class Witness:
     """
@@ -77,12 +96,17 @@ class Witness:
     :param gateway: where they are.
     :param dag_id: the DAG that creates them.
     :param grace: seconds between the end of a run and the time when nothing of it may be left.
+    :param failing: precisions whose deployments fail. A failed deployment may be deleted at any time, and can be
+        gone before it is seen to be FAILED.
     """
 
-    def __init__(self, gateway: Gateway, dag_id: str, *, grace: float = 5) -> None:
+    def __init__(
+        self, gateway: Gateway, dag_id: str, *, grace: float = 5, failing: Collection[str] = ()
+    ) -> None:
         self._gateway = gateway
         self._dag_id = dag_id
         self._grace = grace
+        self._failing = failing
         self._deployments: dict[str, Seen] = {}
         self._ended: dict[str, float] = {}
         self._violations: dict[tuple[Kind, str], Violation] = {}
@@ -128,29 +152,42 @@ class Witness:
 
     def look(self) -> None:
         """Look once."""
-        found = self._gateway.deployments
-        now = time.monotonic()
+        # Under the lock, so that what one thread has read does not count after what another one has read later.
         with self._lock:
+            found = self._gateway.deployments
+            # Read after the states, so that a deletion is never noted earlier than it happened.
+            now = time.time()
             unseen = self._deployments.keys() - {str(payload["name"]) for payload in found}
             for payload in found:
-                self._note(str(payload["name"]), payload)
+                self._note(str(payload["name"]), payload, now)
             for name in unseen:  # Purged, which is as good as deleted.
-                self._change(self._deployments[name], "DELETED")
+                self._deployments[name].change("DELETED", now)
             self._judge_doubled(found)
-            self._judge_left(now)
+            self._judge_left(time.monotonic())
+            self._judge_brought_back()
 
     def living(self) -> int:
         """Return how many deployments there are that are not deleted."""
         with self._lock:
             return sum(seen.living for seen in self._deployments.values())
 
-    def end_of_run(self, run_id: str, state: str, tasks: Iterable[TaskInstance], *, fails: bool) -> None:
+    def end_of_run(
+        self,
+        run_id: str,
+        state: str,
+        tasks: Iterable[TaskInstance],
+        *,
+        fails: bool,
+        removals: Mapping[str, float] | None = None,
+    ) -> None:
         """
-        Take note that a run has ended, and judge its successes.
+        Take note that a run has ended, and judge its successes and deletions.
 
         :param state: of the run.
         :param tasks: of the run.
         :param fails: whether one of its deployments fails, so that the run must not succeed.
+        :param removals: the names of its ``remove`` tasks, with the time when the first try of each started, in
+            seconds since 1970. The deletion of a deployment that has none is not judged.
         """
         self.look()
         with self._lock:
@@ -158,6 +195,7 @@ class Witness:
             tasks = list(tasks)
             for task in tasks:
                 self._judge_success(task)
+            self._judge_deletions(run_id, removals or {})
             if fails and state == "success":
                 self._add("not ready", run_id, "", "it succeeded with a deployment that fails", run_id)
             if not fails and state != "success":
@@ -182,7 +220,7 @@ class Witness:
                 if name not in self._deployments:
                     self._add("unsigned", "", name, "created, and gone before it was seen", name)
 
-    def _note(self, name: str, payload: dict[str, Any]) -> None:
+    def _note(self, name: str, payload: dict[str, Any], now: float) -> None:
         seen = self._deployments.get(name)
         if seen is None:
             identity = Identity.of_description(payload.get("description"))
@@ -195,13 +233,8 @@ class Witness:
                 self._add("unsigned", "", name, told, name)
         elif seen.created != payload["createTime"]:
             seen.created = str(payload["createTime"])
-            seen.states.append(_ANEW)
-        self._change(seen, str(payload["state"]))
-
-    @staticmethod
-    def _change(seen: Seen, state: str) -> None:
-        if not seen.states or seen.states[-1] != state:
-            seen.states.append(state)
+            seen.change(_ANEW, now)
+        seen.change(str(payload["state"]), now)
 
     def _judge_doubled(self, found: Sequence[dict[str, Any]]) -> None:
         of_task: dict[tuple[str, str], list[Seen]] = {}
@@ -226,6 +259,23 @@ class Witness:
             if ended is not None and now - ended > self._grace:
                 told = f"{_history(seen)} {now - ended:.0f} s after the run's end"
                 self._add("left", *_whose(seen), told, seen.name)
+
+    def _judge_brought_back(self) -> None:
+        for seen in self._deployments.values():
+            if seen.brought_back:
+                told = f"brought back after its deletion: {_history(seen)}"
+                self._add("deleted", *_whose(seen), told, seen.name)
+
+    def _judge_deletions(self, run_id: str, removals: Mapping[str, float]) -> None:
+        for seen in self._deployments.values():
+            if seen.identity is None or seen.identity.run_id != run_id or seen.precision in self._failing:
+                continue
+            group = seen.identity.task_id.rpartition(".")[0]
+            removal = _task(replace(seen.identity, task_id=f"{group}.remove"))
+            for deleted in seen.deletions:
+                if deleted < removals.get(removal, 0):
+                    told = f"deleted before {removal} started: {_history(seen)}"
+                    self._add("deleted", *_whose(seen), told, seen.name)
 
     def _judge_success(self, task: TaskInstance) -> None:
         waited = task.task_id.rsplit(".", 1)

@@ -1,10 +1,11 @@
 """
-``python -m local_airflow.kills``: kill Airflow's processes at random while DAGs deploy, and see what is left.
+``python -m local_airflow.kills``: kill and freeze Airflow's processes at random while DAGs deploy.
 
 One Airflow on PostgreSQL stays up for all of it. Workers, triggerers and schedulers are killed as ``kill -9`` does,
 and started again, while many runs of ``dags/kill_run.py`` create, await and delete deployments of an emulated
-gateway. In the end no deployment may have been made twice, none may be left, and nothing may have succeeded
-that never was READY.
+gateway. One of two triggerers at a time is frozen by SIGSTOP until the other one has taken over its triggers; Airflow
+calls ``on_kill`` on these when it wakes (apache/airflow#73454). In the end no deployment may have been deleted while it
+was in use, none may have been made twice, none may be left, and nothing may have succeeded that never was READY.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ _TASK = "airflow worker -- "
 
 #: Seconds between two looks whether runs have ended.
 _SECONDS_BETWEEN_LOOKS = 1.5
+#: Seconds that a triggerer is frozen, from least to most: a bit longer than its health check threshold, or until the
+#: other triggerer has ended some of the waits.
+_FREEZES = ((6, 9), (12, 18))
 #: Seconds that what a killed parent has left behind goes on, longer if it has a task.
 _ORPHAN_SECONDS = 20
 #: Seconds in which a component must be healthy again.
@@ -64,11 +68,11 @@ _SECONDS_TO_END = 900
 
 
 @dataclass(frozen=True)
-class Kill:
+class Fault:
     """
-    What was killed.
+    What was killed or frozen.
 
-    :param kind: ``worker``, ``triggerer`` or ``scheduler``.
+    :param kind: ``worker``, ``triggerer`` or ``scheduler`` for what was killed, or ``freeze``.
     :param what: the same, for people.
     """
 
@@ -78,38 +82,65 @@ class Kill:
 
 class Killer:
     """
-    Kills what runs, and starts again what was killed.
+    Kills what runs, and starts again what was killed; freezes triggerers, and thaws them.
 
+    :param kills: how many processes or components to kill.
+    :param freezes: how many times to freeze a triggerer.
     :param choose: what all choices are made with.
     :param say: takes lines about what is happening.
     """
 
-    def __init__(self, airflow: LocalAirflow, choose: random.Random, say: Callable[[str], None]) -> None:
-        self.kills: list[Kill] = []
+    def __init__(
+        self,
+        airflow: LocalAirflow,
+        choose: random.Random,
+        say: Callable[[str], None],
+        *,
+        kills: int,
+        freezes: int,
+    ) -> None:
+        self.faults: list[Fault] = []
+        #: How many waits of create operators were given to another triggerer during the freezes.
+        self.reassigned = 0
+        #: The kinds of the faults to come.
+        self.plan = (
+            choose.choices(["worker", "triggerer", "scheduler"], [6, 2, 2], k=kills) + ["freeze"] * freezes
+        )
+        choose.shuffle(self.plan)
         self._airflow = airflow
+        self._triggerers = [name for name in airflow.components if name.startswith("triggerer")]
         self._choose = choose
         self._say = say
         #: Components that are down, with the time to start them.
         self._down: dict[str, float] = {}
         #: Components that are starting, with the time by which they must have.
         self._starting: dict[str, float] = {}
+        #: Triggerers that are frozen, with the time to thaw them and the waits of create operators that they had.
+        self._frozen: dict[str, tuple[float, set[str]]] = {}
 
-    def strike(self) -> Kill | None:
-        """Kill something, and return what. ``None``: there is nothing to kill at the moment."""
-        kinds = ["worker", "triggerer", "scheduler"]
-        first = self._choose.choices(kinds, [5, 3, 3])[0]
-        for kind in [first, *(kind for kind in kinds if kind != first)]:
-            kill = self._kill_worker() if kind == "worker" else self._kill_component(kind)
-            if kill is not None:
-                self.kills.append(kill)
-                return kill
+    def strike(self) -> Fault | None:
+        """Cause the first fault of the plan that is possible at the moment, and return it."""
+        causes = {
+            "worker": self._kill_worker,
+            "triggerer": self._kill_triggerer,
+            "scheduler": lambda: self._kill_component("scheduler"),
+            "freeze": self._freeze_triggerer,
+        }
+        for kind in dict.fromkeys(self.plan):
+            if (fault := causes[kind]()) is not None:
+                self.plan.remove(kind)
+                self.faults.append(fault)
+                return fault
         return None
 
     def tend(self) -> None:
         """Start what is to be started, and clear away what is of no use any more."""
         now = time.monotonic()
-        for name in ("scheduler", "triggerer"):
-            if name in self._down:
+        for name in ("scheduler", *self._triggerers):
+            if name in self._frozen:
+                if now >= self._frozen[name][0]:
+                    self._thaw(name)
+            elif name in self._down:
                 if now >= self._down[name]:
                     del self._down[name]
                     self._airflow.launch(name)
@@ -135,10 +166,12 @@ class Killer:
         self._starting.pop(name, None)
         self._down[name] = time.monotonic()
 
-    def all_up(self) -> bool:
-        return not self._down and not self._starting
+    def all_up(self, *names: str) -> bool:
+        """Whether these components, or all of them, are up and not frozen."""
+        absent = {*self._down, *self._starting, *self._frozen}
+        return not (absent.intersection(names) if names else absent)
 
-    def _kill_worker(self) -> Kill | None:
+    def _kill_worker(self) -> Fault | None:
         running = self._running_tasks()
         supervisors = [process for process in self._airflow.processes("scheduler") if _is_supervisor(process)]
         for supervisor in self._choose.sample(supervisors, len(supervisors)):
@@ -157,16 +190,54 @@ class Killer:
                     continue
                 for process in targets[what]:
                     process.kill()
-                return Kill("worker", f"the worker of {name}, {what}")
+                return Fault("worker", f"killed the worker of {name}, {what}")
         return None
 
-    def _kill_component(self, name: str) -> Kill | None:
-        if name in self._down or name in self._starting:
+    def _kill_triggerer(self) -> Fault | None:
+        # The others must be up: one always goes on working.
+        if not self.all_up(*self._triggerers):
+            return None
+        return self._kill_component(self._choose.choice(self._triggerers))
+
+    def _kill_component(self, name: str) -> Fault | None:
+        if not self.all_up(name):
             return None
         alone = self._choose.random() < 0.5
         self._airflow.kill(name, alone=alone)
         self._down[name] = time.monotonic() + self._choose.uniform(0, 3)
-        return Kill(name, f"the {name}, {'alone' if alone else 'with all its processes'}")
+        kind = "triggerer" if name in self._triggerers else name
+        return Fault(kind, f"killed the {name}, {'alone' if alone else 'with all its processes'}")
+
+    def _freeze_triggerer(self) -> Fault | None:
+        """Freeze the triggerer that has the most waits of create operators: only their triggers delete anything."""
+        if not self.all_up(*self._triggerers):
+            return None
+        waits: dict[str, set[str]] = {}
+        with suppress(AirflowApiError):
+            waits = self._waits_of_creates()
+        if not waits:
+            return None
+        name = max(waits, key=lambda name: len(waits[name]))
+        seconds = self._choose.uniform(*self._choose.choice(_FREEZES))
+        self._airflow.freeze(name)
+        self._frozen[name] = (time.monotonic() + seconds, waits[name])
+        return Fault("freeze", f"froze the {name} for {seconds:.0f} s, with {', '.join(sorted(waits[name]))}")
+
+    def _thaw(self, name: str) -> None:
+        _, waits = self._frozen.pop(name)
+        with suppress(AirflowApiError):
+            self.reassigned += len(waits - self._waits_of_creates().get(name, set()))
+        self._airflow.thaw(name)
+        self._starting[name] = time.monotonic() + _SECONDS_TO_START
+
+    def _waits_of_creates(self) -> dict[str, set[str]]:
+        """Return the names of the create operators' tasks that are deferred, by the triggerer that has each."""
+        found: dict[str, set[str]] = {}
+        for name, tasks in self._airflow.waits(DAG).items():
+            for task in tasks:
+                if task.task_id.endswith(".deploy"):
+                    found.setdefault(name, set()).add(f"{task.run_id} {task.name}")
+        return found
 
     def _running_tasks(self) -> dict[str, str]:
         """Return the names of the tasks that are running, by the ids that their supervisors bear."""
@@ -206,7 +277,7 @@ class Runs:
             fails = self._choose.random() < 1 / 6
             if fails:
                 precisions[self._choose.randrange(4)] = FAILING
-            self._next = (precisions, fails, self._choose.uniform(2, 12))
+            self._next = (precisions, fails, self._choose.uniform(2, 20))
         precisions, fails, duration = self._next
         run_id = f"r{self._begun + 1:03}"
         # So that kills meet deployments that are quick and such that are slow.
@@ -232,9 +303,14 @@ class Runs:
                 continue
             fails = self.going[run_id]
             tasks = self._airflow.api.task_instances(DAG, run_id)
+            removals = {
+                task.name: self._airflow.api.first_start(task)
+                for task in tasks
+                if task.task_id.endswith(".remove")
+            }
             del self.going[run_id]
             self.states[state] += 1
-            self._witness.end_of_run(run_id, state, tasks, fails=fails)
+            self._witness.end_of_run(run_id, state, tasks, fails=fails, removals=removals)
 
     def give_up(self) -> None:
         """Take note of those that do not end."""
@@ -244,9 +320,10 @@ class Runs:
 
 class Show:
     """
-    Everything together, from the first kill to the last run's end.
+    Everything together, from the first fault to the last run's end.
 
     :param kills: how many.
+    :param freezes: how many.
     :param seconds: in which they have to be done.
     :param at_once: how many runs go on at once.
     """
@@ -259,18 +336,20 @@ class Show:
         *,
         seed: int,
         kills: int,
+        freezes: int,
         seconds: float,
         at_once: int,
         say: Callable[[str], None],
     ) -> None:
         # Of their own, so that the runs of a seed are the same whatever else is chosen between two of them.
-        self.killer = Killer(airflow, random.Random(f"kills {seed}"), self._tell)
+        chooses = random.Random(f"kills {seed}")
+        self.killer = Killer(airflow, chooses, self._tell, kills=kills, freezes=freezes)
         self.runs = Runs(airflow, gateway, witness, random.Random(f"runs {seed}"))
         self.took = 0.0
         self._gateway = gateway
         self._witness = witness
         self._seed = seed
-        self._wanted = kills
+        self._wanted = kills + freezes
         self._seconds = seconds
         self._at_once = at_once
         self._choose = random.Random(f"times {seed}")
@@ -280,17 +359,17 @@ class Show:
         self._next_look = self._next_status = 0.0
 
     def run(self) -> None:
-        """Kill, until it is enough or the time is over, and see all runs to their end."""
+        """Cause faults, until all are done or the time is over, and see all runs to their end."""
         self._begun = time.monotonic()
-        next_kill = self._gap()
-        while self.elapsed < self._seconds and len(self.killer.kills) < self._wanted:
+        next_fault = self._gap()
+        while self.elapsed < self._seconds and self.killer.plan:
             self._step(begin=True)
-            if self.elapsed > next_kill and (kill := self.killer.strike()):
-                self._tell(f"kill {len(self.killer.kills)}: {kill.what}")
+            if self.elapsed > next_fault and (fault := self.killer.strike()):
+                self._tell(f"fault {len(self.killer.faults)}: {fault.what}")
                 # From when it was due, so that one that came late does not delay all others.
-                next_kill += self._gap()
+                next_fault += self._gap()
         self.took = self.elapsed
-        self._tell(f"Nothing is killed any more. Waiting for the end of {len(self.runs.going)} runs.")
+        self._tell(f"No more faults. Waiting for the end of {len(self.runs.going)} runs.")
         self._finish()
 
     @property
@@ -299,7 +378,7 @@ class Show:
 
     @property
     def summary(self) -> str:
-        kills = Counter(kill.kind for kill in self.killer.kills)
+        faults = Counter(fault.kind for fault in self.killer.faults)
         found = Counter(violation.kind for violation in self._witness.violations)
         words: dict[Kind, str] = {
             "unsigned": "unsigned",
@@ -311,20 +390,22 @@ class Show:
         created = self._gateway.creations
         again = len(created) - len({made.deployment for made in created})
         return (
-            f"seed {self._seed}: {len(self.killer.kills)} kills ({kills['worker']} workers, "
-            f"{kills['triggerer']} triggerers, {kills['scheduler']} schedulers) in {self.took / 60:.0f} min, "
+            f"seed {self._seed}: {faults.total()} faults ({faults['worker']} workers, "
+            f"{faults['triggerer']} triggerers, {faults['scheduler']} schedulers killed, "
+            f"{faults['freeze']} triggerers frozen, {self.killer.reassigned} waits reassigned) "
+            f"in {self.took / 60:.0f} min, "
             f"{states.total()} runs ({states['success']} succeeded, {states['failed']} failed), "
             f"{len(created)} deployments created ({again} of them anew after one that failed), "
-            f"{found['doubled']} doubled, "
-            f"{found['left']} left, {found['not ready']} succeeded without being READY{more}"
+            f"{found['deleted']} deleted while in use, {found['doubled']} doubled, {found['left']} left, "
+            f"{found['not ready']} succeeded without being READY{more}"
         )
 
     @property
     def succeeded(self) -> bool:
-        return len(self.killer.kills) >= self._wanted and not self._witness.violations
+        return not self.killer.plan and not self._witness.violations
 
     def _gap(self) -> float:
-        # A bit quicker than asked for, since there is not always something to kill when it is due.
+        # A bit quicker than asked for, since the next fault is not always possible when it is due.
         return self._choose.uniform(0.5, 1.5) * 0.7 * self._seconds / self._wanted
 
     def _step(self, *, begin: bool) -> int:
@@ -364,7 +445,7 @@ class Show:
                 moved = time.monotonic()
         self.runs.give_up()
         # Longer than the witness' grace for what a run that has just ended may have left.
-        for _ in range(16):
+        for _ in range(12):
             self._step(begin=False)
         self._witness.finish()
 
@@ -412,12 +493,13 @@ def _kills(given: argparse.Namespace, say: Callable[[str], None]) -> int:
             database=postgres.url,
             env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": gateway.connection, **SOON_NOTICED},
             parallelism=_PARALLELISM,
+            triggerers=2,
             say=lambda line: say(f"  {line}"),
         )
         cleanup.enter_context(airflow)
         airflow.wait_for_dag(DAG)
         say(f"  Healthy: {airflow.url} (no password, everyone is admin)")
-        witness = Witness(gateway, DAG)
+        witness = Witness(gateway, DAG, failing={FAILING})
         witness.start()
         cleanup.callback(witness.stop)
         show = Show(
@@ -426,6 +508,7 @@ def _kills(given: argparse.Namespace, say: Callable[[str], None]) -> int:
             witness,
             seed=given.seed,
             kills=given.kills,
+            freezes=given.freezes,
             seconds=given.minutes * 60,
             at_once=given.runs_at_once,
             say=say,
@@ -447,18 +530,27 @@ def _parser() -> argparse.ArgumentParser:
     env = os.environ
     parser = argparse.ArgumentParser(
         prog="python -m local_airflow.kills",
-        description="Kill workers, triggerers and schedulers of an Airflow on PostgreSQL at random, while DAGs "
-        "deploy on an emulated gateway, and check that no deployment is made twice or left behind.",
-        epilog="SEED, KILLS and MINUTES can be given in the environment: make kills KILLS=30 MINUTES=10.",
+        description="Kill workers, triggerers and schedulers of an Airflow on PostgreSQL at random, and freeze "
+        "triggerers, while DAGs deploy on an emulated gateway. Check that no deployment is deleted while it is in use, "
+        "made twice or left behind.",
+        epilog="SEED, KILLS, FREEZES and MINUTES can be given in the environment: "
+        "make kills KILLS=40 FREEZES=20 MINUTES=15.",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=env.get("SEED") or random.randrange(10_000),
-        help="chooses the runs, and what is killed when, as far as that is not chance (default: a random one)",
+        help="chooses the runs, and what is killed or frozen when, as far as that is not chance "
+        "(default: a random one)",
     )
     parser.add_argument(
-        "--kills", type=int, default=env.get("KILLS") or 100, help="how many (default: %(default)s)"
+        "--kills", type=int, default=env.get("KILLS") or 70, help="how many (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--freezes",
+        type=int,
+        default=env.get("FREEZES") or 30,
+        help="how many times to freeze a triggerer (default: %(default)s)",
     )
     parser.add_argument(
         "--minutes",

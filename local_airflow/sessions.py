@@ -103,8 +103,24 @@ def end(sessions: Collection[int], *, grace: float) -> None:
     for session in sessions:
         with suppress(OSError):
             os.killpg(session, signal.SIGTERM)
+    # A frozen process handles no SIGTERM.
+    thaw(sessions)
     if not _gone(sessions, grace):
         kill(sessions)
+
+
+def freeze(sessions: Collection[int]) -> None:
+    """Stop all processes of these sessions until :func:`thaw`, by SIGSTOP."""
+    for process in members(sessions):
+        with suppress(psutil.Error):
+            process.suspend()
+
+
+def thaw(sessions: Collection[int]) -> None:
+    """Continue all processes of these sessions."""
+    for process in members(sessions):
+        with suppress(psutil.Error):
+            process.resume()
 
 
 def kill(sessions: Collection[int]) -> None:

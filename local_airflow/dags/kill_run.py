@@ -75,7 +75,13 @@ def kill_run():
     @task_group
     def deferred():
         deploy = FireworksCreateDeploymentOperator(
-            **DEPLOYED, **WAITING, task_id="deploy", precision="{{ params.deferred }}", deferrable=True
+            **DEPLOYED,
+            **WAITING,
+            task_id="deploy",
+            precision="{{ params.deferred }}",
+            deferrable=True,
+            # A triggerer that was frozen calls the trigger's on_kill: it must not delete what is in use.
+            delete_on_kill=True,
         )
         use(deploy.output["inference_model"]) >> remove().as_teardown(setups=deploy)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 import signal
 import time
@@ -33,25 +34,29 @@ def kills(folder: Path, start: Callable[..., subprocess.Popen[str]]) -> Callable
 def test_nothing_is_doubled_or_left_whatever_is_killed(
     kills: Callable[..., subprocess.Popen[str]], left: Callable[[], list[str]]
 ) -> None:
-    # Of this seed's runs the first one has a deployment that fails.
-    process = kills("--seed", "3", "--kills", "5", "--minutes", "0.8", "--runs-at-once", "2")
+    # With this seed the deployments of the first run take 15 s. A triggerer that waits for one is frozen for 7 to 8 s,
+    # and a triggerer is killed 10 s later, or 10 s earlier if no task waits yet when the freeze is due.
+    process = kills(
+        "--seed", "5831", "--kills", "1", "--freezes", "1", "--minutes", "1", "--runs-at-once", "1"
+    )
     told, _ = process.communicate(timeout=900)
 
     assert process.returncode == 0, told
     assert "Traceback" not in told
     summary = re.fullmatch(
-        r"seed \d+: (\d+) kills \(\d+ workers, \d+ triggerers, \d+ schedulers\) in \d+ min, "
+        r"seed \d+: 2 faults \(\d+ workers, \d+ triggerers, \d+ schedulers killed, "
+        r"1 triggerers frozen, (\d+) waits reassigned\) in \d+ min, "
         r"(\d+) runs \((\d+) succeeded, \d+ failed\), "
         r"(\d+) deployments created \(\d+ of them anew after one that failed\), "
-        r"0 doubled, 0 left, 0 succeeded without being READY",
+        r"0 deleted while in use, 0 doubled, 0 left, 0 succeeded without being READY",
         told.splitlines()[-1],
     )
     assert summary is not None, told
-    killed, runs, succeeded, deployments = map(int, summary.groups())
-    assert killed == 5
-    assert runs >= 2
-    assert succeeded == runs - 1
-    assert deployments >= 2 * runs
+    reassigned, runs, succeeded, deployments = map(int, summary.groups())
+    # Else the freeze would have tested nothing.
+    assert reassigned >= 1
+    assert succeeded == runs >= 1
+    assert deployments == 4 * runs
     assert left() == []
 
 
@@ -107,6 +112,102 @@ def test_a_run_that_is_as_it_must_be_is_no_violation() -> None:
         made["state"] = "DELETED"
     tasks = [task("worker.deploy"), task("serve.deploy", map_index=1), task("serve.up", map_index=1)]
     witness.end_of_run("r1", "success", tasks, fails=False)
+    witness.look()
+    assert kinds(witness) == []
+
+
+@pytest.mark.parametrize("creator", [("worker.deploy", -1), ("serve.deploy", 1)])
+@pytest.mark.parametrize("state", ["CREATING", "READY", "UPDATING"])
+@pytest.mark.parametrize("to", ["DELETING", "DELETED", None])
+def test_deployment_deleted_before_removal_started_is_a_violation(
+    creator: tuple[str, int], state: str, to: str | None
+) -> None:
+    gateway = Gateway()
+    witness = Witness(gateway, "kill_run")
+    identity = Identity("kill_run", "r1", *creator)
+    made = gateway.create("one", identity, state="READY")
+    witness.look()
+    made["state"] = state
+    witness.look()
+    if to is None:
+        gateway.deployments.clear()
+    else:
+        made["state"] = to
+    witness.look()
+    removal = task(creator[0].replace("deploy", "remove"), map_index=creator[1]).name
+    witness.end_of_run("r1", "success", [], fails=False, removals={removal: time.time() + 1})
+    assert kinds(witness) == ["deleted"]
+    assert f"deleted before {removal} started" in str(witness.violations[0])
+
+
+def test_deployment_replaced_although_removal_never_started_is_a_violation() -> None:
+    gateway = Gateway()
+    witness = Witness(gateway, "kill_run")
+    gateway.create("one", IDENTITY)
+    witness.look()
+    gateway.deployments.clear()
+    gateway.create("one", IDENTITY)
+    witness.end_of_run("r1", "success", [], fails=False, removals={"worker.remove": math.inf})
+    assert kinds(witness) == ["deleted"]
+
+
+def test_deployment_deleted_after_removal_started_is_no_violation() -> None:
+    gateway = Gateway()
+    witness = Witness(gateway, "kill_run")
+    made = gateway.create("one", IDENTITY)
+    witness.look()
+    started = time.time()
+    made["state"] = "DELETED"
+    witness.end_of_run("r1", "success", [], fails=False, removals={"worker.remove": started})
+    assert kinds(witness) == []
+
+
+def test_deployment_is_judged_by_the_removal_of_its_own_group_and_run() -> None:
+    gateway = Gateway()
+    witness = Witness(gateway, "kill_run")
+    for name, identity in [
+        ("one", Identity("kill_run", "r1", "serve.deploy", 0)),
+        ("two", Identity("kill_run", "r2", "worker.deploy")),
+    ]:
+        gateway.create(name, identity, state="DELETED")
+    removals = {"worker.remove": math.inf, "serve.remove[1]": math.inf}
+    witness.end_of_run("r1", "success", [], fails=False, removals=removals)
+    assert kinds(witness) == []
+
+
+@pytest.mark.parametrize("states", [["CREATING", "FAILED", "DELETED"], ["CREATING", "DELETED"]])
+def test_failed_deployment_deleted_at_any_time_is_no_violation(states: list[str]) -> None:
+    gateway = Gateway()
+    # One that fails can be gone before it is seen to have failed.
+    witness = Witness(gateway, "kill_run", failing=() if "FAILED" in states else {"FP8"})
+    made = gateway.create("one", IDENTITY)
+    for state in states:
+        made["state"] = state
+        witness.look()
+    witness.end_of_run("r1", "failed", [], fails=True, removals={"worker.remove": math.inf})
+    assert kinds(witness) == []
+
+
+def test_deployment_undeleted_is_one_violation() -> None:
+    gateway = Gateway()
+    witness = Witness(gateway, "kill_run")
+    made = gateway.create("one", IDENTITY)
+    for state in ["READY", "DELETED", "CREATING", "READY"]:
+        made["state"] = state
+        witness.look()
+    witness.end_of_run("r1", "success", [], fails=False, removals={"worker.remove": math.inf})
+    assert kinds(witness) == ["deleted"]
+    assert "brought back after its deletion" in str(witness.violations[0])
+
+
+def test_deployment_created_anew_after_it_was_deleted_is_no_violation() -> None:
+    gateway = Gateway()
+    witness = Witness(gateway, "kill_run")
+    gateway.create("one", IDENTITY, state="FAILED")
+    witness.look()
+    gateway.deployments.clear()
+    witness.look()
+    gateway.create("one", IDENTITY, state="CREATING")
     witness.look()
     assert kinds(witness) == []
 
