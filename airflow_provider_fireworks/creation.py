@@ -11,7 +11,7 @@ from enum import Enum
 
 from pydantic import BaseModel, ConfigDict
 
-from airflow_provider_fireworks.gateway.shapes import Deployment
+from airflow_provider_fireworks.client.shapes import Deployment
 from airflow_provider_fireworks.identity import Identity
 
 START_LAG = 30.0

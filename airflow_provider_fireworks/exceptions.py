@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
 )
 
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client.errors import (
     AccessDeniedError as AccessDeniedError,
     AnswerLostError as AnswerLostError,
     GatewayError as GatewayError,

@@ -13,8 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from airflow_provider_fireworks.gateway.errors import RefusedError
-from airflow_provider_fireworks.gateway.shapes import Model
+from airflow_provider_fireworks.client.errors import RefusedError
+from airflow_provider_fireworks.client.shapes import Model
 from airflow_provider_fireworks.readiness.model import Baseline, Memory, is_being_prepared, proven
 from airflow_provider_fireworks.verdict import Verdict
 

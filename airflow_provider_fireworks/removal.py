@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from airflow_provider_fireworks import creation
-from airflow_provider_fireworks.gateway import calls
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client import calls
+from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     GatewayError,
     NotFoundError,
     RefusedError,
 )
-from airflow_provider_fireworks.gateway.names import DeploymentName
-from airflow_provider_fireworks.gateway.shapes import Deployment
+from airflow_provider_fireworks.client.names import DeploymentName
+from airflow_provider_fireworks.client.shapes import Deployment
 from airflow_provider_fireworks.runs import is_over
 
 FIRST_PAUSE = 1.0

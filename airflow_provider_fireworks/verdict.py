@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from airflow_provider_fireworks.gateway.errors import one_line
+from airflow_provider_fireworks.client.errors import one_line
 
 
 class Outcome(str, Enum):

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from airflow_provider_fireworks import metrics
-from airflow_provider_fireworks.gateway import calls
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client import calls
+from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     GatewayError,
     NotFoundError,
@@ -21,9 +21,9 @@ from airflow_provider_fireworks.gateway.errors import (
     RateLimitedError,
     RefusedError,
 )
-from airflow_provider_fireworks.gateway.names import parse_deployment, parse_model
-from airflow_provider_fireworks.gateway.retrying import LONGEST_RETRY_AFTER, backoff
-from airflow_provider_fireworks.gateway.shapes import Deployment, Model
+from airflow_provider_fireworks.client.names import parse_deployment, parse_model
+from airflow_provider_fireworks.client.retrying import LONGEST_RETRY_AFTER, backoff
+from airflow_provider_fireworks.client.shapes import Deployment, Model
 from airflow_provider_fireworks.readiness import deployment as deployments
 from airflow_provider_fireworks.readiness.model import Baseline, Memory, is_being_prepared, judge_all, proven
 from airflow_provider_fireworks.verdict import Outcome, Verdict
@@ -181,7 +181,7 @@ class ModelWatch(Watch):
     model: str
     precisions: list[str]
     accept: list[str] = []
-    require_proof: bool = False
+    require_confirmation: bool = False
     baseline: Baseline | None = None
     memory: Memory = Field(default_factory=lambda fields: Memory.since(fields["baseline"]))
 
@@ -219,7 +219,7 @@ class ModelWatch(Watch):
             memory=self.memory,
             now=now,
             accept=self.accept,
-            require_proof=self.require_proof,
+            require_confirmation=self.require_confirmation,
         )
 
     def _judge_error(self, error: GatewayError, now: float) -> Verdict:
@@ -290,7 +290,7 @@ class DeploymentWatch(Watch):
             return Verdict(
                 Outcome.REFUSED,
                 f"{error}. A model that takes no chat can only be waited for until it is READY, without "
-                "wait_for_serving",
+                "wait_for_inference",
             )
         if isinstance(error, NotFoundError) and self.until is Until.ANSWER:
             return Verdict(Outcome.READY, "the gateway answers again")

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import Param, dag, task, task_group
 
-from airflow_provider_fireworks.gateway.precision import Precision
+from airflow_provider_fireworks.client.precision import Precision
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksDeleteDeploymentOperator,
@@ -100,7 +100,7 @@ def deploy_fan_out():
         up = FireworksDeploymentReadySensor(
             task_id="up",
             deployment=deploy.output["deployment"],
-            wait_for_serving=True,
+            wait_for_inference=True,
             deferrable=True,
             poke_interval=10,
         )

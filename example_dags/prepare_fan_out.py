@@ -10,7 +10,7 @@ from __future__ import annotations
 import pendulum
 from airflow.sdk import Param, dag, task
 
-from airflow_provider_fireworks.gateway.precision import Precision
+from airflow_provider_fireworks.client.precision import Precision
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 

@@ -44,12 +44,12 @@ def sweep_deployments():
     )
 
     @task
-    def none_is_left(left_behind: list[dict]) -> None:
-        left = [each["deployment"] for each in left_behind if not each["deleted"]]
+    def none_is_left(orphaned: list[dict]) -> None:
+        left = [each["deployment"] for each in orphaned if not each["deleted"]]
         if left:
             raise RuntimeError(f"{len(left)} deployments are left and may cost money: {', '.join(left)}")
 
-    none_is_left(sweep.output["left_behind"])
+    none_is_left(sweep.output["orphaned"])
 
 
 sweep_deployments()

@@ -21,12 +21,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from airflow_provider_fireworks.client import calls
+from airflow_provider_fireworks.client.endpoint import Endpoint, InvalidEndpointError
+from airflow_provider_fireworks.client.errors import GatewayError
+from airflow_provider_fireworks.client.precision import UnknownPrecisionError, check_precision
+from airflow_provider_fireworks.client.worker import WorkerGateway, make_session
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.gateway import calls
-from airflow_provider_fireworks.gateway.endpoint import Endpoint, InvalidEndpointError
-from airflow_provider_fireworks.gateway.errors import GatewayError
-from airflow_provider_fireworks.gateway.precision import UnknownPrecisionError, check_precision
-from airflow_provider_fireworks.gateway.worker import WorkerGateway, make_session
 from airflow_provider_fireworks.identity import Identity
 from local_airflow.api import FINISHED, AirflowApiError, TaskInstance, without_groups
 from local_airflow.components import LocalAirflow, LocalAirflowError
@@ -35,7 +35,7 @@ from local_airflow.home import own
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_fireworks.gateway.shapes import Deployment
+    from airflow_provider_fireworks.client.shapes import Deployment
 
 DAG = "deploy_fan_out"
 #: Its tasks per precision, in their order.

@@ -17,8 +17,8 @@ from airflow_provider_fireworks.arguments.base import (
     is_literal,
     refusing,
 )
-from airflow_provider_fireworks.gateway.names import check_id, split_deployment, split_model
-from airflow_provider_fireworks.gateway.precision import check_precision
+from airflow_provider_fireworks.client.names import check_id, split_deployment, split_model
+from airflow_provider_fireworks.client.precision import check_precision
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -126,10 +126,10 @@ class CreateArguments(WaitingArguments):
     display_name: str | None = None
     extra_spec: dict[str, Any] | None = None
     wait_for_completion: bool = True
-    wait_for_serving: bool = False
+    wait_for_inference: bool = False
     delete_on_failure: bool = True
     delete_on_kill: bool | None = None
-    dry_run: bool = False
+    validate_only: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> CreateArguments:
@@ -182,7 +182,7 @@ class DeploymentReadyArguments(WaitingArguments):
     """The rendered arguments of :class:`FireworksDeploymentReadySensor`."""
 
     deployment: str
-    wait_for_serving: bool = False
+    wait_for_inference: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> DeploymentReadyArguments:

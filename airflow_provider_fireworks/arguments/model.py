@@ -13,8 +13,8 @@ from airflow_provider_fireworks.arguments.base import (
     refusing,
     several,
 )
-from airflow_provider_fireworks.gateway.names import split_model
-from airflow_provider_fireworks.gateway.precision import check_precision
+from airflow_provider_fireworks.client.names import split_model
+from airflow_provider_fireworks.client.precision import check_precision
 
 
 def check_literals(
@@ -43,7 +43,7 @@ class ModelArguments(WaitingArguments):
     precision: Annotated[Listed, Field(min_length=1)]
     accept_precisions: Listed = Field(default_factory=list)
     allow_unknown_precision: bool = False
-    require_proof: bool = False
+    require_confirmation: bool = False
     wait_for_completion: bool = False
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ import re
 import string
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_fireworks.client.names import InvalidNameError, check_id, split_model
 from airflow_provider_fireworks.emulator import shapes
 from airflow_provider_fireworks.emulator.answers import GatewayError, not_found
 from airflow_provider_fireworks.emulator.deployments import BLANK, MUTABLE, EmulatedDeployment
@@ -19,7 +20,6 @@ from airflow_provider_fireworks.emulator.schema import (
     AutoTune,
     camel,
 )
-from airflow_provider_fireworks.gateway.names import InvalidNameError, check_id, split_model
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_fireworks.client.precision import Precision
 from airflow_provider_fireworks.emulator.answers import GatewayError
 from airflow_provider_fireworks.emulator.records import Preparation
-from airflow_provider_fireworks.gateway.precision import Precision
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.options import Options

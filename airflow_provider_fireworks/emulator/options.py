@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from airflow_provider_fireworks.gateway.names import check_id
-from airflow_provider_fireworks.gateway.precision import Precision
+from airflow_provider_fireworks.client.names import check_id
+from airflow_provider_fireworks.client.precision import Precision
 
 Outcome = Literal["ok", "calibrated", "failed_status", "failed_state", "without_precision", "never"]
 Repeated = Literal["ok", "aborted", "already_exists", "failed_precondition"]

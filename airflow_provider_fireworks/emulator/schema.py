@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from airflow_provider_fireworks.client.precision import Precision
 from airflow_provider_fireworks.emulator.answers import GatewayError
-from airflow_provider_fireworks.gateway.precision import Precision
 
 PRECISION_UNSPECIFIED = "PRECISION_UNSPECIFIED"
 _PRECISIONS = frozenset({PRECISION_UNSPECIFIED, *(precision.value for precision in Precision)})

@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_fireworks.client.names import check_id
 from airflow_provider_fireworks.emulator.answers import (
     Answer,
     GatewayError,
@@ -18,7 +19,6 @@ from airflow_provider_fireworks.emulator.faults import Faults
 from airflow_provider_fireworks.emulator.fleet import Fleet
 from airflow_provider_fireworks.emulator.models import EmulatedModel, rfc3339
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT, Options
-from airflow_provider_fireworks.gateway.names import check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,12 +15,11 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 from asgiref.sync import sync_to_async
 
-from airflow_provider_fireworks.exceptions import FireworksBadConnection, FireworksInvalidArgument
-from airflow_provider_fireworks.gateway import calls
-from airflow_provider_fireworks.gateway.answers import without_locals
-from airflow_provider_fireworks.gateway.endpoint import Endpoint, InvalidEndpointError
-from airflow_provider_fireworks.gateway.errors import AccessDeniedError, GatewayError, one_line
-from airflow_provider_fireworks.gateway.names import (
+from airflow_provider_fireworks.client import calls
+from airflow_provider_fireworks.client.answers import without_locals
+from airflow_provider_fireworks.client.endpoint import Endpoint, InvalidEndpointError
+from airflow_provider_fireworks.client.errors import AccessDeniedError, GatewayError, one_line
+from airflow_provider_fireworks.client.names import (
     DeploymentName,
     InvalidNameError,
     ModelName,
@@ -30,16 +29,17 @@ from airflow_provider_fireworks.gateway.names import (
     split_deployment,
     split_model,
 )
-from airflow_provider_fireworks.gateway.precision import UnknownPrecisionError, check_precision
-from airflow_provider_fireworks.gateway.triggerer import TriggererGateway
-from airflow_provider_fireworks.gateway.worker import ATTEMPTS, WorkerGateway, make_session
+from airflow_provider_fireworks.client.precision import UnknownPrecisionError, check_precision
+from airflow_provider_fireworks.client.triggerer import TriggererGateway
+from airflow_provider_fireworks.client.worker import ATTEMPTS, WorkerGateway, make_session
+from airflow_provider_fireworks.exceptions import FireworksBadConnection, FireworksInvalidArgument
 from airflow_provider_fireworks.get_provider_info import get_provider_info
 
 if TYPE_CHECKING:
     import requests
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_fireworks.gateway.shapes import Account, Deployment, DeploymentShapeVersion, Model
+    from airflow_provider_fireworks.client.shapes import Account, Deployment, DeploymentShapeVersion, Model
 
 ResultT = TypeVar("ResultT")
 
@@ -53,7 +53,7 @@ class FireworksHook(BaseHook):
     """
     Talk to the Fireworks gateway: login is the account id, password the API key, host the base URL.
 
-    All methods raise :class:`~airflow_provider_fireworks.gateway.GatewayError` where the gateway does not do as
+    All methods raise :class:`~airflow_provider_fireworks.client.GatewayError` where the gateway does not do as
     asked, and :class:`~airflow_provider_fireworks.exceptions.FireworksBadConnection` where the connection is of
     no use. Calls that can do no harm twice are repeated up to three times over a blip.
 
@@ -326,27 +326,6 @@ class FireworksHook(BaseHook):
         :param model: id or full resource name.
         """
         return self.send(calls.match_deployment_shapes(self.account_id, self.base_model_name(model)))
-
-    async def asend(self, call: calls.Call[ResultT]) -> ResultT:
-        """Make any call of ``gateway.calls`` from the triggerer, over the client that all its triggers share; once."""
-        async with triggerer_gateway(self.fireworks_conn_id) as gateway:
-            return await gateway.send(call)
-
-    async def aget_deployment(self, name: DeploymentName) -> Deployment:
-        """
-        Read a deployment from the triggerer; one attempt.
-
-        :param name: the full name, since finding the account out is a worker's errand.
-        """
-        return await self.asend(calls.get_deployment(name))
-
-    async def aget_model(self, name: ModelName) -> Model:
-        """
-        Read a model from the triggerer; one attempt.
-
-        :param name: the full name, since finding the account out is a worker's errand.
-        """
-        return await self.asend(calls.get_model(name))
 
     def test_connection(self) -> tuple[bool, str]:
         """Say which account the key opens, within ten seconds. Airflow's "Test" button calls it."""

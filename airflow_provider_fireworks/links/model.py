@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_fireworks.gateway.names import InvalidNameError, parse_model
+from airflow_provider_fireworks.client.names import InvalidNameError, parse_model
 from airflow_provider_fireworks.links.base import CONSOLE, FireworksLink
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from airflow_provider_fireworks.arguments.base import Arguments, TimeLimit, WaitingArguments
-    from airflow_provider_fireworks.gateway.calls import Call
-    from airflow_provider_fireworks.gateway.errors import GatewayError
+    from airflow_provider_fireworks.client.calls import Call
+    from airflow_provider_fireworks.client.errors import GatewayError
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
     from airflow_provider_fireworks.watch import Watch
 
@@ -54,7 +54,7 @@ class FireworksOperator(BaseOperator):
 
     def _read(self, call: Call[ResultT]) -> ResultT | GatewayError:
         """Make a call once, and return what came of it."""
-        from airflow_provider_fireworks.gateway.errors import GatewayError
+        from airflow_provider_fireworks.client.errors import GatewayError
 
         try:
             return self.hook.send(call, attempts=1)
@@ -72,7 +72,7 @@ class FireworksOperator(BaseOperator):
         :param fail: raises what the task ends with when that time is over.
         :raises FireworksError: for an error that waiting cannot mend.
         """
-        from airflow_provider_fireworks.gateway.errors import GatewayError
+        from airflow_provider_fireworks.client.errors import GatewayError
 
         while True:
             try:

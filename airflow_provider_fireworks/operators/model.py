@@ -46,7 +46,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
     :param allow_unknown_precision: pass a precision that is newer than this package.
     :param wait_for_completion: wait in this task until the model is ready. If the preparation ends without its
         precision, it is asked for once more.
-    :param require_proof: with ``wait_for_completion``, fail where readiness could only be inferred, because the
+    :param require_confirmation: with ``wait_for_completion``, fail where readiness could only be inferred, because the
         gateway lists no precisions.
     :param deferrable: wait in the triggerer.
     :param poll_interval: seconds between two looks.
@@ -65,7 +65,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         "accept_precisions",
         "allow_unknown_precision",
         "wait_for_completion",
-        "require_proof",
+        "require_confirmation",
         "deferrable",
         "poll_interval",
         "timeout",
@@ -83,7 +83,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         accept_precisions: Sequence[str] = (),
         allow_unknown_precision: bool = False,
         wait_for_completion: bool = False,
-        require_proof: bool = False,
+        require_confirmation: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 30,
         timeout: float = 7200,
@@ -104,7 +104,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         self.accept_precisions = accept_precisions
         self.allow_unknown_precision = allow_unknown_precision
         self.wait_for_completion = wait_for_completion
-        self.require_proof = require_proof
+        self.require_confirmation = require_confirmation
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
@@ -181,7 +181,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
                 return self._result(preparation)
 
     def _look(self, preparation: Preparation, precision: str) -> None:
-        from airflow_provider_fireworks.gateway.errors import GatewayError
+        from airflow_provider_fireworks.client.errors import GatewayError
         from airflow_provider_fireworks.watch import Until
 
         try:
@@ -194,7 +194,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
             preparation.look(model, precision, self._arguments.accept_precisions, time.time())
 
     def _post(self, preparation: Preparation, precision: str) -> None:
-        from airflow_provider_fireworks.gateway.errors import GatewayError, RefusedError
+        from airflow_provider_fireworks.client.errors import GatewayError, RefusedError
         from airflow_provider_fireworks.watch import Until
 
         self.log.info("Asking for the preparation of %s for %s.", preparation.model, precision)
@@ -229,7 +229,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
             model=preparation.model,
             precisions=self._arguments.precision,
             accept=self._arguments.accept_precisions,
-            require_proof=self._arguments.require_proof,
+            require_confirmation=self._arguments.require_confirmation,
             baseline=preparation.baseline,
             memory=preparation.memory,
             until=until,

@@ -2,12 +2,12 @@
 Whether a deployment is ready: one decision, asked by the sensor, the operators and the trigger alike.
 
 The rows stand in ``docs/readiness.md``. Ready means that the gateway says so; it is no proof that inference
-answers, which only asking it can tell (``wait_for_serving``).
+answers, which only asking it can tell (``wait_for_inference``).
 """
 
 from __future__ import annotations
 
-from airflow_provider_fireworks.gateway.shapes import Deployment, Status
+from airflow_provider_fireworks.client.shapes import Deployment, Status
 from airflow_provider_fireworks.verdict import Outcome, Verdict
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
-from airflow_provider_fireworks.gateway.shapes import Model, Status
+from airflow_provider_fireworks.client.shapes import Model, Status
 from airflow_provider_fireworks.verdict import Outcome, Verdict
 
 START_GRACE = 300.0
@@ -147,7 +147,7 @@ def judge(
     memory: Memory,
     now: float,
     accept: Sequence[str] = (),
-    require_proof: bool = False,
+    require_confirmation: bool = False,
 ) -> Verdict:
     """
     Return whether a model is ready at a precision, still pending, or never will be, and why.
@@ -158,7 +158,7 @@ def judge(
     :param memory: of earlier looks, this one included.
     :param now: seconds since the epoch.
     :param accept: precisions that satisfy the wait as well.
-    :param require_proof: fail where readiness could only be inferred.
+    :param require_confirmation: fail where readiness could only be inferred.
     """
     if model is None:
         return _failed("the model was deleted while it was waited for")
@@ -187,9 +187,9 @@ def judge(
 
     may_infer = not model.lists_precisions and state == "READY"
     if may_infer and model.calibrated and not baseline.calibrated:
-        return _inferred("it has become calibrated since", precision, require_proof)
+        return _inferred("it has become calibrated since", precision, require_confirmation)
     if may_infer and memory.left_ready and not status.bad:
-        return _inferred("it was seen in preparation and is READY again", precision, require_proof)
+        return _inferred("it was seen in preparation and is READY again", precision, require_confirmation)
     if model.lists_precisions and memory.left_ready and memory.looks_back >= LAGGING_POLLS:
         return Verdict(
             Outcome.FAILED,
@@ -205,7 +205,7 @@ def judge(
         )
     if may_infer and not status.bad:
         return _inferred(
-            f"nothing has moved for {START_GRACE:.0f} s and its status is OK", precision, require_proof
+            f"nothing has moved for {START_GRACE:.0f} s and its status is OK", precision, require_confirmation
         )
     return Verdict(
         Outcome.FAILED,
@@ -223,11 +223,19 @@ def judge_all(
     memory: Memory,
     now: float,
     accept: Sequence[str] = (),
-    require_proof: bool = False,
+    require_confirmation: bool = False,
 ) -> Verdict:
     """Judge several precisions by one look: failed with the first that failed, ready with the last one."""
     verdicts = [
-        judge(model, p, baseline=baseline, memory=memory, now=now, accept=accept, require_proof=require_proof)
+        judge(
+            model,
+            p,
+            baseline=baseline,
+            memory=memory,
+            now=now,
+            accept=accept,
+            require_confirmation=require_confirmation,
+        )
         for p in precisions
     ]
     for verdict in verdicts:
@@ -252,10 +260,12 @@ def _failed(reason: str) -> Verdict:
     return Verdict(Outcome.FAILED, reason)
 
 
-def _inferred(why: str, precision: str, require_proof: bool) -> Verdict:
+def _inferred(why: str, precision: str, require_confirmation: bool) -> Verdict:
     reason = f"inferred, since the gateway lists no precisions: {why}"
-    if require_proof:
-        return _failed(f"require_proof is set, and its readiness at {precision} could only be {reason}")
+    if require_confirmation:
+        return _failed(
+            f"require_confirmation is set, and its readiness at {precision} could only be {reason}"
+        )
     return Verdict(Outcome.READY, reason, precisions=(precision,), inferred=True)
 
 

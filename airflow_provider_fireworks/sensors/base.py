@@ -157,7 +157,7 @@ class FireworksSensor(BaseSensorOperator):
         return float(max(asked, self._watch.pause(time.time())))
 
     def _read(self) -> Any:
-        from airflow_provider_fireworks.gateway.errors import GatewayError
+        from airflow_provider_fireworks.client.errors import GatewayError
 
         try:
             watch = self._watch

@@ -28,7 +28,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     Wait until a deployment is ready: ``GET /v1/accounts/{account}/deployments/{deployment}``.
 
     One that is scaled to zero is ready. READY is no proof that inference answers: minutes can lie between the
-    two, and ``wait_for_serving`` waits for these too. It asks the deployment for a token at each look, which
+    two, and ``wait_for_inference`` waits for these too. It asks the deployment for a token at each look, which
     wakes it from zero replicas, is billed, and counts as traffic when it is to be deleted.
 
     Returns ``{"deployment": "accounts/…/deployments/…"}``, which is an XCom too. The first look is the worker's,
@@ -36,7 +36,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     ``never_fail`` then skip, in every mode. A key that is refused is never skipped.
 
     :param deployment: id or full resource name.
-    :param wait_for_serving: wait until inference answers, ``POST /inference/v1/chat/completions``.
+    :param wait_for_inference: wait until inference answers, ``POST /inference/v1/chat/completions``.
     :param deferrable: wait in the triggerer; all other arguments mean the same there.
     :param poke_interval: seconds between two looks.
     :param timeout: seconds until it gives up.
@@ -49,7 +49,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
 
     template_fields: Sequence[str] = (
         "deployment",
-        "wait_for_serving",
+        "wait_for_inference",
         "deferrable",
         "account_id",
         "fireworks_conn_id",
@@ -62,7 +62,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
         self,
         *,
         deployment: str,
-        wait_for_serving: bool = False,
+        wait_for_inference: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = 15,
         timeout: timedelta | float | None = 3600,
@@ -74,7 +74,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
         check_deployment_literals(deployment)
         self.deployment = deployment
-        self.wait_for_serving = wait_for_serving
+        self.wait_for_inference = wait_for_inference
         self.deferrable = deferrable
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
@@ -89,7 +89,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     def _begin(self, **common: Any) -> DeploymentWatch:
         from airflow_provider_fireworks.watch import DeploymentWatch, Until
 
-        until = Until.SERVING if self._arguments.wait_for_serving else Until.READY
+        until = Until.SERVING if self._arguments.wait_for_inference else Until.READY
         return DeploymentWatch(deployment=self._arguments.deployment, until=until, **common)
 
     def _full_name(self, name: str) -> str:

@@ -44,7 +44,7 @@ class FireworksModelReadySensor(FireworksSensor):
         precision makes it ready.
     :param accept_precisions: others that satisfy the wait for one precision as well.
     :param allow_unknown_precision: pass a precision that is newer than this package.
-    :param require_proof: fail where readiness could only be inferred, because the gateway lists no precisions.
+    :param require_confirmation: fail where readiness could only be inferred, because the gateway lists no precisions.
     :param deferrable: wait in the triggerer; all other arguments mean the same there.
     :param poke_interval: seconds between two looks.
     :param timeout: seconds until it gives up.
@@ -61,7 +61,7 @@ class FireworksModelReadySensor(FireworksSensor):
         "baseline",
         "accept_precisions",
         "allow_unknown_precision",
-        "require_proof",
+        "require_confirmation",
         "deferrable",
         "account_id",
         "fireworks_conn_id",
@@ -78,7 +78,7 @@ class FireworksModelReadySensor(FireworksSensor):
         baseline: dict[str, Any] | None = None,
         accept_precisions: Sequence[str] = (),
         allow_unknown_precision: bool = False,
-        require_proof: bool = False,
+        require_confirmation: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = 30,
         timeout: timedelta | float | None = 7200,
@@ -99,7 +99,7 @@ class FireworksModelReadySensor(FireworksSensor):
         self.baseline = baseline
         self.accept_precisions = accept_precisions
         self.allow_unknown_precision = allow_unknown_precision
-        self.require_proof = require_proof
+        self.require_confirmation = require_confirmation
         self.deferrable = deferrable
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
@@ -116,7 +116,7 @@ class FireworksModelReadySensor(FireworksSensor):
             model=self._arguments.model,
             precisions=self._arguments.precision,
             accept=self._arguments.accept_precisions,
-            require_proof=self._arguments.require_proof,
+            require_confirmation=self._arguments.require_confirmation,
             baseline=self._checked_baseline(),
             **common,
         )

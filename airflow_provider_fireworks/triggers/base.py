@@ -57,8 +57,8 @@ class FireworksTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Sleep, look and judge, until the wait is over."""
+        from airflow_provider_fireworks.client.errors import GatewayError
         from airflow_provider_fireworks.exceptions import FireworksBadConnection
-        from airflow_provider_fireworks.gateway.errors import GatewayError
         from airflow_provider_fireworks.hooks.fireworks import triggerer_gateway
         from airflow_provider_fireworks.verdict import Outcome, Verdict
 

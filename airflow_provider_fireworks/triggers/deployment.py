@@ -9,8 +9,8 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any
 
-from airflow_provider_fireworks.gateway.errors import AnswerLostError, GatewayError
-from airflow_provider_fireworks.gateway.names import parse_deployment
+from airflow_provider_fireworks.client.errors import AnswerLostError, GatewayError
+from airflow_provider_fireworks.client.names import parse_deployment
 from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.removal import MONEY, AskAirflow, Pause, Removed, Steps, remove
 from airflow_provider_fireworks.runs import state_in_triggerer

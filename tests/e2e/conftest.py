@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from airflow_provider_fireworks.client import calls
+from airflow_provider_fireworks.client.endpoint import Endpoint
+from airflow_provider_fireworks.client.names import parse_deployment
+from airflow_provider_fireworks.client.worker import WorkerGateway, make_session
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.gateway import calls
-from airflow_provider_fireworks.gateway.endpoint import Endpoint
-from airflow_provider_fireworks.gateway.names import parse_deployment
-from airflow_provider_fireworks.gateway.worker import WorkerGateway, make_session
 from local_airflow import LocalAirflow
 from tests.e2e.search import files, find
 

@@ -172,7 +172,7 @@ def test_what_was_left_behind_is_listed_and_then_deleted(
     first = sweep(conf={"keep": ["meant-to-stay"]})
     finish(dag, first, "failed")
     (listing,) = airflow.api.task_instances(dag, first, "sweep")
-    named = {each["deployment"].rpartition("/")[2]: each for each in airflow.api.xcom(listing, "left_behind")}
+    named = {each["deployment"].rpartition("/")[2]: each for each in airflow.api.xcom(listing, "orphaned")}
     # There was no run of the name "second" yet.
     assert {name: each["run"] for name, each in named.items()} == {
         "of-no-run": "unknown",

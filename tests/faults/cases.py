@@ -176,7 +176,7 @@ LEFT_OUT = {
         "429, quota: everything but create and scale", "what asks for no GPUs is not refused any"
     ),
     "no chat": LeftOut(
-        "the question of wait_for_serving",
+        "the question of wait_for_inference",
         "a read by another name; its answers mean something else: tests/integration tries them",
     ),
     "no pages": LeftOut("endless pages: everything but list", "only a list has pages"),

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from airflow_provider_fireworks import watch
-from airflow_provider_fireworks.gateway import retrying
+from airflow_provider_fireworks.client import retrying
 from tests.faults.scenarios import Scenario
 
 TIMEOUT = 20.0

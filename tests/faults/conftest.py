@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_fireworks import creation, preparation, watch
+from airflow_provider_fireworks.client import retrying
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.gateway import retrying
 from airflow_provider_fireworks.operators.deployment import create
 from tests.faults.cases import LEFT_OUT
 from tests.faults.cell import Row, lines

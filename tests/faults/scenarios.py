@@ -144,7 +144,7 @@ def _list(way: str, timeout: float) -> Any:
     found = run_task(
         lambda: FireworksSweepDeploymentsOperator(task_id="sweep"), TaskInstance("sweep", "manual__2")
     )
-    assert [each["deployment"] for each in found["left_behind"]] == [_DEPLOYMENT]
+    assert [each["deployment"] for each in found["orphaned"]] == [_DEPLOYMENT]
     return found
 
 

@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 import pytest
 
+from airflow_provider_fireworks.client import endpoint, triggerer
+from airflow_provider_fireworks.client.worker import WorkerGateway
 from airflow_provider_fireworks.emulator import Request
 from airflow_provider_fireworks.emulator.faults import Kind
-from airflow_provider_fireworks.gateway import endpoint, triggerer
-from airflow_provider_fireworks.gateway.worker import WorkerGateway
 from tests.faults.cases import CASES, FINAL, LEFT_OUT, Case, Lasts, Means, expected, left_out
 from tests.faults.cell import PATIENCE, SHORT_TIMEOUT, TIMEOUT, Row, pauses
 from tests.faults.scenarios import SCENARIOS, WAYS, Scenario

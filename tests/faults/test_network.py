@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_fireworks.gateway import triggerer
+from airflow_provider_fireworks.client import triggerer
 from tests.faults.cases import Case, Lasts, expected
 from tests.faults.cell import BUSY, SHORT_TIMEOUT, TIMEOUT, Row
 from tests.faults.network import NOT_LOOPBACK, Attempts, Clock, Proxy, TlsServer, certificate, spy_on

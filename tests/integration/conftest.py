@@ -14,8 +14,8 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
 from airflow_provider_fireworks import creation, preparation, removal, watch
+from airflow_provider_fireworks.client import retrying
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.gateway import retrying
 from airflow_provider_fireworks.operators.deployment import create
 from airflow_provider_fireworks.readiness import model as readiness
 from airflow_provider_fireworks.triggers import base as triggers

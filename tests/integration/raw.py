@@ -9,12 +9,19 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from airflow_provider_fireworks.gateway import calls
-from airflow_provider_fireworks.gateway.endpoint import Endpoint
-from airflow_provider_fireworks.gateway.triggerer import TriggererGateway
-from airflow_provider_fireworks.gateway.worker import WorkerGateway, make_session
+from airflow_provider_fireworks.client import calls
+from airflow_provider_fireworks.client.endpoint import Endpoint
+from airflow_provider_fireworks.client.triggerer import TriggererGateway
+from airflow_provider_fireworks.client.worker import WorkerGateway, make_session
+from airflow_provider_fireworks.hooks import fireworks as hooks
 
 KEY = "fw_0123456789"
+
+
+async def send_from_triggerer(call: calls.Call[Any], conn_id: str | None = "fireworks_default") -> Any:
+    """Make a call over the client that all triggers of a connection share; once."""
+    async with hooks.triggerer_gateway(conn_id) as gateway:
+        return await gateway.send(call)
 
 
 class Server:

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_fireworks.gateway import calls, endpoint as limits, worker
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client import calls, endpoint as limits, worker
+from airflow_provider_fireworks.client.errors import (
     AnswerLostError,
     GatewayError,
     NotFoundError,
     RateLimitedError,
     UnavailableError,
 )
-from airflow_provider_fireworks.gateway.names import DeploymentName, ModelName
+from airflow_provider_fireworks.client.names import DeploymentName, ModelName
 from tests.integration.raw import Server, answer, in_worker, triggerer_gateway, worker_gateway
 
 MODEL = ModelName("demo", "my-model")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_fireworks.gateway import AnswerLostError, GatewayError, calls, triggerer
-from airflow_provider_fireworks.gateway.names import ModelName
+from airflow_provider_fireworks.client import AnswerLostError, GatewayError, calls, triggerer
+from airflow_provider_fireworks.client.names import ModelName
 from tests.faults.network import NOT_LOOPBACK, Proxy, certificate
 from tests.integration.raw import worker_gateway
 

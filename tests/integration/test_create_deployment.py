@@ -13,9 +13,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_fireworks import creation, exceptions
-from airflow_provider_fireworks.gateway import calls, retrying
-from airflow_provider_fireworks.gateway.names import check_id
-from airflow_provider_fireworks.gateway.precision import Precision
+from airflow_provider_fireworks.client import calls, retrying
+from airflow_provider_fireworks.client.names import check_id
+from airflow_provider_fireworks.client.precision import Precision
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import (
@@ -123,7 +123,7 @@ def test_need_not_wait(gateway, create):
 @pytest.mark.parametrize("at_zero", [False, True], ids=["", "start at zero"])
 def test_waits_for_serving(gateway, create, at_zero):
     gateway.configure(serving_lag=0.2, start_at_zero=at_zero)
-    create(wait_for_serving=True)
+    create(wait_for_inference=True)
     assert [request.status for request in gateway.requests if "chat" in request.path][-1] == 200
     assert gateway.count("POST", "chat") > 1
 
@@ -673,18 +673,18 @@ def test_what_is_too_late_can_be_kept(gateway, create):
 def test_one_that_does_not_serve_in_time_is_not_left(gateway, create):
     gateway.configure(serving_lag=60)
     with pytest.raises(exceptions.FireworksTimeout, match="READY"):
-        create(wait_for_serving=True, timeout=0.6)
+        create(wait_for_inference=True, timeout=0.6)
     assert costs_nothing(gateway)
 
 
 def test_the_last_look_before_the_timeout_asks_inference_too(gateway, create):
-    assert create(wait_for_serving=True, poll_interval=5, timeout=0.5) == {"deployment": NAME}
+    assert create(wait_for_inference=True, poll_interval=5, timeout=0.5) == {"deployment": NAME}
 
 
 def test_a_model_that_takes_no_chat_is_told_and_not_left(gateway, create):
     gateway.fault("status", status=400, method="POST", path="chat")
-    with pytest.raises(exceptions.FireworksRefused, match="without wait_for_serving"):
-        create(wait_for_serving=True)
+    with pytest.raises(exceptions.FireworksRefused, match="without wait_for_inference"):
+        create(wait_for_inference=True)
     assert costs_nothing(gateway)
 
 
@@ -979,7 +979,7 @@ def test_an_execution_timeout_while_creating_leaves_nothing_that_shows_up_late(g
 
 
 def test_a_dry_run_creates_nothing(gateway, create):
-    assert create(dry_run=True) == {"deployment": NAME}
+    assert create(validate_only=True) == {"deployment": NAME}
     (post,) = [request for request in gateway.requests if request.method == "POST"]
     assert post.query["validateOnly"] == "true"
     assert (gateway.creations, gateway.deployments) == ([], [])
@@ -988,27 +988,27 @@ def test_a_dry_run_creates_nothing(gateway, create):
 def test_a_dry_run_tells_the_quota(gateway, create):
     gateway.configure(gpu_quota=0)
     with pytest.raises(exceptions.FireworksQuotaExceeded, match="requesting: 1"):
-        create(dry_run=True)
+        create(validate_only=True)
     assert posts(gateway) == 1
 
 
 def test_a_dry_run_tells_that_the_model_is_not_ready(gateway, create):
     with pytest.raises(exceptions.FireworksModelNotReady):
-        create(dry_run=True, precision="FP8")
+        create(validate_only=True, precision="FP8")
     assert posts(gateway) == 0
 
 
 def test_a_dry_run_tells_that_the_shape_has_another_precision(gateway, create):
     gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
     with pytest.raises(exceptions.FireworksInvalidArgument, match="is for FP8"):
-        create(dry_run=True, deployment_shape="accounts/demo/deploymentShapes/my-shape")
+        create(validate_only=True, deployment_shape="accounts/demo/deploymentShapes/my-shape")
 
 
 def test_a_dry_run_goes_on_over_blips_or_can_be_retried(gateway, create):
     gateway.fault("status", times=5, method="POST", path="/deployments")
     failure = None
     try:
-        create(dry_run=True)
+        create(validate_only=True)
     except exceptions.FireworksError as error:
         failure = error
     assert not isinstance(failure, AirflowFailException)
@@ -1126,7 +1126,7 @@ LATER = [
     ({"wait_for_completion": "perhaps"}, "wait_for_completion"),
     ({"delete_on_failure": "perhaps"}, "delete_on_failure"),
     ({"display_name": 5}, "display_name"),
-    ({"validate_only": "perhaps"}, "dry_run"),
+    ({"validate_only": "perhaps"}, "validate_only"),
     ({"poll_interval": -1}, "poll_interval"),
     ({"timeout": "soon"}, "timeout"),
 ]

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task_group
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.gateway import calls, retrying
+from airflow_provider_fireworks.client import calls, retrying
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import (

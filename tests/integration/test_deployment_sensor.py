@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.gateway import retrying
+from airflow_provider_fireworks.client import retrying
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from tests.integration.conftest import MODEL, TaskInstance, run_task
@@ -116,7 +116,7 @@ def test_scaled_to_zero_is_ready(gateway, deployed, ready):
 
 def test_ready_is_not_serving_yet(gateway, deployed, ready):
     deployed(serving_lag=0.5)
-    ready(wait_for_serving=True)
+    ready(wait_for_inference=True)
     asked = [request.status for request in gateway.requests if request.path == CHAT]
     assert asked[-1] == 200
     assert asked[:-1]
@@ -128,7 +128,7 @@ def test_ready_is_not_serving_yet(gateway, deployed, ready):
 def test_at_zero_replicas_asking_wakes_it(gateway, deployed, ready):
     deployed(start_at_zero=True, deploy_duration=0)
     assert gateway.deployment("d")["replicaCount"] == 0
-    ready(wait_for_serving=True)
+    ready(wait_for_inference=True)
     asked = [request.status for request in gateway.requests if request.path == CHAT]
     assert (asked[0], asked[-1]) == (503, 200)
     assert gateway.deployment("d")["replicaCount"] == 1
@@ -145,8 +145,8 @@ def test_what_takes_no_chat_is_never_skipped(gateway, deployed, ready):
     deployed(deploy_duration=0)
     gateway.fault("status", status=400, path=CHAT, times=-1)
     for skipping in ({}, {"soft_fail": True}, {"never_fail": True}):
-        with pytest.raises(exceptions.FireworksRefused, match="without wait_for_serving"):
-            ready(wait_for_serving=True, **skipping)
+        with pytest.raises(exceptions.FireworksRefused, match="without wait_for_inference"):
+            ready(wait_for_inference=True, **skipping)
 
 
 def test_blips_of_inference_are_waited_out(gateway, deployed, ready):
@@ -154,7 +154,7 @@ def test_blips_of_inference_are_waited_out(gateway, deployed, ready):
     gateway.fault("status", status=429, path=CHAT, retry_after="0")
     gateway.fault("drop", path=CHAT)
     gateway.fault("html", status=502, path=CHAT)
-    assert ready(wait_for_serving=True) == {"deployment": NAME}
+    assert ready(wait_for_inference=True) == {"deployment": NAME}
 
 
 # ---- errors
@@ -239,13 +239,13 @@ def test_a_timeout_says_what_was_waited_for(gateway, deployed, ready):
     with pytest.raises(
         AirflowSensorTimeout, match=rf"Waited \d s for {NAME} to be serving: last seen: its state is READY"
     ):
-        ready(wait_for_serving=True, timeout=0.5)
+        ready(wait_for_inference=True, timeout=0.5)
 
 
 def test_a_timeout_says_that_inference_did_not_answer(gateway, deployed, ready):
     deployed(serving_lag=60, deploy_duration=0)
     with pytest.raises(AirflowSensorTimeout, match="inference does not answer yet"):
-        ready(wait_for_serving=True, timeout=0.5)
+        ready(wait_for_inference=True, timeout=0.5)
 
 
 BLIPS = [

@@ -20,6 +20,7 @@ from airflow_provider_fireworks.hooks import fireworks as hooks
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from tests.faults.network import certificate
 from tests.integration.conftest import MODEL
+from tests.integration.raw import send_from_triggerer
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, gateway: Emulator, **changes: Any) -> None:
@@ -97,7 +98,7 @@ def test_a_redirect_is_not_followed(gateway):
     ids=lambda value: str(value),
 )
 def test_every_bad_answer_has_its_error(gateway, fault, error, attempts, monkeypatch):
-    monkeypatch.setattr("airflow_provider_fireworks.gateway.retrying._FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr("airflow_provider_fireworks.client.retrying._FIRST_BACKOFF", 0.01)
     gateway.fault(**fault, times=-1)
     with pytest.raises(error) as failure:
         FireworksHook().get_model("my-model")
@@ -206,7 +207,8 @@ def test_the_form_of_older_airflows_is_that_of_the_metadata():
 
 async def test_the_triggerer_reads_the_same(gateway):
     hook = FireworksHook()
-    assert await hook.aget_model(hook.model_name("my-model")) == hook.get_model("my-model")
+    call = hooks.calls.get_model(hook.model_name("my-model"))
+    assert await send_from_triggerer(call) == hook.get_model("my-model")
 
 
 def test_a_certificate_that_is_not_trusted_has_sent_nothing(tmp_path, monkeypatch):
@@ -433,6 +435,6 @@ def test_hurried_calls_are_short(deployed):
 async def test_the_triggerer_reads_the_same_deployment(deployed):
     hook = FireworksHook()
     name = hook.deployment_name("d")
-    assert await hook.aget_deployment(name) == hook.get_deployment("d")
-    assert await hook.asend(hooks.calls.scale_deployment(name, 0)) is None
+    assert await send_from_triggerer(hooks.calls.get_deployment(name)) == hook.get_deployment("d")
+    assert await send_from_triggerer(hooks.calls.scale_deployment(name, 0)) is None
     assert deployed.deployment("d")["replicaCount"] == 0

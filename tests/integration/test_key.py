@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.traceback import Traceback
 
 from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.client import calls, retrying, triggerer
+from airflow_provider_fireworks.client.names import parse_model
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.gateway import calls, retrying, triggerer
-from airflow_provider_fireworks.gateway.names import parse_model
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
@@ -37,6 +37,7 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 from tests.integration.conftest import MODEL, run_task
+from tests.integration.raw import send_from_triggerer
 
 KEY = "fw_this_must_not_show_9f83c1"
 LOOK = calls.get_model(parse_model(MODEL, account=None))
@@ -125,7 +126,7 @@ def by_worker(call: calls.Call[Any] = LOOK) -> Any:
 
 
 def by_triggerer(call: calls.Call[Any] = LOOK) -> Any:
-    return asyncio.run(FireworksHook().asend(call))
+    return asyncio.run(send_from_triggerer(call))
 
 
 @pytest.fixture(params=[by_worker, by_triggerer], ids=["worker", "triggerer"])
@@ -280,7 +281,7 @@ def test_a_call_that_is_cancelled_does_not_show_it(gateway, how):
     gateway.fault("hang", times=-1)
 
     async def stopped() -> None:
-        call = asyncio.ensure_future(FireworksHook().asend(LOOK))
+        call = asyncio.ensure_future(send_from_triggerer(LOOK))
         if how == "limited":
             await asyncio.wait_for(call, 0.5)
         await asyncio.sleep(0.5)
@@ -331,7 +332,7 @@ def test_no_bad_connection_shows_it(bad, conn_id):
     assert KEY not in FireworksHook(conn_id).test_connection()[1]
     if bad != "several accounts":
         with pytest.raises(exceptions.FireworksBadConnection) as failed:
-            asyncio.run(FireworksHook(conn_id).asend(LOOK))
+            asyncio.run(send_from_triggerer(LOOK, conn_id))
         check(failed.value)
 
 

@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.gateway import retrying
+from airflow_provider_fireworks.client import retrying
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.operators.deployment import FireworksScaleDeploymentOperator
 from tests.integration.conftest import MODEL, TaskInstance, run_task

@@ -19,9 +19,9 @@ from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk import DAG
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.gateway import calls, endpoint as limits, retrying
-from airflow_provider_fireworks.gateway.errors import GatewayError, UnavailableError, UnreachableError
-from airflow_provider_fireworks.gateway.names import ModelName
+from airflow_provider_fireworks.client import calls, endpoint as limits, retrying
+from airflow_provider_fireworks.client.errors import GatewayError, UnavailableError, UnreachableError
+from airflow_provider_fireworks.client.names import ModelName
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import (
@@ -115,7 +115,7 @@ def test_what_is_no_name_goes_into_the_body_alone(gateway, evil):
         accelerator_type=evil,
         display_name=evil,
         extra_spec={evil: evil},
-        dry_run=True,
+        validate_only=True,
     )
     with contextlib.suppress(exceptions.FireworksError):
         task.execute({"ti": TaskInstance()})
@@ -395,10 +395,10 @@ LOOKING = {
         task_id="t", model="m", precision="FP8", accelerator_type="A", timeout=0.1, poll_interval=0.05
     ),
     "dry run": lambda: FireworksCreateDeploymentOperator(
-        task_id="t", model="m", accelerator_type="A", timeout=0.1, dry_run=True
+        task_id="t", model="m", accelerator_type="A", timeout=0.1, validate_only=True
     ),
     "deployment sensor": lambda: FireworksDeploymentReadySensor(
-        task_id="t", deployment="d", timeout=0.1, poke_interval=0.05, wait_for_serving=True
+        task_id="t", deployment="d", timeout=0.1, poke_interval=0.05, wait_for_inference=True
     ),
     "scale": lambda: FireworksScaleDeploymentOperator(
         task_id="t",

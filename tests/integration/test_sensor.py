@@ -137,8 +137,8 @@ def test_readiness_is_inferred_where_no_lists_are_sent(gateway, prepared, ready,
 
 def test_proof_can_be_required(gateway, prepared, ready):
     gateway.configure(precision_lists="absent")
-    with pytest.raises(exceptions.FireworksModelNotReady, match="require_proof"):
-        ready(**prepared(), require_proof=True)
+    with pytest.raises(exceptions.FireworksModelNotReady, match="require_confirmation"):
+        ready(**prepared(), require_confirmation=True)
 
 
 def test_a_gate_for_several_takes_one_request_a_look(gateway, prepared, ready):

@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.gateway import calls, retrying
+from airflow_provider_fireworks.client import calls, retrying
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import (
@@ -78,8 +78,8 @@ def sweep(instance: TaskInstance | None = None, **arguments: Any) -> list[dict[s
     result = run_task(
         lambda: FireworksSweepDeploymentsOperator(task_id="sweep", **arguments), instance or TaskInstance()
     )
-    assert set(result) == {"left_behind"}
-    return result["left_behind"]
+    assert set(result) == {"orphaned"}
+    return result["orphaned"]
 
 
 def ids(found: list[dict[str, Any]]) -> list[str]:

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from asgiref.sync import async_to_sync
 
-from airflow_provider_fireworks.gateway.endpoint import Endpoint
-from airflow_provider_fireworks.gateway.precision import Precision
+from airflow_provider_fireworks.client.endpoint import Endpoint
+from airflow_provider_fireworks.client.precision import Precision
 from airflow_provider_fireworks.hooks import fireworks as hooks
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger

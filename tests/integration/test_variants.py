@@ -299,7 +299,7 @@ def asleep(gateway: Any) -> Any:
 @pytest.mark.parametrize("serving", [False, True], ids=["ready", "serving"])
 def test_what_goes_to_zero_by_itself_is_created_and_ready(gateway, create, serving):
     gateway.configure(scale_to_zero_after=0.5)
-    create(wait_for_serving=serving)
+    create(wait_for_inference=serving)
     # A retry long after it has gone to zero takes it as it is.
     time.sleep(0.8)
     assert create(TaskInstance(try_number=2)) == {"deployment": NAME}
@@ -313,7 +313,7 @@ def test_a_sensor_takes_what_has_gone_to_zero(asleep, mode, serving):
         lambda: FireworksDeploymentReadySensor(
             task_id="up",
             deployment="d",
-            wait_for_serving=serving,
+            wait_for_inference=serving,
             poke_interval=0.1,
             timeout=20,
             **MODES[mode],

@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 from pydantic import ValidationError
 
+from airflow_provider_fireworks.client.errors import AnswerLostError
+from airflow_provider_fireworks.client.shapes import Deployment, Status
 from airflow_provider_fireworks.creation import LONGEST_PAUSE, SHORTEST_PAUSE, Creation, Owner, Step
-from airflow_provider_fireworks.gateway.errors import AnswerLostError
-from airflow_provider_fireworks.gateway.shapes import Deployment, Status
 
 NAME = "accounts/demo/deployments/d"
 MODEL = "accounts/demo/models/my-model"

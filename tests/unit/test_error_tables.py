@@ -9,9 +9,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.client import errors
+from airflow_provider_fireworks.client.retrying import may_retry
 from airflow_provider_fireworks.exceptions import NEVER_SKIPPED, FireworksError, FireworksFinalError
-from airflow_provider_fireworks.gateway import errors
-from airflow_provider_fireworks.gateway.retrying import may_retry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
 

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.client import errors
 from airflow_provider_fireworks.exceptions import (
     NEVER_SKIPPED,
     FireworksAccessDenied,
@@ -31,7 +32,6 @@ from airflow_provider_fireworks.exceptions import (
     error_of_gateway,
     error_of_verdict,
 )
-from airflow_provider_fireworks.gateway import errors
 from airflow_provider_fireworks.verdict import Outcome, Verdict
 
 BAD_ENDS = [outcome for outcome in Outcome if outcome not in (Outcome.PENDING, Outcome.READY)]

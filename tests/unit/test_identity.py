@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, strategies as st
 
-from airflow_provider_fireworks.gateway.names import check_id
+from airflow_provider_fireworks.client.names import check_id
 from airflow_provider_fireworks.identity import Identity
 
 PREFIX = "Created by Apache Airflow: "

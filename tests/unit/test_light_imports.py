@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from airflow_provider_fireworks import gateway
+from airflow_provider_fireworks import client
 
 
 def newly_loaded(before: str, then: str) -> set[str]:
@@ -25,8 +25,8 @@ print(*sorted(set(sys.modules) - loaded), sep="\\n", file=sys.__stdout__)
 
 
 def test_what_is_loaded_is_noticed():
-    loaded = newly_loaded("", "import airflow_provider_fireworks.gateway.worker")
-    assert {"requests", "airflow_provider_fireworks.gateway.worker"} <= loaded
+    loaded = newly_loaded("", "import airflow_provider_fireworks.client.worker")
+    assert {"requests", "airflow_provider_fireworks.client.worker"} <= loaded
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_a_dag_file_loads_neither_a_transport_nor_the_hook(module, name):
         "requests",
         "httpx",
         "airflow_provider_fireworks.hooks.fireworks",
-        "airflow_provider_fireworks.gateway.worker",
-        "airflow_provider_fireworks.gateway.triggerer",
+        "airflow_provider_fireworks.client.worker",
+        "airflow_provider_fireworks.client.triggerer",
     }
 
 
@@ -69,7 +69,7 @@ def test_what_airflow_reads_at_its_start_loads_nothing_else():
 
 @pytest.mark.parametrize("name", ["Precision", "ModelName", "GatewayError"])
 def test_plain_python_needs_no_pydantic(name):
-    loaded = newly_loaded("", f"from airflow_provider_fireworks.gateway import {name}")
+    loaded = newly_loaded("", f"from airflow_provider_fireworks.client import {name}")
     assert not {module.split(".")[0] for module in loaded} & {
         "pydantic",
         "requests",
@@ -80,31 +80,29 @@ def test_plain_python_needs_no_pydantic(name):
 
 
 def test_the_gateway_loads_what_is_asked_for_alone():
-    loaded = newly_loaded("", "import airflow_provider_fireworks.gateway")
-    assert {module for module in loaded if module.startswith("airflow_provider_fireworks.gateway")} == {
-        "airflow_provider_fireworks.gateway"
+    loaded = newly_loaded("", "import airflow_provider_fireworks.client")
+    assert {module for module in loaded if module.startswith("airflow_provider_fireworks.client")} == {
+        "airflow_provider_fireworks.client"
     }
-    loaded = newly_loaded("import airflow_provider_fireworks.gateway as gateway", "gateway.Precision")
+    loaded = newly_loaded("import airflow_provider_fireworks.client as client", "client.Precision")
     assert {module for module in loaded if module.startswith("airflow_provider_fireworks.")} == {
-        "airflow_provider_fireworks.gateway.precision"
+        "airflow_provider_fireworks.client.precision"
     }
 
 
-@pytest.mark.parametrize("name", gateway.__all__)
+@pytest.mark.parametrize("name", client.__all__)
 def test_every_name_of_the_gateway_is_the_one_of_its_home(name):
-    value = getattr(gateway, name)
+    value = getattr(client, name)
     assert value is getattr(importlib.import_module(value.__module__), name)
-    assert value.__module__.startswith("airflow_provider_fireworks.gateway.")
+    assert value.__module__.startswith("airflow_provider_fireworks.client.")
 
 
 def test_a_name_that_the_gateway_has_not_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'Modell'"):
-        _ = gateway.Modell
+        _ = client.Modell
 
 
 def test_the_gateway_knows_nothing_of_airflow():
     homes = ["calls", "endpoint", "errors", "names", "precision", "retrying", "shapes", "triggerer", "worker"]
-    loaded = newly_loaded(
-        "", "; ".join(f"import airflow_provider_fireworks.gateway.{home}" for home in homes)
-    )
+    loaded = newly_loaded("", "; ".join(f"import airflow_provider_fireworks.client.{home}" for home in homes))
     assert not {module for module in loaded if module.split(".")[0] == "airflow"}

@@ -7,13 +7,13 @@ import pytest
 from airflow.providers.common.compat import sdk
 
 from airflow_provider_fireworks import metrics
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     NotFoundError,
     RateLimitedError,
     UnavailableError,
 )
-from airflow_provider_fireworks.gateway.shapes import Deployment, Model
+from airflow_provider_fireworks.client.shapes import Deployment, Model
 from airflow_provider_fireworks.verdict import Outcome
 from airflow_provider_fireworks.watch import DeploymentWatch, ModelWatch, Until
 

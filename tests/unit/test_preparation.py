@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from airflow_provider_fireworks.gateway.errors import AnswerLostError, RefusedError, UnavailableError
-from airflow_provider_fireworks.gateway.shapes import Model, Status
+from airflow_provider_fireworks.client.errors import AnswerLostError, RefusedError, UnavailableError
+from airflow_provider_fireworks.client.shapes import Model, Status
 from airflow_provider_fireworks.preparation import LONGEST_PAUSE, START_LAG, Preparation, Step
 from airflow_provider_fireworks.readiness.model import Baseline
 from airflow_provider_fireworks.verdict import Outcome, Verdict

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     AnswerLostError,
     NotFoundError,
@@ -16,8 +16,8 @@ from airflow_provider_fireworks.gateway.errors import (
     UnavailableError,
     UnreachableError,
 )
-from airflow_provider_fireworks.gateway.retrying import LONGEST_RETRY_AFTER
-from airflow_provider_fireworks.gateway.shapes import Deployment, Model, ReplicaStats, Status
+from airflow_provider_fireworks.client.retrying import LONGEST_RETRY_AFTER
+from airflow_provider_fireworks.client.shapes import Deployment, Model, ReplicaStats, Status
 from airflow_provider_fireworks.readiness.model import Baseline
 from airflow_provider_fireworks.verdict import Outcome
 from airflow_provider_fireworks.watch import (
@@ -129,7 +129,7 @@ def test_what_it_was_told_reaches_the_judgement():
     assert watch(precisions=["FP8_V2", "FP8"]).see(lists, NOW).reason.startswith("missing FP8:")
     baseline = Baseline.of(model()).after("accepted", NOW - 1000)
     assert watch(baseline=baseline).see(model(), NOW).inferred
-    assert watch(baseline=baseline, require_proof=True).see(model(), NOW).outcome is Outcome.FAILED
+    assert watch(baseline=baseline, require_confirmation=True).see(model(), NOW).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_no_pause_is_too_short_too_long_or_past_the_deadline(interval, growing, 
     "fields",
     [
         {},
-        {"until": "turn", "accept": ["FP8_V2"], "require_proof": True},
+        {"until": "turn", "accept": ["FP8_V2"], "require_confirmation": True},
         {"growing": True, "longest_interval": 600.0, "precisions": ["FP8", "FP4"]},
         {"baseline": Baseline.of(model(status=Status(code="INTERNAL", message="x"))).after("accepted", NOW)},
     ],
@@ -468,8 +468,8 @@ INFERENCE = {
     "an answer": (None, Outcome.READY, "inference answers"),
     "404": (GONE, Outcome.PENDING, "inference does not answer yet"),
     "scaling up": (SCALING_UP, Outcome.PENDING, "DEPLOYMENT_SCALING_UP"),
-    "400": (NO_CHAT, Outcome.REFUSED, "without wait_for_serving"),
-    "another 4xx": (RefusedError("no", status=405), Outcome.REFUSED, "without wait_for_serving"),
+    "400": (NO_CHAT, Outcome.REFUSED, "without wait_for_inference"),
+    "another 4xx": (RefusedError("no", status=405), Outcome.REFUSED, "without wait_for_inference"),
     "403": (DENIED, Outcome.ACCESS_DENIED, "bad key"),
     **{type(blip).__name__: (blip, Outcome.PENDING, blip.message) for blip in BLIPS},
 }

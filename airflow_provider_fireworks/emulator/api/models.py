@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_fireworks.client.names import check_id
 from airflow_provider_fireworks.emulator.answers import Answer, GatewayError, as_json
 from airflow_provider_fireworks.emulator.api.lists import masked, page
 from airflow_provider_fireworks.emulator.api.routing import Call, Route
@@ -14,7 +15,6 @@ from airflow_provider_fireworks.emulator.schema import (
     PrepareBody,
     parse,
 )
-from airflow_provider_fireworks.gateway.names import check_id
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.state import State

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from airflow_provider_fireworks.client.names import InvalidNameError, check_id
 from airflow_provider_fireworks.emulator.answers import Answer, GatewayError, as_text
-from airflow_provider_fireworks.gateway.names import InvalidNameError, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

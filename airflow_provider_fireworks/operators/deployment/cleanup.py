@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_fireworks.gateway.errors import GatewayError
+from airflow_provider_fireworks.client.errors import GatewayError
 from airflow_provider_fireworks.removal import Pause
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.gateway.calls import Call
+    from airflow_provider_fireworks.client.calls import Call
     from airflow_provider_fireworks.removal import Removed, Steps
 
 

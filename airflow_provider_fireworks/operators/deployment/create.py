@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import TaskDeferred, conf
 
 from airflow_provider_fireworks.arguments.deployment import CreateArguments, check_create_literals
+from airflow_provider_fireworks.client.names import parse_deployment
 from airflow_provider_fireworks.exceptions import (
     FireworksDeploymentConflict,
     FireworksDeploymentFailed,
@@ -21,7 +22,6 @@ from airflow_provider_fireworks.exceptions import (
     add_to_message,
     error_of_gateway,
 )
-from airflow_provider_fireworks.gateway.names import parse_deployment
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
 from airflow_provider_fireworks.links.model import FireworksDeployedModelLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
@@ -33,9 +33,9 @@ from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentRe
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fireworks.client.errors import GatewayError
+    from airflow_provider_fireworks.client.shapes import Deployment
     from airflow_provider_fireworks.creation import Creation, Owner, Step
-    from airflow_provider_fireworks.gateway.errors import GatewayError
-    from airflow_provider_fireworks.gateway.shapes import Deployment
     from airflow_provider_fireworks.verdict import Verdict
     from airflow_provider_fireworks.watch import DeploymentWatch, Until, Watch
 
@@ -90,7 +90,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :param display_name: at most 63 characters; made of DAG and task if left out.
     :param extra_spec: further fields of the deployment, as the gateway spells them (``autoscalingPolicy``).
     :param wait_for_completion: wait until it is READY.
-    :param wait_for_serving: wait until inference answers, which it may do minutes later. That is asked for a
+    :param wait_for_inference: wait until inference answers, which it may do minutes later. That is asked for a
         token at each look, which wakes the deployment, is billed, and counts as traffic when it is to be deleted.
     :param delete_on_failure: delete it for good if this task fails. One that it adopted from an earlier run stays.
     :param delete_on_kill: delete it softly if this task is killed while it runs or, from Airflow 3.3 on, while it is
@@ -98,7 +98,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         only after ``failed``, ``skipped`` (``dagrun_timeout``, ``fail_fast``), ``upstream_failed`` and ``removed``,
         or if the run was deleted; a task that is marked as a success or cleared keeps its deployment. A worker that
         is shut down keeps it for the next try, or, if no retry is left, does as ``delete_on_failure`` says.
-    :param dry_run: let the gateway judge the request, and create nothing (``validateOnly``).
+    :param validate_only: let the gateway judge the request, and create nothing (``validateOnly``).
     :param deferrable: wait in the triggerer.
     :param poll_interval: seconds between two looks.
     :param timeout: seconds until it gives up, and deletes it.
@@ -123,7 +123,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         "display_name",
         "extra_spec",
         "wait_for_completion",
-        "wait_for_serving",
+        "wait_for_inference",
         "delete_on_failure",
         "delete_on_kill",
         "validate_only",
@@ -150,10 +150,10 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         display_name: str | None = None,
         extra_spec: dict[str, Any] | None = None,
         wait_for_completion: bool = True,
-        wait_for_serving: bool = False,
+        wait_for_inference: bool = False,
         delete_on_failure: bool = True,
         delete_on_kill: bool | None = None,
-        dry_run: bool = False,
+        validate_only: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 15,
         timeout: float = 3600,
@@ -186,11 +186,10 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.display_name = display_name
         self.extra_spec = extra_spec
         self.wait_for_completion = wait_for_completion
-        self.wait_for_serving = wait_for_serving
+        self.wait_for_inference = wait_for_inference
         self.delete_on_failure = delete_on_failure
         self.delete_on_kill = delete_on_kill
-        # BaseOperator has a method of the argument's name.
-        self.validate_only = dry_run
+        self.validate_only = validate_only
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self.timeout = timeout
@@ -208,8 +207,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     @cached_property
     def _arguments(self) -> CreateArguments:
-        rendered = self._rendered()
-        return CreateArguments.check(dry_run=rendered.pop("validate_only"), **rendered)
+        return CreateArguments.check(**self._rendered())
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, make what is not there, and wait for it."""
@@ -223,7 +221,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                     error, f"{deployment} may exist, created by an earlier try of this task: {MONEY}."
                 )
             raise
-        if self._arguments.dry_run:
+        if self._arguments.validate_only:
             return self._validate(creation)
         with self._leaving_nothing_behind(creation):
             return self._go_on(creation)
@@ -294,8 +292,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             return self._go_on(creation)
 
     def _go_on(self, creation: Creation) -> dict[str, Any]:
+        from airflow_provider_fireworks.client.errors import GatewayError
         from airflow_provider_fireworks.creation import Step
-        from airflow_provider_fireworks.gateway.errors import GatewayError
         from airflow_provider_fireworks.verdict import Outcome, Verdict
         from airflow_provider_fireworks.watch import Until
 
@@ -303,7 +301,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self._heed_kill()
             step = creation.step
             if step is Step.THERE:
-                until = Until.SERVING if self._arguments.wait_for_serving else Until.READY
+                until = Until.SERVING if self._arguments.wait_for_inference else Until.READY
                 waits = self._arguments.wait_for_completion or until is Until.SERVING
                 if not waits and creation.uncertain:
                     # The tasks that follow must find it, if only to delete it.
@@ -379,7 +377,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self._ended(creation, self._after_blip(error, self._watch(Until.ANSWER, creation), creation))
 
     def _look(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.gateway.errors import NotFoundError
+        from airflow_provider_fireworks.client.errors import NotFoundError
 
         found: Deployment | None = None
         try:
@@ -413,8 +411,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def _check_model(self, creation: Creation) -> None:
         """Fail unless the model can be deployed at the precision, as far as the gateway tells."""
-        from airflow_provider_fireworks.gateway import calls
-        from airflow_provider_fireworks.gateway.names import parse_model
+        from airflow_provider_fireworks.client import calls
+        from airflow_provider_fireworks.client.names import parse_model
         from airflow_provider_fireworks.readiness.model import listed_precisions, proven
 
         model = self.hook.send(calls.get_model(parse_model(creation.base_model, account=None)))
@@ -438,7 +436,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         )
 
     def _check_shape(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.gateway.errors import RefusedError
+        from airflow_provider_fireworks.client.errors import RefusedError
 
         try:
             self._plan(creation)
@@ -450,7 +448,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             creation.shape_fits()
 
     def _create(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.gateway.errors import RefusedError
+        from airflow_provider_fireworks.client.errors import RefusedError
 
         self.log.info("Creating %s, which serves %s.", creation.deployment, creation.base_model)
         self._heed_kill()
@@ -468,7 +466,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self.log.info("It is made, its state is %s.", made.state)
 
     def _undelete(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.gateway.errors import NotFoundError
+        from airflow_provider_fireworks.client.errors import NotFoundError
 
         try:
             self.hook.undelete_deployment(creation.deployment)
@@ -480,7 +478,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             creation.brought_back()
 
     def _remove(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.gateway.errors import NotFoundError
+        from airflow_provider_fireworks.client.errors import NotFoundError
 
         try:
             self.hook.delete_deployment(creation.deployment, hard=True, ignore_checks=True)
@@ -516,7 +514,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             plan, watch, creation.deployment, lambda verdict: self._fail(creation, verdict)
         )
         self.log.info(
-            "Nothing is created, since this is a dry run. The gateway would create %s: %s",
+            "Nothing is created, since validate_only is set. The gateway would create %s: %s",
             creation.deployment,
             # No more of it: extra_spec may hold secrets.
             planned.model_dump_json(by_alias=True, exclude_none=True, include=_TOLD),

@@ -121,7 +121,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
 
     def _which(self, context: Context) -> list[str]:
         """Return the full names of what is to be deleted."""
-        from airflow_provider_fireworks.gateway.errors import NotFoundError
+        from airflow_provider_fireworks.client.errors import NotFoundError
         from airflow_provider_fireworks.identity import Identity
 
         if self._arguments.deployment is not None:
@@ -194,7 +194,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
 
     def _delete(self, name: str) -> bool:
         """Delete one; return whether there was anything to delete."""
-        from airflow_provider_fireworks.gateway.errors import NotFoundError, RefusedError
+        from airflow_provider_fireworks.client.errors import NotFoundError, RefusedError
 
         try:
             try:

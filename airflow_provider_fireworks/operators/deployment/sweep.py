@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fireworks.arguments.deployment import SweepArguments, check_deployment_literals
+from airflow_provider_fireworks.client.errors import GatewayError, NotFoundError, RefusedError
 from airflow_provider_fireworks.exceptions import FireworksError, error_of_gateway
-from airflow_provider_fireworks.gateway.errors import GatewayError, NotFoundError, RefusedError
 from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.base import FireworksOperator
 from airflow_provider_fireworks.runs import RunState, run_state
@@ -26,7 +26,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
     or another Airflow have made is left alone, and so is what belongs to a run that goes on.
     **A deployment that is meant to outlive its run is found as well**: name it in ``keep``.
 
-    Returns ``{"left_behind": [{"deployment", "state", "dag_id", "run_id", "task_id", "map_index", "loop_index", "run",
+    Returns ``{"orphaned": [{"deployment", "state", "dag_id", "run_id", "task_id", "map_index", "loop_index", "run",
     "deleted"}, …]}``, where ``loop_index`` is ``None`` outside of task loops, and ``run`` is ``ended``, or ``unknown``
     if Airflow has no such run any more. It is an XCom too.
 
@@ -94,7 +94,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
             raise FireworksError(
                 f"{len(failures)} deployments could not be deleted and may cost money: {'; '.join(failures)}"
             )
-        return {"left_behind": found}
+        return {"orphaned": found}
 
     def _left_behind(self, context: Context) -> list[dict[str, Any]]:
         here = Identity.of(context).airflow

@@ -61,7 +61,7 @@ def deploy_pairs():
         up = FireworksDeploymentReadySensor(
             task_id="up",
             deployment=deploy.output["deployment"],
-            wait_for_serving=True,
+            wait_for_inference=True,
             deferrable=True,
             poke_interval=3,
         )

@@ -217,10 +217,10 @@ def test_rendered_arguments_have_the_right_types():
             "min_replica_count": "0",
             "max_replica_count": "1",
             "wait_for_completion": "False",
-            "wait_for_serving": "true",
+            "wait_for_inference": "true",
             "delete_on_failure": "no",
             "delete_on_kill": "1",
-            "dry_run": "False",
+            "validate_only": "False",
             "deferrable": "True",
             "poll_interval": "30",
             "timeout": timedelta(minutes=10),
@@ -233,9 +233,9 @@ def test_rendered_arguments_have_the_right_types():
         0,
         1,
     )
-    assert (arguments.wait_for_completion, arguments.wait_for_serving) == (False, True)
+    assert (arguments.wait_for_completion, arguments.wait_for_inference) == (False, True)
     assert (arguments.delete_on_failure, arguments.delete_on_kill) == (False, True)
-    assert (arguments.dry_run, arguments.deferrable) == (False, True)
+    assert (arguments.validate_only, arguments.deferrable) == (False, True)
     assert (arguments.poll_interval, arguments.timeout) == (30, 600)
 
 
@@ -243,7 +243,7 @@ def test_what_is_left_out_is_careful():
     arguments = CreateArguments.check(**CREATE)
     assert arguments.wait_for_completion is True
     assert arguments.delete_on_failure is True
-    assert (arguments.wait_for_serving, arguments.dry_run) == (False, False)
+    assert (arguments.wait_for_inference, arguments.validate_only) == (False, False)
 
 
 @pytest.mark.parametrize("on_failure", [False, True])
@@ -256,7 +256,7 @@ def test_delete_on_kill_means_as_delete_on_failure_unless_given(on_failure, on_k
     deletion = DeleteArguments.check(**DELETE)
     assert (deletion.hard, deletion.ignore_checks) == (False, False)
     assert ScaleArguments.check(**SCALE).wait_for_completion is False
-    assert DeploymentReadyArguments.check(**READY).wait_for_serving is False
+    assert DeploymentReadyArguments.check(**READY).wait_for_inference is False
 
 
 @pytest.mark.parametrize(("fields", "told"), REFUSED.values(), ids=REFUSED)
@@ -280,10 +280,10 @@ def test_what_is_wrong_when_rendered_is_named(fields, told):
         ({"extra_spec": {"x": {1, 2}}}, "extra_spec: this is no JSON"),
         ({"display_name": 5}, "display_name: "),
         ({"wait_for_completion": "perhaps"}, "wait_for_completion: .*'perhaps'"),
-        ({"wait_for_serving": "perhaps"}, "wait_for_serving: "),
+        ({"wait_for_inference": "perhaps"}, "wait_for_inference: "),
         ({"delete_on_failure": "perhaps"}, "delete_on_failure: "),
         ({"delete_on_kill": "perhaps"}, "delete_on_kill: "),
-        ({"dry_run": "perhaps"}, "dry_run: "),
+        ({"validate_only": "perhaps"}, "validate_only: "),
         ({"deferrable": "perhaps"}, "deferrable: "),
         ({"poll_interval": -1}, "poll_interval: "),
         ({"timeout": "soon"}, "timeout: .*'soon'"),
@@ -301,7 +301,7 @@ def test_what_only_a_rendering_can_get_wrong_is_named(fields, told):
 @pytest.mark.parametrize(
     ("kind", "good", "fields", "told"),
     [
-        (DeploymentReadyArguments, READY, {"wait_for_serving": "perhaps"}, "wait_for_serving: "),
+        (DeploymentReadyArguments, READY, {"wait_for_inference": "perhaps"}, "wait_for_inference: "),
         (DeploymentReadyArguments, READY, {"timeout": -1}, "timeout: "),
         (DeploymentReadyArguments, READY, {"deployment": None}, "deployment: "),
         (DeploymentReadyArguments, READY, {"deployment": "None"}, "'None' is no deployment id"),

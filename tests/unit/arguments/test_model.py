@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from airflow_provider_fireworks.arguments.model import ModelArguments, check_literals
+from airflow_provider_fireworks.client.precision import Precision
 from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
-from airflow_provider_fireworks.gateway.precision import Precision
 
 GOOD = {"model": "my-model", "precision": "FP8", "poll_interval": 30, "timeout": 7200}
 
@@ -86,7 +86,7 @@ def test_rendered_arguments_have_the_right_types():
         "precision": "FP8",
         "accept_precisions": ("FP8_V2", Precision.FP4),
         "allow_unknown_precision": "False",
-        "require_proof": "true",
+        "require_confirmation": "true",
         "deferrable": "1",
         "wait_for_completion": "no",
         "poll_interval": "30",
@@ -97,7 +97,7 @@ def test_rendered_arguments_have_the_right_types():
     arguments = ModelArguments.check(**rendered)
     assert arguments.precision == ["FP8"]
     assert arguments.accept_precisions == ["FP8_V2", "FP4"]
-    assert (arguments.allow_unknown_precision, arguments.require_proof) == (False, True)
+    assert (arguments.allow_unknown_precision, arguments.require_confirmation) == (False, True)
     assert (arguments.deferrable, arguments.wait_for_completion) == (True, False)
     assert (arguments.poll_interval, arguments.timeout) == (30.0, 600.5)
 

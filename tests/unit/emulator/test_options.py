@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from airflow_provider_fireworks.client.precision import Precision
 from airflow_provider_fireworks.emulator.faults import Fault
 from airflow_provider_fireworks.emulator.options import Options
-from airflow_provider_fireworks.gateway.precision import Precision
 
 
 @pytest.mark.parametrize("shape", [Options, Fault])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_fireworks.gateway.shapes import Deployment, ReplicaStats, Status
+from airflow_provider_fireworks.client.shapes import Deployment, ReplicaStats, Status
 from airflow_provider_fireworks.readiness.deployment import judge
 from airflow_provider_fireworks.verdict import Outcome
 

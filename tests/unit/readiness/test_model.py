@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from airflow_provider_fireworks.gateway.shapes import BaseModelDetails, Model, Status
+from airflow_provider_fireworks.client.shapes import BaseModelDetails, Model, Status
 from airflow_provider_fireworks.readiness.model import (
     LAGGING_POLLS,
     START_GRACE,
@@ -214,14 +214,14 @@ def test_what_is_inferred_says_so_and_fails_where_proof_is_required(read, baseli
     inferred = verdict(read, baseline, memory, now)
     assert (inferred.inferred, inferred.precisions) == (True, ("FP8",))
     assert "inferred" in inferred.reason
-    required = verdict(read, baseline, memory, now, require_proof=True)
+    required = verdict(read, baseline, memory, now, require_confirmation=True)
     assert required.outcome is FAILED
-    assert "require_proof" in required.reason
+    assert "require_confirmation" in required.reason
     assert not required.may_post_again
 
 
 def test_proof_is_not_inferred_and_satisfies_who_requires_it():
-    proof = verdict(model(supported_precisions=["FP8"]), posted(), require_proof=True)
+    proof = verdict(model(supported_precisions=["FP8"]), posted(), require_confirmation=True)
     assert (proof.outcome, proof.inferred, proof.precisions) == (READY, False, ("FP8",))
 
 
@@ -510,14 +510,23 @@ READS = st.builds(
     before=READS,
     outcome=st.sampled_from([None, "accepted", "already"]),
     now=st.integers(1, 1000),
-    require_proof=st.booleans(),
+    require_confirmation=st.booleans(),
 )
-def test_whatever_is_read_ready_is_proven_or_told_as_inferred(reads, before, outcome, now, require_proof):
+def test_whatever_is_read_ready_is_proven_or_told_as_inferred(
+    reads, before, outcome, now, require_confirmation
+):
     baseline = Baseline.of(before).after(outcome, POSTED) if outcome else Baseline.of(before)
     memory = Memory.since(baseline)
     for read in reads:
         memory = memory.seeing(read, POSTED + now)
-    told = judge(read, "FP8", baseline=baseline, memory=memory, now=POSTED + now, require_proof=require_proof)
+    told = judge(
+        read,
+        "FP8",
+        baseline=baseline,
+        memory=memory,
+        now=POSTED + now,
+        require_confirmation=require_confirmation,
+    )
     proof = proven(read, "FP8") is not None and read.state != "UPLOADING"
     assert told.inferred is (told.outcome is READY and not proof)
     assert told.precisions == (("FP8",) if told.outcome is READY else ())
@@ -526,7 +535,7 @@ def test_whatever_is_read_ready_is_proven_or_told_as_inferred(reads, before, out
         assert told.outcome is READY
     if told.inferred:
         assert outcome is not None
-        assert not require_proof
+        assert not require_confirmation
         assert not read.lists_precisions
         assert read.state == "READY"
 
@@ -564,7 +573,7 @@ def test_one_that_is_inferred_makes_all_inferred():
     read = model(base_model_details=BaseModelDetails(default_precision="FP16"))
     ready = all_of(read, ["FP16", "FP8"], baseline=posted(), now=LATE)
     assert (ready.outcome, ready.precisions, ready.inferred) == (READY, ("FP16", "FP8"), True)
-    required = all_of(read, ["FP16", "FP8"], baseline=posted(), now=LATE, require_proof=True)
+    required = all_of(read, ["FP16", "FP8"], baseline=posted(), now=LATE, require_confirmation=True)
     assert required.outcome is FAILED
 
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_fireworks.gateway.precision import Precision, UnknownPrecisionError, check_precision
+from airflow_provider_fireworks.client.precision import Precision, UnknownPrecisionError, check_precision
 
 PUBLISHED = {
     "FP16", "FP8", "FP8_MM", "FP8_AR", "FP8_MM_KV_ATTN", "FP8_KV", "FP8_MM_V2", "FP8_V2", "FP8_MM_KV_ATTN_V2",

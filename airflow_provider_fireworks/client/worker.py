@@ -11,13 +11,13 @@ import requests
 import tenacity
 import urllib3.exceptions
 
-from airflow_provider_fireworks.gateway import endpoint as limits
-from airflow_provider_fireworks.gateway.answers import Answer, too_late, without_answer, without_locals
-from airflow_provider_fireworks.gateway.bounded import BoundedAdapter, answered_by
-from airflow_provider_fireworks.gateway.calls import Call, Errand
-from airflow_provider_fireworks.gateway.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
-from airflow_provider_fireworks.gateway.errors import AnswerLostError
-from airflow_provider_fireworks.gateway.retrying import wait_before_retry, worth_a_retry
+from airflow_provider_fireworks.client import endpoint as limits
+from airflow_provider_fireworks.client.answers import Answer, too_late, without_answer, without_locals
+from airflow_provider_fireworks.client.bounded import BoundedAdapter, answered_by
+from airflow_provider_fireworks.client.calls import Call, Errand
+from airflow_provider_fireworks.client.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
+from airflow_provider_fireworks.client.errors import AnswerLostError
+from airflow_provider_fireworks.client.retrying import wait_before_retry, worth_a_retry
 
 ResultT = TypeVar("ResultT")
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import example, given, strategies as st
 
-from airflow_provider_fireworks.gateway.calls import (
+from airflow_provider_fireworks.client.calls import (
     create_deployment,
     delete_deployment,
     get_deployment,
@@ -15,7 +15,7 @@ from airflow_provider_fireworks.gateway.calls import (
     undelete_deployment,
     update_deployment,
 )
-from airflow_provider_fireworks.gateway.names import (
+from airflow_provider_fireworks.client.names import (
     DeploymentName,
     InvalidNameError,
     ModelName,

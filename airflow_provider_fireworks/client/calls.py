@@ -16,10 +16,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from airflow_provider_fireworks.gateway.errors import AnswerLostError, GatewayError, error_of, one_line
-from airflow_provider_fireworks.gateway.names import DeploymentName, ModelName, check_id
-from airflow_provider_fireworks.gateway.retrying import retry_after
-from airflow_provider_fireworks.gateway.shapes import (
+from airflow_provider_fireworks.client.errors import AnswerLostError, GatewayError, error_of, one_line
+from airflow_provider_fireworks.client.names import DeploymentName, ModelName, check_id
+from airflow_provider_fireworks.client.retrying import retry_after
+from airflow_provider_fireworks.client.shapes import (
     Account,
     Deployment,
     DeploymentShapeVersion,

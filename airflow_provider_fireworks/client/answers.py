@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_fireworks.gateway import endpoint as limits
-from airflow_provider_fireworks.gateway.calls import Call
-from airflow_provider_fireworks.gateway.endpoint import Endpoint
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client import endpoint as limits
+from airflow_provider_fireworks.client.calls import Call
+from airflow_provider_fireworks.client.endpoint import Endpoint
+from airflow_provider_fireworks.client.errors import (
     AnswerLostError,
     GatewayError,
     UnreachableError,

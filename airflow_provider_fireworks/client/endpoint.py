@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from airflow_provider_fireworks import __version__
-from airflow_provider_fireworks.gateway.names import InvalidNameError, check_id
+from airflow_provider_fireworks.client.names import InvalidNameError, check_id
 
 DEFAULT_BASE_URL = "https://api.fireworks.ai"
 CONNECT_TIMEOUT = 5.0

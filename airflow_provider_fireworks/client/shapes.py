@@ -12,7 +12,7 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from airflow_provider_fireworks.gateway.errors import one_line
+from airflow_provider_fireworks.client.errors import one_line
 
 Text = Annotated[str, AfterValidator(one_line)]
 """What is shown to people: one printable line, whatever the gateway sends."""

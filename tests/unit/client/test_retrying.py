@@ -8,7 +8,7 @@ import pytest
 import tenacity
 from hypothesis import example, given, strategies as st
 
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     AnswerLostError,
     GatewayError,
@@ -19,7 +19,7 @@ from airflow_provider_fireworks.gateway.errors import (
     UnreachableError,
     error_of,
 )
-from airflow_provider_fireworks.gateway.retrying import (
+from airflow_provider_fireworks.client.retrying import (
     LONGEST_RETRY_AFTER,
     backoff,
     may_retry,

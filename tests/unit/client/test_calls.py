@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_fireworks.gateway.calls import (
+from airflow_provider_fireworks.client.calls import (
     PAGE_SIZE,
     Call,
     ask_deployment,
@@ -23,7 +23,7 @@ from airflow_provider_fireworks.gateway.calls import (
     undelete_deployment,
     update_deployment,
 )
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     AnswerLostError,
     GatewayError,
@@ -31,8 +31,8 @@ from airflow_provider_fireworks.gateway.errors import (
     RateLimitedError,
     UnavailableError,
 )
-from airflow_provider_fireworks.gateway.names import DeploymentName, InvalidNameError, ModelName
-from airflow_provider_fireworks.gateway.shapes import Account, Deployment, Model
+from airflow_provider_fireworks.client.names import DeploymentName, InvalidNameError, ModelName
+from airflow_provider_fireworks.client.shapes import Account, Deployment, Model
 
 NAME = ModelName("demo", "my-model")
 DEPLOYMENT = DeploymentName("demo", "d")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from airflow_provider_fireworks.gateway.shapes import (
+from airflow_provider_fireworks.client.shapes import (
     Account,
     Deployment,
     DeploymentShapeVersion,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provider_fireworks import __version__
-from airflow_provider_fireworks.gateway.endpoint import HEADERS, Endpoint, InvalidEndpointError
+from airflow_provider_fireworks.client.endpoint import HEADERS, Endpoint, InvalidEndpointError
 
 KEY = "fw_secret123"
 

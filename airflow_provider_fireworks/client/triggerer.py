@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import httpx
 
-from airflow_provider_fireworks.gateway import endpoint as limits
-from airflow_provider_fireworks.gateway.answers import Answer, too_late, without_answer, without_locals
-from airflow_provider_fireworks.gateway.calls import Call
-from airflow_provider_fireworks.gateway.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
+from airflow_provider_fireworks.client import endpoint as limits
+from airflow_provider_fireworks.client.answers import Answer, too_late, without_answer, without_locals
+from airflow_provider_fireworks.client.calls import Call
+from airflow_provider_fireworks.client.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
 
 ResultT = TypeVar("ResultT")
 

@@ -7,7 +7,7 @@ import pickle
 import pytest
 from hypothesis import example, given, strategies as st
 
-from airflow_provider_fireworks.gateway.errors import (
+from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     AnswerLostError,
     GatewayError,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_fireworks.gateway.errors import GatewayError
+from airflow_provider_fireworks.client.errors import GatewayError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState

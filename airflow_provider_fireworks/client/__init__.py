@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.gateway.errors import (
+    from airflow_provider_fireworks.client.errors import (
         AccessDeniedError as AccessDeniedError,
         AnswerLostError as AnswerLostError,
         GatewayError as GatewayError,
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
         UnavailableError as UnavailableError,
         UnreachableError as UnreachableError,
     )
-    from airflow_provider_fireworks.gateway.names import (
+    from airflow_provider_fireworks.client.names import (
         DeploymentName as DeploymentName,
         ModelName as ModelName,
     )
-    from airflow_provider_fireworks.gateway.precision import Precision as Precision
-    from airflow_provider_fireworks.gateway.shapes import (
+    from airflow_provider_fireworks.client.precision import Precision as Precision
+    from airflow_provider_fireworks.client.shapes import (
         Account as Account,
         Deployment as Deployment,
         DeploymentShape as DeploymentShape,

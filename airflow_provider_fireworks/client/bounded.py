@@ -15,7 +15,7 @@ from typing import Any
 import requests
 import urllib3
 
-from airflow_provider_fireworks.gateway import endpoint as limits
+from airflow_provider_fireworks.client import endpoint as limits
 
 _deadline: ContextVar[float | None] = ContextVar("_deadline", default=None)
 
