@@ -7,10 +7,13 @@ It is kept over a deferral. The rows of :meth:`Creation.look` are tested one by 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from airflow_provider_fireworks.changes import Changes, changes_since
 from airflow_provider_fireworks.client.shapes import Deployment
 from airflow_provider_fireworks.identity import Identity
 
@@ -31,7 +34,7 @@ class Step(str, Enum):
     CREATE = "create"
     UNDELETE = "undelete"
     REMOVE = "remove"
-    SIGN = "sign"
+    UPDATE = "update"
     PAUSE = "pause"
     CONFLICT = "conflict"
     FAILED = "failed"
@@ -64,6 +67,8 @@ class Creation(BaseModel):
     :ivar made_at: when it was asked for, in seconds since the epoch.
     :ivar taken: whether the gateway said that the id is taken, while it showed no such deployment.
     :ivar ready: whether it was READY at the last look.
+    :ivar kept: whether the one that was found last was adopted from an earlier run, now or before.
+    :ivar updates: the fields of it to update, as the API spells them.
     :ivar taken_over: whose one was that this try has brought back, until it is signed anew.
     :ivar delete_on_failure: as it was asked for, like ``delete_on_kill``.
     """
@@ -83,6 +88,8 @@ class Creation(BaseModel):
     made_at: float | None = None
     taken: bool = False
     ready: bool = False
+    kept: bool = False
+    updates: dict[str, Any] = Field(default_factory=dict)
     taken_over: Identity | None = None
     delete_on_failure: bool = True
     delete_on_kill: bool = True
@@ -105,14 +112,20 @@ class Creation(BaseModel):
         return f"{self.base_model}#{self.deployment}"
 
     def look(
-        self, found: Deployment | None, owner: Owner, precision: str | None, *, now: float, whose: str = ""
+        self,
+        found: Deployment | None,
+        owner: Owner,
+        spec: Mapping[str, Any],
+        *,
+        now: float,
+        whose: str = "",
     ) -> None:
         """
         Take in the deployment as it is now; decides between all steps but ``LOOK``, ``CHECK_SHAPE`` and ``CREATE``.
 
         :param found: ``None`` where there is none.
         :param owner: whose it is.
-        :param precision: what was asked for.
+        :param spec: what is requested, without the description.
         :param now: seconds since the epoch.
         :param whose: the same as ``owner``, in words.
         """
@@ -138,11 +151,17 @@ class Creation(BaseModel):
         self.ours = True
         self.ready = found.state == "READY"
         state = found.state or "unset"
+        signed = Identity.of_description(found.description)
         earlier = owner is Owner.EARLIER_RUN and (self.made or state == "DELETED")
-        self.taken_over = Identity.of_description(found.description) if earlier else None
-        same = found.base_model == self.base_model and (
-            precision is None or found.precision in (None, "", "PRECISION_UNSPECIFIED", precision)
-        )
+        self.taken_over = signed if earlier else None
+        if owner is Owner.EARLIER_RUN:
+            self.kept = not self.made
+        else:
+            self.kept = signed is not None and signed.kept
+        # What this try has created is not given up because the API spells things otherwise.
+        changes = Changes() if self.made else changes_since(found, signed.digest if signed else "", spec)
+        self.updates = changes.updates
+        same = not changes.fixed
         if state == "DELETING":
             self._decide(Step.PAUSE, "It is being deleted.")
         elif state == "DELETED":
@@ -151,18 +170,23 @@ class Creation(BaseModel):
             self._decide(Step.FAILED, f"its state is FAILED, with the status {found.status or 'OK'}")
         elif state == "FAILED":
             self._decide(Step.REMOVE, f"An earlier one of this task has failed ({found.status or 'OK'}).")
-        elif not (same or self.made):
+        elif not same and owner is Owner.THIS_TASK and state == "CREATING":
+            self._decide(
+                Step.REMOVE, f"Its arguments have changed while it is created: {_listing(changes.fixed)}."
+            )
+        elif not same:
             self.ours = False
             self._decide(
                 Step.CONFLICT,
-                f"it is this task's and may cost money, but serves {found.base_model} at {found.precision}",
+                f"it is this task's and may cost money, but was created with other arguments, which cannot be "
+                f"updated: {_listing(changes.fixed)}",
             )
-        elif owner is Owner.EARLIER_RUN:
-            self._decide(Step.SIGN, "It was made in an earlier run, which is over.")
+        elif owner is Owner.EARLIER_RUN or changes.updates:
+            earlier_run = "It was created in an earlier run, which is over." * (owner is Owner.EARLIER_RUN)
+            updates = f"Its arguments have changed: {_listing(changes.notes)}." * bool(changes.updates)
+            self._decide(Step.UPDATE, f"{earlier_run} {updates}".strip())
         else:
-            # What this try has made is not given up because the gateway spells things otherwise.
-            told = "" if same else f", and it serves {found.base_model} at {found.precision}"
-            self._decide(Step.THERE, f"its state is {state}{told}")
+            self._decide(Step.THERE, f"its state is {state}")
 
     def model_is_ready(self, *, check_shape: bool = False) -> None:
         """The model can be deployed; ``check_shape``: the shape is to be looked at first."""
@@ -189,7 +213,7 @@ class Creation(BaseModel):
         self._decide(Step.PAUSE, "It was undeleted.")
 
     def changed(self, note: str) -> None:
-        """It was removed, or signed: a look must show that, after a pause."""
+        """It was removed, or updated: a look must show that, after a pause."""
         self._decide(Step.PAUSE, note)
 
     def lost(self, error: Exception) -> None:
@@ -225,3 +249,7 @@ class Creation(BaseModel):
 
     def _decide(self, step: Step, note: str) -> None:
         self.step, self.note = step, note
+
+
+def _listing(phrases: Sequence[str]) -> str:
+    return ", ".join(phrases) or "fields that the API does not show"

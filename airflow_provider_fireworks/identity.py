@@ -22,7 +22,7 @@ _PREFIX = "Created by Apache Airflow: "
 _LONGEST_ID = 63
 _HASH_DIGITS = 12
 _LONGEST_DESCRIPTION = 2000
-_LONGEST_URL = 100
+_LONGEST_URL = 80
 """Of Airflow's URL, so that a description stays below the gateway's 1000 characters, however long the ids are."""
 
 
@@ -37,6 +37,10 @@ class Identity:
     :ivar loop_index: iteration of the task loop that it runs in (Airflow 3.4), ``None`` outside of loops. Unlike
         the task instance's id and its ``region_id``, it is the same after a clear.
     :ivar kept: whether what it signs was adopted from an earlier run, which had kept it.
+    :ivar named: whether it was created under an id that the user gave, and so is meant to outlive its run.
+    :ivar digest: of what was requested, to notice that the arguments have changed since.
+
+    The last three are part of the signature, but not of who signed it.
     """
 
     dag_id: str
@@ -46,6 +50,8 @@ class Identity:
     airflow: str = ""
     loop_index: int | None = None
     kept: bool = field(default=False, compare=False)
+    named: bool = field(default=False, compare=False)
+    digest: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, context: Context) -> Identity:
@@ -81,6 +87,8 @@ class Identity:
                 airflow=str(signed["airflow"]),
                 loop_index=None if loop_index is None else int(loop_index),
                 kept=signed.get("kept") is True,
+                named=signed.get("named") is True,
+                digest=str(signed.get("digest", "")),
             )
         except (AttributeError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
@@ -90,12 +98,13 @@ class Identity:
     @property
     def description(self) -> str:
         """The signature, for the description of what the task creates."""
-        signed = asdict(self)
-        if not self.kept:
-            del signed["kept"]
-        if self.loop_index is None:
-            del signed["loop_index"]
-        return _PREFIX + json.dumps(signed, ensure_ascii=False)
+        always = ("dag_id", "run_id", "task_id", "map_index", "airflow")
+        signed = {
+            name: value
+            for name, value in asdict(self).items()
+            if name in always or (value is not None and value is not False and value != "")
+        }
+        return _PREFIX + json.dumps(signed, ensure_ascii=False, separators=(",", ":"))
 
     @property
     def deployment_id(self) -> str:
@@ -116,6 +125,10 @@ class Identity:
     def same_task(self, other: Identity) -> bool:
         """Whether both are of one task, in whatever runs of its DAG."""
         return replace(self, run_id="") == replace(other, run_id="")
+
+    def same_run(self, other: Identity) -> bool:
+        """Whether both are of one run of a DAG, in the same Airflow."""
+        return (self.dag_id, self.run_id, self.airflow) == (other.dag_id, other.run_id, other.airflow)
 
     def created(self, description: str | None) -> bool:
         """

@@ -109,8 +109,8 @@ class Preparation(BaseModel):
 
     def waited(self, verdict: Verdict) -> None:
         """A wait has ended well: for its turn or an answer, which calls for a look, or for readiness."""
-        if verdict.precisions:
-            self.precision, self.step = verdict.precisions[0], Step.DONE
+        if verdict.precision:
+            self.precision, self.step = verdict.precision, Step.DONE
         else:
             self.step = Step.LOOK
             self.refusal = self.refused_at = None

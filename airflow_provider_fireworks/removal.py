@@ -1,12 +1,13 @@
 """
 Deleting one deployment: picks the next request from the last response. Does no I/O.
 
-A worker that cleans up and a trigger whose task was killed run the same steps. They differ only in how they send,
-sleep and ask Airflow.
+The clean-up of a task that fails, a trigger whose task was killed, the delete operator and the sweep take the same
+steps. They differ in what they may delete, and in how they send, sleep and ask Airflow.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -21,13 +22,14 @@ from airflow_provider_fireworks.client.errors import (
     RefusedError,
 )
 from airflow_provider_fireworks.client.names import DeploymentName
+from airflow_provider_fireworks.client.retrying import backoff
 from airflow_provider_fireworks.client.shapes import Deployment
 from airflow_provider_fireworks.runs import is_over
 
 FIRST_PAUSE = 1.0
-"""Seconds between two attempts, doubled each time …"""
+"""Seconds between two attempts at least …"""
 LONGEST_PAUSE = 8.0
-"""… up to these."""
+"""… and at most, unless the API asks for more."""
 
 MONEY = "IT MAY COST MONEY"
 
@@ -40,10 +42,12 @@ class Removed:
     :ivar status: ``deleted``; ``gone``, if it did not exist any more; ``kept``, if it is not this task's to delete or
         may still be used; ``left``, if it should have been deleted and was not: a person must know.
     :ivar note: a sentence about the deployment, for a log or an exception.
+    :ivar error: why it is left, if a request failed.
     """
 
     status: Literal["deleted", "gone", "kept", "left"]
     note: str
+    error: GatewayError | None = None
 
 
 @dataclass(frozen=True)
@@ -65,44 +69,57 @@ Steps = Generator["calls.Call[Any] | Pause | AskAirflow", Any, Removed]
 def remove(
     name: DeploymentName,
     *,
-    is_own: Callable[[Deployment], bool],
     seconds: float,
+    is_own: Callable[[Deployment], bool] = lambda found: True,
+    ignore_checks: Callable[[Deployment], bool] = lambda found: True,
     hard: bool = False,
-    accepted: bool = False,
+    unread: Literal["keep", "delete if denied", "delete"] = "keep",
     may_yet_appear: bool = False,
+    insist: bool = False,
     ask_airflow: bool = False,
     now: Callable[[], float] = time.monotonic,
 ) -> Steps:
     """
-    Read the deployment, and delete it if it is the task's own.
+    Read the deployment, and delete it if it is the caller's to delete.
 
-    :param is_own: whether the deployment that was read is the task's to delete.
     :param seconds: for how long to try again over transient errors.
-    :param hard: delete it for good; softly where that is refused.
-    :param accepted: whether the API accepted its creation in this try. Then it is deleted by name where the API key
-        may not read it.
+    :param is_own: whether the deployment that was read may be deleted.
+    :param ignore_checks: whether to skip the API's check that it has not served lately.
+    :param hard: delete it for good.
+    :param unread: what to do if it cannot be read. ``delete if denied``: the caller knows that it created it, and may
+        only not read it; ``delete``: the caller was given its name. Then the API's own checks stay on.
     :param may_yet_appear: whether it may have been created and not be visible yet, so that a 404 proves nothing.
+    :param insist: try again if deleting is refused, softly then: the refusal may pass.
     :param ask_airflow: ask before each ``DELETE`` whether the task, or one after it, will still use it.
     :param now: a clock, in seconds.
     """
     began = now()
-    pause = FIRST_PAUSE
+    failures = 0
+    refused: RefusedError | None = None
     while True:
         reply = yield calls.get_deployment(name)
-        if isinstance(reply, Deployment):
+        found = reply if isinstance(reply, Deployment) else None
+        if found is not None:
             may_yet_appear = False
-            if not is_own(reply):
+            if not is_own(found):
                 return Removed("kept", f"Not deleting {name}: it does not belong to this task.")
-            if reply.state in ("DELETING", "DELETED"):
+            if found.state in ("DELETING", "DELETED"):
                 return Removed("gone", f"{name} was deleted already.")
-        if isinstance(reply, Deployment) or (accepted and isinstance(reply, AccessDeniedError)):
+        elif isinstance(reply, NotFoundError) and refused is not None:
+            return Removed("gone", f"{name} does not exist any more.")
+        if refused is not None and not insist:
+            return _left(name, str(refused), refused)
+        denied = isinstance(reply, AccessDeniedError)
+        blindly = unread == "delete" and (denied or isinstance(reply, NotFoundError))
+        if found is not None or blindly or (denied and unread == "delete if denied"):
             if ask_airflow:
                 state = yield AskAirflow()
                 if state is None:
                     return _left(name, "Airflow did not say whether it will still be used")
                 if not is_over(state):
                     return Removed("kept", f"Not deleting {name}: its task is {state}.")
-            reply = yield calls.delete_deployment(name, hard=hard, ignore_checks=True)
+            skip_checks = ignore_checks(found) if found is not None else not blindly
+            reply = yield calls.delete_deployment(name, hard=hard, ignore_checks=skip_checks)
             if not isinstance(reply, GatewayError):
                 return Removed("deleted", f"{name} was deleted.")
             if isinstance(reply, NotFoundError):
@@ -114,16 +131,20 @@ def remove(
             if waited >= min(seconds, creation.START_LAG):
                 return _left(name, "it does not exist, but its creation was under way and it may yet appear")
         elif not (reply.blip or isinstance(reply, RefusedError)) or waited >= seconds:
-            return _left(name, str(reply))
-        # A refusal may pass. If it was one of deleting for good: deleted softly, a deployment costs nothing either.
-        hard = hard and not isinstance(reply, RefusedError)
-        yield Pause(min(pause, max(seconds - waited, 0.0)))
-        pause = min(pause * 2, LONGEST_PAUSE)
+            return _left(name, str(reply), reply)
+        if isinstance(reply, RefusedError):
+            # It may have been one of deleting for good: deleted softly, a deployment costs nothing either. What is
+            # refused because it is being deleted is told by the next read.
+            refused, hard = reply, hard and not insist
+        failures += 1
+        pause = backoff(reply, failures, longest=LONGEST_PAUSE, jitter=random.random())
+        yield Pause(max(min(max(pause, FIRST_PAUSE), seconds - waited), 0.0))
 
 
-def _left(name: DeploymentName, why: str) -> Removed:
+def _left(name: DeploymentName, why: str, error: GatewayError | None = None) -> Removed:
     return Removed(
         "left",
         f"{name} was not deleted and {MONEY}: {why.rstrip('.')}. Delete it, or let FireworksSweepDeploymentsOperator "
         "find it.",
+        error,
     )

@@ -30,14 +30,14 @@ class Verdict:
     An outcome, and why.
 
     :ivar reason: in words, for the log and for the exception.
-    :ivar precisions: what is ready, in the order it was asked for; empty unless ``READY``.
+    :ivar precision: the one that the model is ready at; ``None`` unless it is.
     :ivar inferred: ready by inference, not because the gateway says so.
     :ivar may_post_again: failed in a way that another ``POST`` may mend.
     """
 
     outcome: Outcome
     reason: Annotated[str, AfterValidator(lambda reason: one_line(reason, limit=2000))]
-    precisions: tuple[str, ...] = ()
+    precision: str | None = None
     inferred: bool = False
     may_post_again: bool = False
 

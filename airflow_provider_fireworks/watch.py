@@ -25,7 +25,7 @@ from airflow_provider_fireworks.client.names import parse_deployment, parse_mode
 from airflow_provider_fireworks.client.retrying import LONGEST_RETRY_AFTER, backoff
 from airflow_provider_fireworks.client.shapes import Deployment, Model
 from airflow_provider_fireworks.readiness import deployment as deployments
-from airflow_provider_fireworks.readiness.model import Baseline, Memory, is_being_prepared, judge_all, proven
+from airflow_provider_fireworks.readiness.model import Baseline, Memory, is_being_prepared, judge, proven
 from airflow_provider_fireworks.verdict import Outcome, Verdict
 
 SHORTEST_PAUSE = 1.0
@@ -40,7 +40,7 @@ class Until(str, Enum):
     """What is waited for."""
 
     READY = "ready"
-    """The precisions, or the deployment, are ready, or never will be."""
+    """The model at its precision, or the deployment, is ready, or never will be."""
     TURN = "turn"
     """Nothing is being prepared any more, whatever became of it."""
     SERVING = "serving"
@@ -171,7 +171,7 @@ class ModelWatch(Watch):
     A wait for a model.
 
     :ivar model: full resource name.
-    :ivar precisions: what is waited for, all of them.
+    :ivar precision: what is waited for.
     :ivar accept: precisions that satisfy the wait as well.
     :ivar memory: what earlier looks at the model have shown, those of a worker before it deferred included.
     """
@@ -179,7 +179,7 @@ class ModelWatch(Watch):
     resource: ClassVar[str] = "model"
 
     model: str
-    precisions: list[str]
+    precision: str
     accept: list[str] = []
     require_confirmation: bool = False
     baseline: Baseline | None = None
@@ -189,10 +189,10 @@ class ModelWatch(Watch):
     def wanted(self) -> str:
         """What is waited for, in words."""
         if self.until is Until.TURN:
-            return f"{self.model} to be free for {', '.join(self.precisions)}"
+            return f"{self.model} to be free for {self.precision}"
         if self.until is Until.ANSWER:
             return f"an answer about {self.model}"
-        return f"{self.model} to be ready at {', '.join(self.precisions)}"
+        return f"{self.model} to be ready at {self.precision}"
 
     def call(self) -> calls.Call[Model]:
         """Return the call that reads the model."""
@@ -203,18 +203,16 @@ class ModelWatch(Watch):
         if self.until is Until.ANSWER:
             return Verdict(Outcome.READY, "the gateway answers again")
         if self.until is Until.TURN:
-            named = reading.state != "UPLOADING" and all(
-                proven(reading, precision, self.accept) for precision in self.precisions
-            )
+            named = reading.state != "UPLOADING" and proven(reading, self.precision, self.accept)
             if named or not is_being_prepared(reading):
                 return Verdict(Outcome.READY, f"its state is {reading.state}")
             return Verdict(Outcome.PENDING, f"its state is {reading.state or 'unset'}")
         return self._judge_model(reading, now)
 
     def _judge_model(self, model: Model | None, now: float) -> Verdict:
-        return judge_all(
+        return judge(
             model,
-            self.precisions,
+            self.precision,
             baseline=self.baseline,
             memory=self.memory,
             now=now,

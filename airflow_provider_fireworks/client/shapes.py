@@ -7,7 +7,7 @@ status codes are open strings, since the gateway sends more of them than its sch
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -72,6 +72,11 @@ class Model(Shape):
     base_model_details: BaseModelDetails | None = None
 
     @property
+    def omits_precisions(self) -> bool:
+        """Whether the API leaves both lists out, so that they will not be there later either."""
+        return self.supported_precisions is self.supported_precisions_with_calibration is None
+
+    @property
     def lists_precisions(self) -> bool:
         """Whether the gateway speaks of precisions at all: an empty list is an unset one."""
         return bool(self.supported_precisions or self.supported_precisions_with_calibration)
@@ -117,6 +122,7 @@ class Deployment(Shape):
     deployment_shape: Text | None = None
     min_replica_count: int | None = None
     max_replica_count: int | None = None
+    autoscaling_policy: Any = None
     desired_replica_count: int | None = None
     replica_count: int | None = None
     replica_stats: ReplicaStats | None = None

@@ -109,6 +109,11 @@ class FireworksHook(BaseHook):
         """
         return make_session(self.endpoint)
 
+    @property
+    def known_account(self) -> str | None:
+        """The account of ids that name none, if it is known without a request: as asked for, or the connection's."""
+        return self._asked_account or self.endpoint.account
+
     @cached_property
     def account_id(self) -> str:
         """

@@ -25,13 +25,20 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from pydantic import BaseModel
 
-    from airflow_provider_fireworks.arguments.base import Arguments, TimeLimit, WaitingArguments
+    from airflow_provider_fireworks.arguments import Arguments, TimeLimit, WaitingArguments
     from airflow_provider_fireworks.client.calls import Call
     from airflow_provider_fireworks.client.errors import GatewayError
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
     from airflow_provider_fireworks.watch import Watch
 
 ResultT = TypeVar("ResultT")
+
+
+def show_precision(context: Context, precision: str | None) -> None:
+    """Label a mapped task with its precision in the grid, also while it is deferred, unless the DAG labels it."""
+    ti: Any = context["ti"]
+    if precision and (ti.map_index or 0) >= 0 and context.get("map_index_template") is None:
+        context["map_index_template"] = ti.rendered_map_index = precision
 
 
 class FireworksOperator(BaseOperator):

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_fireworks.arguments.model import ModelArguments, check_literals
+from airflow_provider_fireworks.arguments import PrepareArguments
 from airflow_provider_fireworks.exceptions import (
-    FireworksInvalidArgument,
     FireworksPreparationFailed,
     FireworksRefused,
 )
 from airflow_provider_fireworks.links.model import FireworksModelLink
-from airflow_provider_fireworks.operators.base import WaitingOperator
+from airflow_provider_fireworks.operators.base import WaitingOperator, show_precision
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 
 if TYPE_CHECKING:
@@ -37,8 +36,9 @@ class FireworksPrepareModelOperator(WaitingOperator):
     it looks what became of the request before it would make it again. A retry or a cleared task adopts what is
     there.
 
-    Returns ``{"model": "accounts/…/models/…", "precision": "FP8", "baseline": {…}}``, the arguments of
-    :class:`~airflow_provider_fireworks.sensors.model.FireworksModelReadySensor`; every key is an XCom too.
+    Returns ``{"model": "accounts/…/models/…", "precision": "FP8", "baseline": {…}}``, which
+    :class:`~airflow_provider_fireworks.sensors.model.FireworksModelReadySensor` takes whole, as
+    ``prepared=prepare.output``; every key is an XCom too.
 
     :param model: id or full resource name.
     :param precision: one, as the gateway spells it (``"FP8"``); to prepare for several, map over it.
@@ -93,12 +93,6 @@ class FireworksPrepareModelOperator(WaitingOperator):
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
-        check_literals(
-            model=model,
-            precision=precision,
-            accept_precisions=accept_precisions,
-            allow_unknown_precision=allow_unknown_precision,
-        )
         self.model = model
         self.precision = precision
         self.accept_precisions = accept_precisions
@@ -110,20 +104,18 @@ class FireworksPrepareModelOperator(WaitingOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
+        PrepareArguments.check_literals(**self._rendered())
 
     @cached_property
-    def _arguments(self) -> ModelArguments:
-        return ModelArguments.check(**self._rendered())
+    def _arguments(self) -> PrepareArguments:
+        return PrepareArguments.check(**self._rendered())
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, ask, and wait where there is something to wait for."""
         from airflow_provider_fireworks.preparation import Preparation
         from airflow_provider_fireworks.watch import Until
 
-        if len(self._arguments.precision) > 1:
-            raise FireworksInvalidArgument(
-                "precision: one a task; for several, map over them: .partial(…).expand(precision=[…])"
-            )
+        show_precision(context, self._arguments.precision)
         preparation = Preparation(
             model=self._arguments.model, deadline=time.time() + self._time_limit.seconds
         )
@@ -146,6 +138,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         return Preparation.model_validate(carried)
 
     def _resume(self, context: Context, preparation: Preparation, verdict: Verdict) -> dict[str, Any]:
+        show_precision(context, self._arguments.precision)
         self._settle(preparation, verdict)
         return self._go_on(preparation)
 
@@ -154,7 +147,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         from airflow_provider_fireworks.verdict import Outcome, Verdict
         from airflow_provider_fireworks.watch import Until
 
-        precision = self._arguments.precision[0]
+        precision = self._arguments.precision
         while True:
             step = preparation.step
             if step is Step.LOOK:
@@ -227,7 +220,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
 
         return ModelWatch(
             model=preparation.model,
-            precisions=self._arguments.precision,
+            precision=self._arguments.precision,
             accept=self._arguments.accept_precisions,
             require_confirmation=self._arguments.require_confirmation,
             baseline=preparation.baseline,
@@ -250,7 +243,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
             preparation.waited(verdict)
             if verdict.inferred:
                 self.log.warning(
-                    "%s is ready at %s, %s.", preparation.model, verdict.precisions[0], verdict.reason
+                    "%s is ready at %s, %s.", preparation.model, verdict.precision, verdict.reason
                 )
             return
         if verdict.may_post_again and preparation.post_again():
@@ -258,12 +251,12 @@ class FireworksPrepareModelOperator(WaitingOperator):
             return
         raise self._error_of(
             verdict,
-            f"{preparation.model} at {self._arguments.precision[0]}",
+            f"{preparation.model} at {self._arguments.precision}",
             failed=FireworksPreparationFailed,
         )
 
     def _result(self, preparation: Preparation) -> dict[str, Any]:
-        precision = preparation.precision or self._arguments.precision[0]
+        precision = preparation.precision or self._arguments.precision
         if preparation.precision:
             self.log.info("%s is ready at %s.", preparation.model, precision)
         baseline = preparation.baseline.model_dump(mode="json") if preparation.baseline else None

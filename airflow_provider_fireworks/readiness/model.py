@@ -166,23 +166,23 @@ def judge(
     if state == "UPLOADING":
         return _pending("it is still being uploaded")
     if proof := proven(model, precision, accept):
-        return Verdict(Outcome.READY, f"the gateway names {proof[0]} in {proof[1]}", precisions=(proof[0],))
+        return Verdict(Outcome.READY, f"the gateway names {proof[0]} in {proof[1]}", precision=proof[0])
     status = model.status or Status()
     if state == "FAILED" and (memory.was_busy or _is_news(model, baseline)):
         return _failed(f"its state is FAILED, with the status {status}")
-    if is_being_prepared(model):
+    if is_being_prepared(model) and not (baseline is None and model.omits_precisions):
         return _pending(f"its state is {state}")
     if status.bad and (memory.left_ready or _differs(status, _status_before(baseline, memory))):
         return _failed(f"its status has turned to {status}")
     posted_at = baseline.posted_at if baseline is not None and baseline.posted else None
+    if baseline is None and not model.lists_precisions:
+        return _failed(
+            f"its state is {state}, and the API lists no precisions: without a baseline it could only time out. Pass "
+            "the result of the prepare operator: prepared=prepare.output"
+        )
     if baseline is None or posted_at is None:
-        if baseline is None and not model.lists_precisions:
-            return _pending(
-                f"its state is {state}, and the gateway lists no precisions: without the baseline that the task "
-                f"which asks for {precision} returns, only a default precision is recognised"
-            )
         return _pending(
-            f"its state is {state}, and the gateway does not name {precision}; has it been asked for?"
+            f"its state is {state}, and the API does not list {precision}; was it prepared for it?"
         )
 
     may_infer = not model.lists_precisions and state == "READY"
@@ -215,43 +215,6 @@ def judge(
     )
 
 
-def judge_all(
-    model: Model | None,
-    precisions: Sequence[str],
-    *,
-    baseline: Baseline | None,
-    memory: Memory,
-    now: float,
-    accept: Sequence[str] = (),
-    require_confirmation: bool = False,
-) -> Verdict:
-    """Judge several precisions by one look: failed with the first that failed, ready with the last one."""
-    verdicts = [
-        judge(
-            model,
-            p,
-            baseline=baseline,
-            memory=memory,
-            now=now,
-            accept=accept,
-            require_confirmation=require_confirmation,
-        )
-        for p in precisions
-    ]
-    for verdict in verdicts:
-        if verdict.outcome is Outcome.FAILED:
-            return verdict
-    pending = [(p, v) for p, v in zip(precisions, verdicts, strict=True) if v.outcome is not Outcome.READY]
-    if pending:
-        return _pending(f"missing {', '.join(p for p, _ in pending)}: {pending[0][1].reason}")
-    return Verdict(
-        Outcome.READY,
-        "; ".join(dict.fromkeys(v.reason for v in verdicts)),
-        precisions=tuple(v.precisions[0] for v in verdicts),
-        inferred=any(v.inferred for v in verdicts),
-    )
-
-
 def _pending(reason: str) -> Verdict:
     return Verdict(Outcome.PENDING, reason)
 
@@ -266,7 +229,7 @@ def _inferred(why: str, precision: str, require_confirmation: bool) -> Verdict:
         return _failed(
             f"require_confirmation is set, and its readiness at {precision} could only be {reason}"
         )
-    return Verdict(Outcome.READY, reason, precisions=(precision,), inferred=True)
+    return Verdict(Outcome.READY, reason, precision=precision, inferred=True)
 
 
 def listed_precisions(model: Model) -> list[str]:

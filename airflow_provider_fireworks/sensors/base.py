@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fireworks.arguments.base import TimeLimit, WaitingArguments
+    from airflow_provider_fireworks.arguments import TimeLimit, WaitingArguments
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
     from airflow_provider_fireworks.watch import Watch
 
@@ -55,6 +55,11 @@ class FireworksSensor(BaseSensorOperator):
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
         return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
+
+    def _given(self) -> dict[str, Any]:
+        """Return the arguments as they are now: literals or templates in the DAG file, rendered in a task."""
+        templated = {name: getattr(self, name) for name in self.template_fields}
+        return {**templated, "poll_interval": self.poke_interval, "timeout": self.timeout}
 
     @property
     @abstractmethod

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_fireworks.arguments.deployment import (
-    DeploymentReadyArguments,
-    check_deployment_literals,
-)
+from airflow_provider_fireworks.arguments import DeploymentReadyArguments
 from airflow_provider_fireworks.exceptions import FireworksDeploymentNotReady
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
 from airflow_provider_fireworks.sensors.base import FireworksSensor
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
+from airflow_provider_fireworks.watch import DeploymentWatch, Until
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.verdict import Verdict
-    from airflow_provider_fireworks.watch import DeploymentWatch, Watch
+    from airflow_provider_fireworks.watch import Watch
 
 
 class FireworksDeploymentReadySensor(FireworksSensor):
@@ -72,23 +70,18 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
-        check_deployment_literals(deployment)
         self.deployment = deployment
         self.wait_for_inference = wait_for_inference
         self.deferrable = deferrable
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
+        DeploymentReadyArguments.check_literals(**self._given())
 
     @cached_property
     def _arguments(self) -> DeploymentReadyArguments:
-        rendered = {name: getattr(self, name) for name in self.template_fields}
-        return DeploymentReadyArguments.check(
-            **rendered, poll_interval=self.poke_interval, timeout=self.timeout
-        )
+        return DeploymentReadyArguments.check(**self._given())
 
     def _begin(self, **common: Any) -> DeploymentWatch:
-        from airflow_provider_fireworks.watch import DeploymentWatch, Until
-
         until = Until.SERVING if self._arguments.wait_for_inference else Until.READY
         return DeploymentWatch(deployment=self._arguments.deployment, until=until, **common)
 
@@ -101,8 +94,6 @@ class FireworksDeploymentReadySensor(FireworksSensor):
         )
 
     def _resumed(self, carried: dict[str, Any]) -> DeploymentWatch:
-        from airflow_provider_fireworks.watch import DeploymentWatch
-
         return DeploymentWatch.model_validate(carried)
 
     def _success(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:

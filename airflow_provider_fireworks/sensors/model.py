@@ -9,28 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_fireworks.arguments.model import ModelArguments, check_literals
-from airflow_provider_fireworks.exceptions import (
-    FireworksInvalidArgument,
-    FireworksInvalidEvent,
-    FireworksModelNotReady,
-)
+from airflow_provider_fireworks.arguments import ModelReadyArguments
+from airflow_provider_fireworks.exceptions import FireworksInvalidEvent, FireworksModelNotReady
 from airflow_provider_fireworks.links.model import FireworksModelLink
 from airflow_provider_fireworks.sensors.base import FireworksSensor
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
+from airflow_provider_fireworks.watch import ModelWatch
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.readiness.model import Baseline
     from airflow_provider_fireworks.verdict import Verdict
-    from airflow_provider_fireworks.watch import ModelWatch, Watch
+    from airflow_provider_fireworks.watch import Watch
 
 
 class FireworksModelReadySensor(FireworksSensor):
     """
-    Wait until a model is ready at a precision, or at each of several, with one request a look.
+    Wait until a model is ready at a precision.
 
-    Returns ``{"model": "accounts/…/models/…", "precision": "FP8"}`` with the precision that is ready (for
-    several, a list), the arguments of what deploys it; every key is an XCom too. It reads the model,
+    Returns ``{"model": "accounts/…/models/…", "precision": "FP8"}`` with the precision that is ready, which what
+    deploys it takes whole, as ``prepared=ready.output``; every key is an XCom too. It reads the model,
     ``GET /v1/accounts/{account}/models/{model}``, and nothing else. The first look is the worker's, so what is
     ready is not deferred.
 
@@ -38,11 +34,13 @@ class FireworksModelReadySensor(FireworksSensor):
     every mode. A key that is refused fails at once and is never skipped. While the gateway does not answer the
     wait goes on, until its ``timeout`` (``AirflowSensorTimeout``).
 
+    :param prepared: the whole result of ``FireworksPrepareModelOperator``, ``prepare.output``, instead of the next
+        three; one of the two ways is needed.
     :param model: id or full resource name.
-    :param precision: as the gateway spells it (``"FP8"``); or a list, a gate for all of them.
-    :param baseline: as ``FireworksPrepareModelOperator`` returned it. Without one, only the gateway's naming the
-        precision makes it ready.
-    :param accept_precisions: others that satisfy the wait for one precision as well.
+    :param precision: one, as the API spells it (``"FP8"``); to wait for several, map over it.
+    :param baseline: what ``FireworksPrepareModelOperator`` returned under this key. Without one, the sensor succeeds
+        only if the API lists the precision, and fails at its first poll if the API lists none.
+    :param accept_precisions: others that satisfy the wait as well.
     :param allow_unknown_precision: pass a precision that is newer than this package.
     :param require_confirmation: fail where readiness could only be inferred, because the gateway lists no precisions.
     :param deferrable: wait in the triggerer; all other arguments mean the same there.
@@ -56,6 +54,7 @@ class FireworksModelReadySensor(FireworksSensor):
     """
 
     template_fields: Sequence[str] = (
+        "prepared",
         "model",
         "precision",
         "baseline",
@@ -73,8 +72,9 @@ class FireworksModelReadySensor(FireworksSensor):
     def __init__(
         self,
         *,
-        model: str,
-        precision: str | Sequence[str],
+        prepared: dict[str, Any] | None = None,
+        model: str | None = None,
+        precision: str | None = None,
         baseline: dict[str, Any] | None = None,
         accept_precisions: Sequence[str] = (),
         allow_unknown_precision: bool = False,
@@ -88,12 +88,7 @@ class FireworksModelReadySensor(FireworksSensor):
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
-        check_literals(
-            model=model,
-            precision=precision,
-            accept_precisions=accept_precisions,
-            allow_unknown_precision=allow_unknown_precision,
-        )
+        self.prepared = prepared
         self.model = model
         self.precision = precision
         self.baseline = baseline
@@ -103,34 +98,21 @@ class FireworksModelReadySensor(FireworksSensor):
         self.deferrable = deferrable
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
+        ModelReadyArguments.check_literals(**self._given())
 
     @cached_property
-    def _arguments(self) -> ModelArguments:
-        rendered = {name: getattr(self, name) for name in self.template_fields if name != "baseline"}
-        return ModelArguments.check(**rendered, poll_interval=self.poke_interval, timeout=self.timeout)
+    def _arguments(self) -> ModelReadyArguments:
+        return ModelReadyArguments.check(**self._given())
 
     def _begin(self, **common: Any) -> ModelWatch:
-        from airflow_provider_fireworks.watch import ModelWatch
-
         return ModelWatch(
             model=self._arguments.model,
-            precisions=self._arguments.precision,
+            precision=self._arguments.precision,
             accept=self._arguments.accept_precisions,
             require_confirmation=self._arguments.require_confirmation,
-            baseline=self._checked_baseline(),
+            baseline=self._arguments.baseline,
             **common,
         )
-
-    def _checked_baseline(self) -> Baseline | None:
-        from airflow_provider_fireworks.readiness.model import Baseline
-
-        try:
-            return None if self.baseline is None else Baseline.model_validate(self.baseline)
-        except ValueError:
-            raise FireworksInvalidArgument(
-                f"baseline: {self.baseline!r} is none. Pass on what the prepare task returned, as it is: "
-                'baseline=prepare.output["baseline"]'
-            ) from None
 
     def _full_name(self, name: str) -> str:
         return str(self.hook.model_name(name))
@@ -141,23 +123,12 @@ class FireworksModelReadySensor(FireworksSensor):
         )
 
     def _resumed(self, carried: dict[str, Any]) -> ModelWatch:
-        from airflow_provider_fireworks.watch import ModelWatch
-
         return ModelWatch.model_validate(carried)
 
     def _success(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
-        allowed = {*self._arguments.precision, *self._arguments.accept_precisions}
-        if len(verdict.precisions) != len(self._arguments.precision) or not allowed.issuperset(
-            verdict.precisions
-        ):
-            raise FireworksInvalidEvent.because(
-                f"{', '.join(verdict.precisions) or 'nothing'} was not waited for"
-            )
+        if verdict.precision not in (self._arguments.precision, *self._arguments.accept_precisions):
+            raise FireworksInvalidEvent.because(f"{verdict.precision} was not waited for")
         model = getattr(watch, watch.resource)
         log = self.log.warning if verdict.inferred else self.log.info
-        log("%s is ready at %s: %s.", model, ", ".join(verdict.precisions), verdict.reason)
-        several = isinstance(self.precision, (list, tuple))
-        return {
-            "model": model,
-            "precision": list(verdict.precisions) if several else verdict.precisions[0],
-        }
+        log("%s is ready at %s: %s.", model, verdict.precision, verdict.reason)
+        return {"model": model, "precision": verdict.precision}

@@ -100,6 +100,7 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
             parse_deployment(watch.deployment, account=None),
             is_own=lambda found: owner.created(found.description),
             may_yet_appear=not watch.known and time.time() < (watch.appears_by or 0.0),
+            insist=True,
             ask_airflow=True,
             # Ends by itself rather than by the time limit, to say what went wrong last.
             seconds=_DELETE_WITHIN - _REQUEST_TIMEOUT,

@@ -1,4 +1,4 @@
-"""Creating deployments, scaling them, deleting them, and finding those that were left behind."""
+"""Creating deployments, scaling them, deleting them, and finding those that are orphaned."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from airflow_provider_fireworks.operators.deployment.create import FireworksCrea
 from airflow_provider_fireworks.operators.deployment.delete import FireworksDeleteDeploymentOperator
 from airflow_provider_fireworks.operators.deployment.scale import FireworksScaleDeploymentOperator
 from airflow_provider_fireworks.operators.deployment.sweep import FireworksSweepDeploymentsOperator
+from airflow_provider_fireworks.operators.deployment.temporary import (
+    TemporaryDeployment,
+    temporary_deployment,
+)
 
 __all__ = [
     "FireworksCreateDeploymentOperator",
     "FireworksDeleteDeploymentOperator",
     "FireworksScaleDeploymentOperator",
     "FireworksSweepDeploymentsOperator",
+    "TemporaryDeployment",
+    "temporary_deployment",
 ]

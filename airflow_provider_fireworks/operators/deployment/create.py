@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import TaskDeferred, conf
 
-from airflow_provider_fireworks.arguments.deployment import CreateArguments, check_create_literals
+from airflow_provider_fireworks.arguments import CreateArguments
+from airflow_provider_fireworks.changes import digest_of
 from airflow_provider_fireworks.client.names import parse_deployment
 from airflow_provider_fireworks.exceptions import (
+    FireworksBadConnection,
     FireworksDeploymentConflict,
     FireworksDeploymentFailed,
     FireworksError,
@@ -24,7 +26,7 @@ from airflow_provider_fireworks.exceptions import (
 )
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
 from airflow_provider_fireworks.links.model import FireworksDeployedModelLink
-from airflow_provider_fireworks.operators.base import WaitingOperator
+from airflow_provider_fireworks.operators.base import WaitingOperator, show_precision
 from airflow_provider_fireworks.operators.deployment import cleanup
 from airflow_provider_fireworks.removal import MONEY, remove
 from airflow_provider_fireworks.runs import RUNNING, is_over, state_in_worker
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_fireworks.client.errors import GatewayError
     from airflow_provider_fireworks.client.shapes import Deployment
     from airflow_provider_fireworks.creation import Creation, Owner, Step
+    from airflow_provider_fireworks.identity import Identity
     from airflow_provider_fireworks.verdict import Verdict
     from airflow_provider_fireworks.watch import DeploymentWatch, Until, Watch
 
@@ -77,8 +80,10 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     another task of the run may still use it. What could not be deleted is named in the exception;
     ``FireworksSweepDeploymentsOperator`` finds it once the run is over.
 
+    :param prepared: the whole result of the prepare operator or of the model sensor, ``ready.output``, instead of
+        ``model`` and ``precision``; one of the two ways is needed.
     :param model: id or full resource name of the base model.
-    :param precision: as the gateway spells it (``"FP8"``); left out, the gateway chooses.
+    :param precision: as the API spells it (``"FP8"``); left out, the API chooses.
     :param deployment_id: another id than the task's own. It is then the same in every run, and a later run takes
         over what an earlier one, which is over, has left.
     :param accelerator_type: as the gateway spells it (``"NVIDIA_H100_80GB"``); this or a shape is needed.
@@ -112,6 +117,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     """
 
     template_fields: Sequence[str] = (
+        "prepared",
         "model",
         "precision",
         "deployment_id",
@@ -139,7 +145,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     def __init__(
         self,
         *,
-        model: str,
+        prepared: dict[str, Any] | None = None,
+        model: str | None = None,
         precision: str | None = None,
         deployment_id: str | None = None,
         accelerator_type: str | None = None,
@@ -163,18 +170,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
-        check_create_literals(
-            model=model,
-            precision=precision,
-            deployment_id=deployment_id,
-            accelerator_type=accelerator_type,
-            accelerator_count=accelerator_count,
-            deployment_shape=deployment_shape,
-            min_replica_count=min_replica_count,
-            max_replica_count=max_replica_count,
-            display_name=display_name,
-            extra_spec=extra_spec,
-        )
+        self.prepared = prepared
         self.model = model
         self.precision = precision
         self.deployment_id = deployment_id
@@ -195,6 +191,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
+        CreateArguments.check_literals(**self._rendered())
         self._creation: Creation | None = None
         self._at_work = False
         self._killed = False
@@ -213,6 +210,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         """Look, make what is not there, and wait for it."""
         self._enter(context)
         try:
+            show_precision(context, self._arguments.precision)
+            if not self._arguments.validate_only:
+                self._push_names()
             creation = self._begin()
         except Exception as error:
             if self._ti.try_number > 1:
@@ -223,6 +223,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             raise
         if self._arguments.validate_only:
             return self._validate(creation)
+        if self.hook.known_account is None:
+            self._push(creation.deployment, creation.inference_model)
         with self._leaving_nothing_behind(creation):
             return self._go_on(creation)
 
@@ -230,6 +232,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         """Resume as any task does; but where no trigger has ended the wait, nothing is left behind either."""
         self._enter(context)
         try:
+            show_precision(context, self._arguments.precision)
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferred:
             raise
@@ -307,12 +310,14 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                     # The tasks that follow must find it, if only to delete it.
                     creation.look_again()
                     continue
-                self._announce(creation)
+                self.log.info("%s: %s.", creation.deployment, creation.note)
                 if not waits or (until is Until.READY and creation.ready):
                     return self._result(creation)
                 if self._ended(creation, self._wait(self._watch(until, creation), creation)):
                     return self._result(creation)
             elif step is Step.CONFLICT:
+                # A task that deletes whatever this one pushed must leave the other's deployment alone.
+                self._push(None, None)
                 other_id = " Or leave deployment_id out." if self._arguments.deployment_id else ""
                 raise FireworksDeploymentConflict(
                     f"{creation.deployment} is there already and is left alone: {creation.note}. "
@@ -350,12 +355,11 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         elif step is Step.REMOVE:
             self.log.info("%s Deleting %s for good.", creation.note, creation.deployment)
             self._remove(creation)
-        elif step is Step.SIGN:
-            self.log.info("%s Taking %s over.", creation.note, creation.deployment)
-            # What another run has kept is not this run's to delete if it fails.
-            signed = replace(self._identity, kept=not creation.made)
-            self.hook.update_deployment(creation.deployment, description=signed.description)
-            creation.changed("It was signed.")
+        elif step is Step.UPDATE:
+            self.log.info("%s Updating %s.", creation.note, creation.deployment)
+            description = self._signature(creation, kept=creation.kept).description
+            self.hook.update_deployment(creation.deployment, description=description, **creation.updates)
+            creation.changed("It was updated.")
 
     def _over(self, error: GatewayError, creation: Creation) -> None:
         """Take in a call that failed: fail with it, or go on as soon as the gateway answers again."""
@@ -389,7 +393,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 listed = self.hook.list_deployments(account_id=account, show_deleted=True)
                 found = next((each for each in listed if each.name == creation.deployment), None)
         owner, whose = self._owner_of(found)
-        creation.look(found, owner, self._arguments.precision, now=time.time(), whose=whose)
+        creation.look(found, owner, self._spec(creation), now=time.time(), whose=whose)
 
     def _owner_of(self, found: Deployment | None) -> tuple[Owner, str]:
         """Return whose a deployment is, also in words."""
@@ -453,8 +457,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.log.info("Creating %s, which serves %s.", creation.deployment, creation.base_model)
         self._heed_kill()
         creation.sending(time.time())
+        spec = {**self._spec(creation), "description": self._signature(creation).description}
         try:
-            made = self.hook.create_deployment(creation.deployment, self._spec(creation))
+            made = self.hook.create_deployment(creation.deployment, spec)
         except RefusedError as error:
             if error.status != 409:
                 raise
@@ -529,11 +534,23 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.log.info("%s Looking again.", creation.note)
         time.sleep(creation.pause(self._arguments.poll_interval, time.time()))
 
-    def _announce(self, creation: Creation) -> None:
-        self.log.info("%s: %s.", creation.deployment, creation.note)
-        # At once, for the links, and for whatever is to know of it even if this task never ends.
-        self._ti.xcom_push(key="deployment", value=creation.deployment)
-        self._ti.xcom_push(key="inference_model", value=creation.inference_model)
+    def _push_names(self) -> None:
+        """
+        Push the names before any request, so that a task which deletes the deployment knows it whatever happens.
+
+        Where the account has to be looked up, these are bare ids, replaced as soon as it is known.
+        """
+        model = self._arguments.model
+        deployment = self._arguments.deployment_id or self._identity.deployment_id
+        with suppress(FireworksBadConnection):
+            if self.hook.known_account is not None:
+                model = str(self.hook.base_model_name(model))
+                deployment = str(self.hook.deployment_name(deployment))
+        self._push(deployment, f"{model}#{deployment}")
+
+    def _push(self, deployment: str | None, inference_model: str | None) -> None:
+        self._ti.xcom_push(key="deployment", value=deployment)
+        self._ti.xcom_push(key="inference_model", value=inference_model)
 
     def _result(self, creation: Creation) -> dict[str, Any]:
         return {"deployment": creation.deployment}
@@ -583,8 +600,12 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return self._arguments.spec(
             base_model=creation.base_model,
             display_name=f"{self.dag_id} {self.task_id}"[:63],
-            description=self._identity.description,
         )
+
+    def _signature(self, creation: Creation, *, kept: bool = False) -> Identity:
+        """Return the identity with what else the signature of the deployment says."""
+        named = self._arguments.deployment_id is not None
+        return replace(self._identity, kept=kept, named=named, digest=digest_of(self._spec(creation)))
 
     @contextmanager
     def _leaving_nothing_behind(self, creation: Creation) -> Iterator[None]:
@@ -641,7 +662,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                     is_own=lambda found: creation.is_own(found, self._identity),
                     # Softly where a person has a say, who may yet want it back.
                     hard=not self._killed,
-                    accepted=creation.accepted,
+                    unread="delete if denied" if creation.accepted else "keep",
+                    insist=True,
                     may_yet_appear=creation.uncertain,
                     seconds=seconds,
                 )

@@ -1,59 +1,58 @@
-"""Deleting a deployment."""
+"""Deleting deployments."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_fireworks.arguments.base import is_literal
-from airflow_provider_fireworks.arguments.deployment import DeleteArguments, check_which
-from airflow_provider_fireworks.exceptions import (
-    FireworksDeploymentFailed,
-    FireworksInvalidArgument,
-    FireworksRefused,
-    FireworksTimeout,
-    error_of_verdict,
-)
+from airflow_provider_fireworks.arguments import DeleteArguments
+from airflow_provider_fireworks.client.errors import RefusedError
+from airflow_provider_fireworks.exceptions import FireworksRefused, FireworksTimeout, error_of_gateway
+from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.base import FireworksOperator
-from airflow_provider_fireworks.operators.deployment.create import FireworksCreateDeploymentOperator
+from airflow_provider_fireworks.operators.deployment import cleanup
+from airflow_provider_fireworks.removal import MONEY, Removed, remove
+from airflow_provider_fireworks.watch import DeploymentWatch, Until
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-    from airflow_provider_fireworks.verdict import Verdict
+    from airflow_provider_fireworks.client.names import DeploymentName
+    from airflow_provider_fireworks.client.shapes import Deployment
+    from airflow_provider_fireworks.exceptions import FireworksError
 
 
 class FireworksDeleteDeploymentOperator(FireworksOperator):
     """
-    Delete a deployment: ``DELETE /v1/accounts/{account}/deployments/{deployment}``. One that is gone is a success.
+    Delete deployments: ``DELETE /v1/accounts/{account}/deployments/{deployment}``.
 
-    It is named, or found by the task that created it in this run, whether or not that task ever got to tell its
-    name: ``FireworksDeleteDeploymentOperator(task_id="remove", created_by="deploy").as_teardown(setups=deploy)``.
-    Connection and account are then the creating task's, and a deployment that was made by anything else is left
-    alone. While the gateway does not answer it goes on trying.
+    Succeeds if a deployment no longer exists. Over transient errors it tries until ``timeout``.
 
-    Returns ``{"deleted": ["accounts/…/deployments/…"]}``, which is an XCom too.
+    Returns ``{"deleted": ["accounts/…/deployments/…"]}``, those that existed; it is an XCom too.
 
-    :param deployment: id or full resource name; this or ``created_by``.
-    :param created_by: id of the task that created it, as written in the DAG file: inside of a task group without
-        the group's. Mapped alike, each deletes its own; not mapped, it deletes all that a mapped task has created.
-    :param hard: for good. Otherwise its id stays taken for some days, and it can be undeleted.
-    :param ignore_checks: also if it has served within the last hour, which the gateway refuses otherwise.
-    :param timeout: seconds for which it tries, while the gateway does not answer.
+    Example::
+
+        FireworksDeleteDeploymentOperator(task_id="remove", deployment=deploy.output["deployment"])
+
+    :param deployment: id or full resource name, or any number of them: what a mapped task created is deleted by one
+        task with ``deployment=deploy.output["deployment"]``. ``None``, which is what a task that never ran or that
+        ended in a conflict has pushed, deletes nothing and logs a warning.
+    :param hard: delete for good. Otherwise the id stays taken for some days, and the deployment can be undeleted.
+    :param ignore_checks: delete also what has served within the last hour, which the API refuses otherwise. ``None``
+        does so for what this DAG run itself created, since a smoke test is traffic, but not for what it adopted from
+        an earlier run.
+    :param timeout: seconds for which it tries, in all.
     :param account_id: the account of a deployment id, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
-    :raises FireworksInvalidArgument: for arguments that make no sense; nothing was sent.
-    :raises FireworksRefused: the gateway's reason; not retried.
+    :raises FireworksInvalidArgument: for a name that is invalid; nothing was sent.
+    :raises FireworksRefused, FireworksAccessDenied: not retried.
     :raises FireworksTimeout: retried, as the task's ``retries`` say.
     """
 
     template_fields: Sequence[str] = (
         "deployment",
-        "created_by",
         "hard",
         "ignore_checks",
         "timeout",
@@ -65,10 +64,9 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
     def __init__(
         self,
         *,
-        deployment: str | None = None,
-        created_by: str | None = None,
+        deployment: str | Iterable[str | None] | None,
         hard: bool = False,
-        ignore_checks: bool = False,
+        ignore_checks: bool | None = None,
         timeout: float = 600,
         account_id: str | None = None,
         fireworks_conn_id: str | None = "fireworks_default",
@@ -76,149 +74,81 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
-        check_which(deployment, created_by)
         self.deployment = deployment
-        self.created_by = created_by
         self.hard = hard
         self.ignore_checks = ignore_checks
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
+        DeleteArguments.check_literals(**self._rendered())
 
     @cached_property
     def _arguments(self) -> DeleteArguments:
         return DeleteArguments.check(**self._rendered())
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Find what is to be deleted, and delete it."""
-        from airflow_provider_fireworks.watch import DeploymentWatch, Until
-
-        watch = DeploymentWatch(
-            deployment=self._arguments.deployment or self._arguments.created_by or "",
-            until=Until.ANSWER,
-            deadline=time.time() + self._arguments.timeout,
-            poll_interval=0,
-        )
-        names = self._patiently(partial(self._which, context), watch, self._what, self._fail)
-        deleted, refusals = [], []
-        for name in names:
-            try:
-                if self._patiently(partial(self._delete, name), watch, self._what, self._fail):
-                    deleted.append(name)
-            except FireworksRefused as refusal:
+        """Delete each of them, and fail in the end if any could not be deleted."""
+        if not self._arguments.deployment:
+            self.log.warning(
+                "Nothing to delete: %s did not name a deployment. If one was created all the same, "
+                "FireworksSweepDeploymentsOperator finds it.",
+                " and ".join(sorted(self.upstream_task_ids)) or "deployment",
+            )
+            return {"deleted": []}
+        deadline = time.time() + self._arguments.timeout
+        me = Identity.of(context)
+        deleted, left = [], []
+        for deployment in self._arguments.deployment:
+            name = self._name(deployment, deadline)
+            removed = cleanup.run(
+                remove(
+                    name,
+                    seconds=max(deadline - time.time(), 0.0),
+                    ignore_checks=lambda found: self._skips_checks(found, me),
+                    hard=self._arguments.hard,
+                    unread="delete",
+                ),
+                self.hook,
+                self.log,
+            )
+            if removed.status == "left":
                 # Of many, the message that the task ends with could not hold all.
-                self.log.error("%s", refusal)
-                refusals.append(str(refusal))
-        if refusals:
-            raise FireworksRefused(" ".join(refusals))
+                self.log.error("%s", removed.note)
+                left.append(removed)
+            else:
+                self.log.info("%s", removed.note)
+            if removed.status == "deleted":
+                deleted.append(str(name))
+        if left:
+            raise self._error(left)
         return {"deleted": deleted}
 
-    @property
-    def _what(self) -> str:
-        """What fails if this task does, in words."""
-        which = self._arguments.deployment or f"What {self._arguments.created_by} has created"
-        return f"{which} could not be deleted and may cost money"
+    def _name(self, deployment: str, deadline: float) -> DeploymentName:
+        """Return the full name. Finding the account out may take a request, and so patience."""
+        watch = DeploymentWatch(deployment=deployment, until=Until.ANSWER, deadline=deadline, poll_interval=0)
 
-    def _which(self, context: Context) -> list[str]:
-        """Return the full names of what is to be deleted."""
-        from airflow_provider_fireworks.client.errors import NotFoundError
-        from airflow_provider_fireworks.identity import Identity
+        def fail(verdict: Any) -> None:
+            raise FireworksTimeout(f"{deployment} was not deleted and {MONEY}: {verdict.reason}")
 
-        if self._arguments.deployment is not None:
-            return [str(self.hook.deployment_name(self._arguments.deployment))]
-        creator = self._creator()
-        asked = {
-            "deployment_id": None,
-            "account_id": self.account_id,
-            "fireworks_conn_id": self.fireworks_conn_id,
-            **(creator.partial_kwargs if creator.is_mapped else vars(creator)),
-        }
-        mine = Identity.of(context)
-        mapped = creator.is_mapped or creator.get_closest_mapped_task_group() is not None
-        all_of_them = mapped and mine.map_index < 0
-        where = ("fireworks_conn_id", "account_id")
-        expanded = getattr(getattr(creator, "expand_input", None), "value", None)
-        if any(name in (expanded if isinstance(expanded, dict) else ()) for name in where) or (
-            all_of_them and not all(isinstance(asked[name], (str, type(None))) for name in where)
-        ):
-            raise FireworksInvalidArgument(
-                f"created_by: {creator.task_id} is mapped over {' or '.join(where)}, so what it has created cannot be "
-                "found from here: map this task alike, over deployment"
+        what = f"{deployment} was not deleted and {MONEY}"
+        return self._patiently(lambda: self.hook.deployment_name(deployment), watch, what, fail)
+
+    def _skips_checks(self, found: Deployment, me: Identity) -> bool:
+        if self._arguments.ignore_checks is not None:
+            return self._arguments.ignore_checks
+        owner = Identity.of_description(found.description)
+        return owner is not None and owner.same_run(me) and not owner.kept
+
+    def _error(self, left: list[Removed]) -> FireworksError:
+        notes = " ".join(removed.note for removed in left)
+        # One that may be retried is worth a retry, which finds the others as they are.
+        transient = [removed for removed in left if removed.error is None or removed.error.blip]
+        if transient:
+            return FireworksTimeout(f"{notes} {FireworksTimeout.what_to_do}")
+        refused = [removed.error for removed in left if isinstance(removed.error, RefusedError)]
+        if refused and self._arguments.ignore_checks is not True:
+            return FireworksRefused(
+                f"{notes} If it has served within the last hour, ignore_checks=True deletes it all the same."
             )
-        as_creator = cast("Context", {**context, "task": creator})
-        self.hook = self._hook_of(*(self.render_template(asked[name], as_creator) for name in where))
-        signed = replace(mine, task_id=creator.task_id, map_index=mine.map_index if mapped else -1)
-        given_id = asked["deployment_id"]
-        if all_of_them or creator.is_mapped or not (given_id is None or is_literal(given_id)):
-            return [
-                self.hook.listed_name(each)
-                for each in self.hook.list_deployments()
-                if (made_by := Identity.of_description(each.description)) is not None
-                and signed == (replace(made_by, map_index=-1) if all_of_them else made_by)
-            ]
-        name = str(self.hook.deployment_name(given_id or signed.deployment_id))
-        try:
-            found = self.hook.get_deployment(name)
-        except NotFoundError:
-            # Of an id that only this task can have, even what does not show yet can be deleted.
-            return [] if given_id else [name]
-        if Identity.of_description(found.description) == signed:
-            return [name]
-        self.log.warning("%s was not made by %s, and is left alone.", name, signed)
-        return []
-
-    def _creator(self) -> Any:
-        """Return the task that ``created_by`` names, looked for in this task's group first, and then further out."""
-        tasks = self.dag.task_dict
-        groups = self.task_id.split(".")[:-1]
-        for depth in range(len(groups), -1, -1):
-            task = tasks.get(".".join([*groups[:depth], self._arguments.created_by or ""]))
-            if task is not None and issubclass(
-                getattr(task, "operator_class", type(task)), FireworksCreateDeploymentOperator
-            ):
-                return task
-        creators = [
-            task_id
-            for task_id, task in tasks.items()
-            if issubclass(getattr(task, "operator_class", type(task)), FireworksCreateDeploymentOperator)
-        ]
-        raise FireworksInvalidArgument(
-            f"created_by: no task {self._arguments.created_by!r} of this DAG creates a deployment; those that do: "
-            f"{', '.join(sorted(creators)) or 'none'}"
-        )
-
-    def _hook_of(self, conn_id: str | None, account_id: str | None) -> FireworksHook:
-        from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-
-        return FireworksHook(conn_id, account_id=account_id)
-
-    def _delete(self, name: str) -> bool:
-        """Delete one; return whether there was anything to delete."""
-        from airflow_provider_fireworks.client.errors import NotFoundError, RefusedError
-
-        try:
-            try:
-                self.hook.delete_deployment(
-                    name, hard=self._arguments.hard, ignore_checks=self._arguments.ignore_checks
-                )
-            except RefusedError as error:
-                if self.hook.get_deployment(name).state in ("DELETING", "DELETED"):
-                    self.log.info("%s is deleted already.", name)
-                    return False
-                hint = "If it has served within the last hour, ignore_checks=True deletes it nevertheless."
-                raise FireworksRefused(
-                    f"{name} was not deleted: {error}. {'' if self._arguments.ignore_checks else hint}"
-                ) from None
-        except NotFoundError:
-            self.log.info("%s is gone already.", name)
-            return False
-        self.log.info("%s is deleted.", name)
-        return True
-
-    def _fail(self, verdict: Verdict) -> NoReturn:
-        raise error_of_verdict(
-            verdict,
-            f"{self._what}: {verdict.reason}",
-            failed=FireworksDeploymentFailed,
-            timeout=FireworksTimeout,
-        )
+        (error, *_) = [removed.error for removed in left if removed.error is not None]
+        return error_of_gateway(error, notes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_fireworks.arguments.deployment import ScaleArguments, check_scale_literals
+from airflow_provider_fireworks.arguments import ScaleArguments
 from airflow_provider_fireworks.exceptions import FireworksDeploymentFailed
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
@@ -71,7 +71,6 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
-        check_scale_literals(deployment, replica_count)
         self.deployment = deployment
         self.replica_count = replica_count
         self.wait_for_completion = wait_for_completion
@@ -80,6 +79,7 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
+        ScaleArguments.check_literals(**self._rendered())
 
     @cached_property
     def _arguments(self) -> ScaleArguments:

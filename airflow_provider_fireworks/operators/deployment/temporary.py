@@ -1,0 +1,139 @@
+"""A deployment for as long as the tasks of a block need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import TaskGroup, XComArg
+
+from airflow_provider_fireworks.operators.deployment.create import FireworksCreateDeploymentOperator
+from airflow_provider_fireworks.operators.deployment.delete import FireworksDeleteDeploymentOperator
+from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
+
+_NOT_TAKEN = frozenset({"task_id", "wait_for_completion", "wait_for_inference", "validate_only"})
+
+
+@dataclass(frozen=True)
+class TemporaryDeployment:
+    """
+    What the block of :func:`temporary_deployment` uses.
+
+    :ivar deploy: creates the deployment. Whatever has to come before it: ``x >> deployment.deploy``.
+    :ivar up: waits until it is ready.
+    :ivar remove: deletes it. Whatever has to come after it is gone: ``deployment.remove >> x``.
+    """
+
+    deploy: FireworksCreateDeploymentOperator
+    up: FireworksDeploymentReadySensor
+    remove: FireworksDeleteDeploymentOperator
+
+    @property
+    def name(self) -> XComArg:
+        """The full resource name of the deployment."""
+        return self.deploy.output["deployment"]
+
+    @property
+    def inference_model(self) -> XComArg:
+        """What inference is asked by: the ``model`` of a chat request."""
+        return self.deploy.output["inference_model"]
+
+
+@contextmanager
+def temporary_deployment(
+    *,
+    group_id: str | None = None,
+    ready_timeout: float = 3600,
+    wait_for_inference: bool = True,
+    remove_retries: int = 5,
+    **arguments: Any,
+) -> Iterator[TemporaryDeployment]:
+    """
+    Deploy a model for the tasks of a block, and delete the deployment whatever becomes of them.
+
+    Adds the tasks ``deploy`` (creates only; ``retries=2``), ``up`` (waits), ``done`` and ``remove``. The block is
+    every task created inside the ``with``: task groups, mapped tasks and further temporary deployments included. Its
+    first tasks run after ``up``, and ``remove`` waits for its last ones. A task outside of the block that uses the
+    deployment is not protected from the removal.
+
+    The run succeeds or fails as the block does, and it fails if the deployment cannot be created, does not get ready,
+    or cannot be deleted. After ``dagrun_timeout`` or ``fail_fast`` Airflow skips ``remove`` too, and only
+    :class:`FireworksSweepDeploymentsOperator` finds the deployment: prefer ``ready_timeout`` and
+    ``execution_timeout``.
+
+    Example::
+
+        with temporary_deployment(prepared=ready.output, accelerator_type="NVIDIA_H100_80GB") as deployment:
+            smoke_test(deployment.inference_model)
+
+    :param group_id: puts the four tasks and the block into a task group; needed for a second temporary deployment in
+        one DAG or group.
+    :param ready_timeout: seconds that ``up`` waits.
+    :param wait_for_inference: wait until inference answers, not only until the deployment is READY.
+    :param remove_retries: retries of ``remove``, 30 seconds apart.
+    :param arguments: of :class:`FireworksCreateDeploymentOperator` and of Airflow's operators, for ``deploy``.
+        ``fireworks_conn_id`` and ``account_id`` go to all tasks, ``deferrable`` and ``poll_interval`` to ``up`` too.
+    :raises TypeError: for ``task_id``, ``wait_for_completion`` and ``validate_only``.
+    :raises ValueError: if a task directly after ``up`` has another trigger rule than ``all_success``, which Airflow
+        does not allow after a setup.
+    """
+    if wrong := _NOT_TAKEN & arguments.keys():
+        raise TypeError(f"temporary_deployment() does not take {', '.join(sorted(wrong))}")
+    where = {name: arguments[name] for name in ("fireworks_conn_id", "account_id") if name in arguments}
+    waiting = {"deferrable": arguments["deferrable"]} if "deferrable" in arguments else {}
+    if "poll_interval" in arguments:
+        waiting["poke_interval"] = arguments["poll_interval"]
+    # default_args must neither keep the removal from running nor let it wait for another run's.
+    always: dict[str, Any] = {
+        "depends_on_past": False,
+        "wait_for_downstream": False,
+        "execution_timeout": None,
+    }
+    with TaskGroup(group_id) if group_id else nullcontext():
+        deploy = FireworksCreateDeploymentOperator(
+            task_id="deploy", wait_for_completion=False, **{"retries": 2, **arguments}
+        )
+        up = FireworksDeploymentReadySensor(
+            task_id="up",
+            deployment=deploy.output["deployment"],
+            wait_for_inference=wait_for_inference,
+            timeout=ready_timeout,
+            trigger_rule="all_success",
+            **where,
+            **waiting,
+        )
+        done = EmptyOperator(task_id="done", **always)
+        remove = FireworksDeleteDeploymentOperator(
+            task_id="remove",
+            deployment=deploy.output["deployment"],
+            retries=remove_retries,
+            retry_delay=timedelta(seconds=30),
+            **always,
+            **where,
+        )
+        before = set(deploy.dag.task_ids)
+        yield TemporaryDeployment(deploy, up, remove)
+        block = {task_id: task for task_id, task in deploy.dag.task_dict.items() if task_id not in before}
+        for task in block.values():
+            if block.keys().isdisjoint(task.upstream_task_ids):
+                up >> task
+            if block.keys().isdisjoint(task.downstream_task_ids):
+                task >> done
+            after = sorted({deploy.task_id, up.task_id} & task.upstream_task_ids)
+            if after and not task.is_teardown and task.trigger_rule != "all_success":
+                raise ValueError(
+                    f"{task.task_id} comes directly after {' and '.join(after)}, so its trigger_rule must be "
+                    f"all_success, not {task.trigger_rule}"
+                )
+        # A group needs a last task that is no teardown to have something after it: without a block, that is `up`.
+        # With one, `up` is a setup as well, so that clearing a task of the block waits again.
+        up >> done
+        done.as_teardown(setups=[deploy, up] if block else deploy)
+        # A teardown that counts for the run's state hides the tasks directly before it from that state, and so the
+        # empty `done` stands between the block and the removal.
+        remove.as_teardown(setups=deploy, on_failure_fail_dagrun=True)
+        done >> remove
