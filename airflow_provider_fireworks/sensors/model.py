@@ -12,11 +12,14 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_fireworks.arguments import ModelReadyArguments
 from airflow_provider_fireworks.exceptions import FireworksInvalidEvent, FireworksModelNotReady
 from airflow_provider_fireworks.links.model import FireworksModelLink
+from airflow_provider_fireworks.operators.base import show_precision
 from airflow_provider_fireworks.sensors.base import FireworksSensor
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 from airflow_provider_fireworks.watch import ModelWatch
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from airflow_provider_fireworks.verdict import Verdict
     from airflow_provider_fireworks.watch import Watch
 
@@ -103,6 +106,16 @@ class FireworksModelReadySensor(FireworksSensor):
     @cached_property
     def _arguments(self) -> ModelReadyArguments:
         return ModelReadyArguments.check(**self._given())
+
+    def execute(self, context: Context) -> Any:
+        """Wait, as any sensor does, under the label of the precision."""
+        show_precision(context, self._arguments.precision)
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """End a deferred wait, under the same label."""
+        show_precision(context, self._arguments.precision)
+        return super().execute_complete(context, event)
 
     def _begin(self, **common: Any) -> ModelWatch:
         return ModelWatch(

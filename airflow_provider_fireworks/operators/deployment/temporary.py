@@ -9,13 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import TaskGroup, XComArg
+from airflow.sdk import TaskGroup
 
 from airflow_provider_fireworks.operators.deployment.create import FireworksCreateDeploymentOperator
 from airflow_provider_fireworks.operators.deployment.delete import FireworksDeleteDeploymentOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 
-_NOT_TAKEN = frozenset({"task_id", "wait_for_completion", "wait_for_inference", "validate_only"})
+_NOT_TAKEN = frozenset({"task_id", "wait_for_completion", "validate_only"})
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class TemporaryDeployment:
     remove: FireworksDeleteDeploymentOperator
 
     @property
-    def name(self) -> XComArg:
-        """The full resource name of the deployment."""
-        return self.deploy.output["deployment"]
+    def name(self) -> Any:
+        """The full resource name of the deployment, as an ``XComArg``."""
+        return _output(self.deploy)["deployment"]
 
     @property
-    def inference_model(self) -> XComArg:
-        """What inference is asked by: the ``model`` of a chat request."""
-        return self.deploy.output["inference_model"]
+    def inference_model(self) -> Any:
+        """What inference is asked by, the ``model`` of a chat request, as an ``XComArg``."""
+        return _output(self.deploy)["inference_model"]
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def temporary_deployment(
         )
         up = FireworksDeploymentReadySensor(
             task_id="up",
-            deployment=deploy.output["deployment"],
+            deployment=_output(deploy)["deployment"],
             wait_for_inference=wait_for_inference,
             timeout=ready_timeout,
             trigger_rule="all_success",
@@ -109,7 +109,7 @@ def temporary_deployment(
         done = EmptyOperator(task_id="done", **always)
         remove = FireworksDeleteDeploymentOperator(
             task_id="remove",
-            deployment=deploy.output["deployment"],
+            deployment=_output(deploy)["deployment"],
             retries=remove_retries,
             retry_delay=timedelta(seconds=30),
             **always,
@@ -137,3 +137,8 @@ def temporary_deployment(
         # empty `done` stands between the block and the removal.
         remove.as_teardown(setups=deploy, on_failure_fail_dagrun=True)
         done >> remove
+
+
+def _output(task: FireworksCreateDeploymentOperator) -> Any:
+    # Declared as a class of Airflow's that has no keys; what it is has.
+    return task.output
