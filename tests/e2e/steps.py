@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
 
 from airflow_provider_fireworks.identity import Identity
 from local_airflow.api import poll_until
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_fireworks.emulator import Emulator
     from local_airflow import LocalAirflow, TaskInstance
+
+
+#: The minor version of Airflow, such as (3, 3), for the condition of a skip; it belongs to betas, too.
+AIRFLOW = Version(metadata.version("apache-airflow-core")).release[:2]
 
 
 def until(

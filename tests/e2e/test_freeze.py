@@ -72,6 +72,8 @@ def test_frozen_triggerer_deletes_nothing_of_tasks_taken_over(
     until(airflow, "the triggers to be taken over", lambda: waits() == {"triggerer-2": {"wait", "create"}})
     emulator.set_deployment(created["create"], state="READY")
     until(airflow, "the deployment to be used", lambda: state("use") == "running")
+    # Else the frozen trigger may end by itself, as it polls before it is canceled.
+    emulator.fault("slow", method="GET", path=created["create"], delay=2)
     airflow.thaw("triggerer")
     # Longer than it takes the triggerer to notice that the triggers are gone, and to delete: its first question
     # to Airflow alone can take 9 s.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.steps import left, until
+from tests.e2e.steps import AIRFLOW, left, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,19 +18,14 @@ DAG = "deploy_in_loop"
 TASK = "serve.deploy"
 
 
-@pytest.fixture(autouse=True)
-def _has_loops() -> None:
-    import airflow.sdk
-
-    if not hasattr(airflow.sdk, "LoopDecision"):
-        pytest.skip("Before Airflow 3.4 there are no task loops.")
+pytestmark = pytest.mark.skipif(AIRFLOW < (3, 4), reason="Before Airflow 3.4 there are no task loops.")
 
 
 def passes(airflow: LocalAirflow, run_id: str) -> list[dict[str, Any]]:
     """Return the task instances of the create task in the loop, by iteration."""
     path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances"
     found: list[dict[str, Any]] = airflow.api.get(path, task_id=TASK)["task_instances"]
-    return sorted(found, key=lambda task: task["loop_iteration"]["index"])
+    return sorted(found, key=lambda task: task["loop_iteration"]["iteration"])
 
 
 def test_create_in_loop_has_deployment_of_its_own_in_each_pass(

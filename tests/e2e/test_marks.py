@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_fireworks.identity import Identity
 from local_airflow.api import AirflowApiError
 from tests.e2e.steps import (
+    AIRFLOW,
     clear,
     deleted,
     deployments_of,
@@ -32,12 +33,9 @@ DAG = "deploy_and_use"
 DEPLOY = [f"serve.deploy[{index}]" for index in range(3)]
 
 
-@pytest.fixture(autouse=True)
-def _tells_triggers_of_marks(airflow: LocalAirflow) -> None:
-    from airflow.triggers.base import BaseTrigger
-
-    if not hasattr(BaseTrigger, "on_kill"):
-        pytest.skip("Before Airflow 3.3 a trigger does not learn that its task was marked or cleared.")
+pytestmark = pytest.mark.skipif(
+    AIRFLOW < (3, 3), reason="Before Airflow 3.3 a trigger does not learn what becomes of its task."
+)
 
 
 def delete_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:

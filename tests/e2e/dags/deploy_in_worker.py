@@ -24,7 +24,7 @@ from airflow_provider_fireworks.operators.deployment import FireworksCreateDeplo
 def deploy_in_worker():
     FireworksCreateDeploymentOperator(task_id="marked", precision="FP16", retries=1)
     for task_id, retries in (("evicted", 1), ("evicted_in_last_try", 0)):
-        # One whose own process gets the signal, and one whose supervisor does.
+        # The process of the first one gets the signal, and the supervisor of the second one.
         FireworksCreateDeploymentOperator.partial(task_id=task_id, retries=retries).expand(
             precision=["FP16", "FP16"]
         )
