@@ -413,14 +413,19 @@ def test_the_timeout_says_that_the_id_is_taken(gateway, create):
 
 
 @pytest.mark.parametrize(
-    "other", [{"precision": "FP8"}, {"model": "my-other-model", "precision": None}], ids=str
+    ("other", "told"),
+    [
+        ({"precision": "FP8"}, "precision FP16 → FP8"),
+        ({"model": "my-other-model", "precision": None}, "base_model .*my-model → .*my-other-model"),
+    ],
+    ids=str,
 )
-def test_an_own_deployment_of_something_else_is_left_alone(gateway, create, other):
+def test_an_own_deployment_of_something_else_is_left_alone(gateway, create, other, told):
     gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
     create()
     before = payload(gateway)
     gateway.clear()
-    with pytest.raises(exceptions.FireworksDeploymentConflict, match=r"serves .*my-model at FP16"):
+    with pytest.raises(exceptions.FireworksDeploymentConflict, match=told):
         create(again(), **other)
     assert payload(gateway) == before
     assert (posts(gateway), touched(gateway)) == (0, 0)

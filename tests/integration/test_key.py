@@ -373,7 +373,7 @@ def test_nothing_that_the_session_returns_shows_it(gateway):
 def test_no_object_of_ours_shows_it(gateway):
     hook = FireworksHook()
     hook.get_model("my-model")
-    watch = {"model": MODEL, "precisions": ["FP8"], "deadline": 0, "poll_interval": 1}
+    watch = {"model": MODEL, "precision": "FP8", "deadline": 0, "poll_interval": 1}
     asked = {"deployment": MODEL.replace("models", "deployments"), "deadline": 0, "poll_interval": 1}
     triggers = [
         FireworksModelReadyTrigger(fireworks_conn_id="fireworks_default", watch=watch),

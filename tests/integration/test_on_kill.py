@@ -192,26 +192,28 @@ def test_killed_task_says_that_money_is_at_stake_before_it_asks_airflow(gateway,
     assert MONEY in said[0]
 
 
-def test_task_killed_in_the_middle_of_an_xcom_push_neither_hangs_nor_deletes(gateway):
+def test_task_killed_in_the_middle_of_a_request_to_airflow_neither_hangs_nor_deletes(gateway):
     # Interrupted in the moment between taking it and the block that gives it back, Airflow's channel stays locked.
     channel = threading.Lock()
-    pushing = threading.Event()
+    asking = threading.Event()
 
     class Locked(TaskInstance):
-        def xcom_push(self, key: str, value: Any) -> None:
+        def get_dr_count(self, *_: Any, **__: Any) -> int:
             channel.acquire()
-            pushing.set()
+            asking.set()
             time.sleep(5)
+            return 0
 
         def get_task_states(self, *_: Any, **__: Any) -> Any:
             with channel:
                 return told("failed")
 
     gateway.configure(deploy_duration=60)
+    make(gateway, "shared", description=Identity("my_dag", "an earlier run", "deploy").description)
     began = time.monotonic()
-    failure = killed(pushing.is_set, Locked())
+    failure = killed(asking.is_set, Locked(try_number=2), deployment_id="shared")
     assert time.monotonic() - began < 4
-    assert gateway.deployments_left == [NAME]
+    assert gateway.deployments_left == ["accounts/demo/deployments/shared"]
     assert MONEY in str(failure)
 
 

@@ -26,7 +26,7 @@ TRIGGER = "airflow_provider_fireworks.triggers.model.FireworksModelReadyTrigger"
 def arguments(precision: str = "FP8", **watch: Any) -> dict[str, Any]:
     watch = {
         "model": MODEL,
-        "precisions": [precision],
+        "precision": precision,
         "deadline": time.time() + 10,
         "poll_interval": 0.1,
     } | watch
