@@ -79,7 +79,7 @@ class Scenario:
 
 def _get_model(way: str, timeout: float) -> Any:
     if way == "trigger":
-        return _fire("model.FireworksModelReadyTrigger", timeout, model=MODEL, precisions=["FP16"])
+        return _fire("model.FireworksModelReadyTrigger", timeout, model=MODEL, precision="FP16")
     return run_task(
         lambda: FireworksModelReadySensor(
             task_id="ready",
