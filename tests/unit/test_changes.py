@@ -192,6 +192,31 @@ def test_changes_of_field_the_api_does_not_show_are_told_all_the_same(old: str |
     assert any(phrase.startswith("precision ") and phrase.endswith(" → FP4") for phrase in changes.fixed)
 
 
+@pytest.mark.parametrize(
+    ("left_out", "phrases"),
+    [
+        (["precision"], ("precision FP8 → unset",)),
+        (["acceleratorCount"], ("accelerator_count 1 → unset",)),
+        (["precision", "acceleratorCount"], ("precision FP8 → unset", "accelerator_count 1 → unset")),
+    ],
+    ids=str,
+)
+def test_changes_of_argument_left_out_now_name_it(left_out: list[str], phrases: tuple[str, ...]) -> None:
+    now = {name: value for name, value in SPEC.items() if name not in left_out}
+    assert changes_since(shown(), digest_of(SPEC), now).fixed == phrases
+
+
+def test_changes_of_fixed_field_that_nothing_shows_name_all() -> None:
+    now = {name: value for name, value in SPEC.items() if name != "enableAddons"}
+    changes = changes_since(shown(), digest_of(SPEC), now)
+    assert [phrase.split()[0] for phrase in changes.fixed] == [
+        "base_model",
+        "precision",
+        "accelerator_type",
+        "accelerator_count",
+    ]
+
+
 # ---- without a digest: an earlier version's
 
 
