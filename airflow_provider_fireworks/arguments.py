@@ -66,13 +66,15 @@ def _one_precision(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    if value is None:
-        return []
     several = [value] if isinstance(value, str) else value
     if isinstance(several, (Mapping, bytes)) or not isinstance(several, Iterable):
         return value
     # What a mapped task that failed or was skipped has not pushed is None.
     return [item.value if isinstance(item, Precision) else item for item in several if item is not None]
+
+
+def _listed_or_none(value: Any) -> Any:
+    return [] if value is None else _listed(value)
 
 
 def _seconds(value: Any) -> Any:
@@ -92,7 +94,6 @@ Text = Annotated[str, Field(min_length=1)]
 PrecisionName = Annotated[str, BeforeValidator(_one_precision)]
 ModelRef = Annotated[str, _checked(split_model)]
 DeploymentRef = Annotated[str, _checked(split_deployment)]
-Listed = Annotated[list[str], BeforeValidator(_listed)]
 
 
 class TimeLimit(NamedTuple):
@@ -156,7 +157,7 @@ class WaitingArguments(Arguments):
 
 
 class _PrecisionArguments(WaitingArguments):
-    accept_precisions: Listed = Field(default_factory=list)
+    accept_precisions: Annotated[list[str], BeforeValidator(_listed_or_none)] = Field(default_factory=list)
     allow_unknown_precision: bool = False
     require_confirmation: bool = False
 
@@ -297,7 +298,7 @@ class ScaleArguments(WaitingArguments):
 class DeleteArguments(Arguments):
     """The arguments of :class:`FireworksDeleteDeploymentOperator`; ``deployment`` is a list of any length."""
 
-    deployment: Annotated[list[DeploymentRef], BeforeValidator(_listed)]
+    deployment: Annotated[list[DeploymentRef], BeforeValidator(_listed_or_none)]
     hard: bool = False
     ignore_checks: bool | None = None
     timeout: Seconds

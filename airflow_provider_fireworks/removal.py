@@ -93,9 +93,11 @@ def remove(
     :param ask_airflow: ask before each ``DELETE`` whether the task, or one after it, will still use it.
     :param now: a clock, in seconds.
     """
+    deleted = Removed("deleted", f"{name} was deleted.")
     began = now()
     failures = 0
     refused: RefusedError | None = None
+    may_be_deleted = False
     while True:
         reply = yield calls.get_deployment(name)
         found = reply if isinstance(reply, Deployment) else None
@@ -104,7 +106,9 @@ def remove(
             if not is_own(found):
                 return Removed("kept", f"Not deleting {name}: it does not belong to this task.")
             if found.state in ("DELETING", "DELETED"):
-                return Removed("gone", f"{name} was deleted already.")
+                return deleted if may_be_deleted else Removed("gone", f"{name} was deleted already.")
+        elif isinstance(reply, NotFoundError) and may_be_deleted:
+            return deleted
         elif isinstance(reply, NotFoundError) and refused is not None:
             return Removed("gone", f"{name} does not exist any more.")
         if refused is not None and not insist:
@@ -121,9 +125,10 @@ def remove(
             skip_checks = ignore_checks(found) if found is not None else not blindly
             reply = yield calls.delete_deployment(name, hard=hard, ignore_checks=skip_checks)
             if not isinstance(reply, GatewayError):
-                return Removed("deleted", f"{name} was deleted.")
+                return deleted
             if isinstance(reply, NotFoundError):
                 return Removed("gone", f"{name} does not exist any more.")
+            may_be_deleted = may_be_deleted or reply.may_have_acted
         waited = now() - began
         if isinstance(reply, NotFoundError):
             if not may_yet_appear:

@@ -1,24 +1,18 @@
 """
-### Prepare, deploy, try and remove a model at several precisions
+### Prepare, deploy, test and remove a model at several precisions
 
-Each precision goes its own way, and one that fails holds up no other. `deploy` only creates and `up` waits, so
-that `remove` runs whatever fails after `deploy`. **Deployments cost money** for as long as they have replicas.
+Each precision runs on its own; one that fails delays no other. The deployment exists for the tasks in the `with` block
+and is removed whatever becomes of them. **Deployments cost money** for as long as they have replicas.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pendulum
 from airflow.sdk import Param, dag, task, task_group
 
-from airflow_provider_fireworks.client.precision import Precision
-from airflow_provider_fireworks.operators.deployment import (
-    FireworksCreateDeploymentOperator,
-    FireworksDeleteDeploymentOperator,
-)
+from airflow_provider_fireworks.client import Precision
+from airflow_provider_fireworks.operators.deployment import temporary_deployment
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
-from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 
 
@@ -78,52 +72,20 @@ def deploy_fan_out():
             poll_interval=10,
         )
         ready = FireworksModelReadySensor(
-            task_id="ready",
-            model=prepare.output["model"],
-            precision=prepare.output["precision"],
-            baseline=prepare.output["baseline"],
-            deferrable=True,
-            poke_interval=10,
+            task_id="ready", prepared=prepare.output, deferrable=True, poke_interval=10
         )
-        deploy = FireworksCreateDeploymentOperator(
-            task_id="deploy",
-            model=ready.output["model"],
-            precision=ready.output["precision"],
+        with temporary_deployment(
+            prepared=ready.output,
             accelerator_type="{{ params.accelerator_type }}",
             max_replica_count=1,
-            # Should it be left behind, it goes to zero replicas after five minutes without a request, not an hour.
+            # If only the sweep finds it, it has scaled to zero after five minutes without a request, not an hour.
             extra_spec={"autoscalingPolicy": {"scaleToZeroWindow": "300s"}},
-            wait_for_completion=False,
-            retries=2,
-            retry_delay=timedelta(seconds=30),
-        )
-        up = FireworksDeploymentReadySensor(
-            task_id="up",
-            deployment=deploy.output["deployment"],
-            wait_for_inference=True,
             deferrable=True,
-            poke_interval=10,
-        )
-        tested = smoke_test(deploy.output["inference_model"])
-        remove = FireworksDeleteDeploymentOperator(
-            task_id="remove",
-            created_by="deploy",
-            # The smoke test counts as recent traffic.
-            ignore_checks=True,
-            retries=5,
-            retry_delay=timedelta(seconds=30),
-        )
-        deploy >> up >> tested
-        # A deployment that could not be removed is to fail the run.
-        tested >> remove.as_teardown(setups=deploy, on_failure_fail_dagrun=True)
+            poll_interval=10,
+        ) as deployment:
+            smoke_test(deployment.inference_model)
 
-    # Airflow tells a run's state from its last tasks. Without this one, those would be the removals alone, and a
-    # run whose smoke test has failed would be a success.
-    @task
-    def all_answered() -> None:
-        print("All of them were deployed and have answered.")
-
-    serve.expand(precision=precisions()) >> all_answered()
+    serve.expand(precision=precisions())
 
 
 deploy_fan_out()

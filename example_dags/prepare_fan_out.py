@@ -10,7 +10,7 @@ from __future__ import annotations
 import pendulum
 from airflow.sdk import Param, dag, task
 
-from airflow_provider_fireworks.client.precision import Precision
+from airflow_provider_fireworks.client import Precision
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 
@@ -45,12 +45,11 @@ def prepare_fan_out():
         model="{{ params.model }}",
         deferrable=True,
         poll_interval=10,
-        map_index_template="{{ task.precision }}",
     ).expand(precision=precisions())
 
-    ready = FireworksModelReadySensor.partial(
-        task_id="ready", deferrable=True, poke_interval=10, map_index_template="{{ task.precision }}"
-    ).expand_kwargs(prepare.output)
+    ready = FireworksModelReadySensor.partial(task_id="ready", deferrable=True, poke_interval=10).expand(
+        prepared=prepare.output
+    )
 
     @task
     def report(prepared: list[dict[str, str]]) -> None:

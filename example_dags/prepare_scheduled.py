@@ -12,7 +12,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import Param, dag, task
 
-from airflow_provider_fireworks.client.precision import Precision
+from airflow_provider_fireworks.client import Precision
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 
 

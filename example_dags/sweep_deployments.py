@@ -1,8 +1,8 @@
 """
-### Find deployments that were left behind, every hour
+### Find orphaned deployments, every hour
 
-Those that tasks of this Airflow have made in runs which are over, by a worker that died or a person who stopped
-a run half way. They are only listed, unless *delete* is set. The run fails as long as any is left.
+Deployments whose run is over: its worker was killed, or a person stopped it half way. They are only listed, unless
+*delete* is set. The run fails as long as any is left. What was created under a `deployment_id` is meant to stay.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def sweep_deployments():
 
     @task
     def none_is_left(orphaned: list[dict]) -> None:
-        left = [each["deployment"] for each in orphaned if not each["deleted"]]
+        left = [each["deployment"] for each in orphaned if not each["deleted"] and not each["kept"]]
         if left:
             raise RuntimeError(f"{len(left)} deployments are left and may cost money: {', '.join(left)}")
 

@@ -17,7 +17,7 @@ from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentRea
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 
 MODEL = "my-model"
-DEPLOYED = {"model": MODEL, "accelerator_type": "NVIDIA_H100_80GB", "min_replica_count": 1}
+DEPLOYED = {"accelerator_type": "NVIDIA_H100_80GB", "min_replica_count": 1}
 
 
 #: A deployment that fails costs the task that waits for it a try, and is made anew.
@@ -30,8 +30,9 @@ def use(inference_model: str) -> None:
     time.sleep(2)
 
 
-def remove() -> FireworksDeleteDeploymentOperator:
-    return FireworksDeleteDeploymentOperator(task_id="remove", created_by="deploy", ignore_checks=True)
+def remove(deploy: FireworksCreateDeploymentOperator) -> FireworksDeleteDeploymentOperator:
+    removal = FireworksDeleteDeploymentOperator(task_id="remove", deployment=deploy.output["deployment"])
+    return removal.as_teardown(setups=deploy)
 
 
 @dag(
@@ -54,23 +55,21 @@ def kill_run():
         prepare = FireworksPrepareModelOperator(task_id="prepare", model=MODEL, precision=precision)
         ready = FireworksModelReadySensor(
             task_id="ready",
-            model=prepare.output["model"],
-            precision=prepare.output["precision"],
-            baseline=prepare.output["baseline"],
+            prepared=prepare.output,
             deferrable=True,
             poke_interval=2,
         )
         deploy = FireworksCreateDeploymentOperator(
-            **{**DEPLOYED, "model": ready.output["model"]},
+            **DEPLOYED,
             task_id="deploy",
-            precision=ready.output["precision"],
+            prepared=ready.output,
             wait_for_completion=False,
         )
         up = FireworksDeploymentReadySensor(
             task_id="up", deployment=deploy.output["deployment"], deferrable=True, poke_interval=2
         )
         prepare >> ready >> deploy >> up
-        up >> use(deploy.output["inference_model"]) >> remove().as_teardown(setups=deploy)
+        up >> use(deploy.output["inference_model"]) >> remove(deploy)
 
     @task_group
     def deferred():
@@ -83,14 +82,19 @@ def kill_run():
             # A triggerer that was frozen calls the trigger's on_kill: it must not delete what is in use.
             delete_on_kill=True,
         )
-        use(deploy.output["inference_model"]) >> remove().as_teardown(setups=deploy)
+        use(deploy.output["inference_model"]) >> remove(deploy)
 
     @task_group
     def worker():
         deploy = FireworksCreateDeploymentOperator(
-            **DEPLOYED, **WAITING, task_id="deploy", precision="{{ params.worker }}", deferrable=False
+            **DEPLOYED,
+            **WAITING,
+            task_id="deploy",
+            model=MODEL,
+            precision="{{ params.worker }}",
+            deferrable=False,
         )
-        use(deploy.output["inference_model"]) >> remove().as_teardown(setups=deploy)
+        use(deploy.output["inference_model"]) >> remove(deploy)
 
     serve.expand(precision=precisions())
     deferred()

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 from airflow_provider_fireworks import creation, preparation, removal, watch
 from airflow_provider_fireworks.client import retrying
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.operators.deployment import create
+from airflow_provider_fireworks.operators.deployment import create, sweep
 from airflow_provider_fireworks.readiness import model as readiness
 from airflow_provider_fireworks.triggers import base as triggers
 from tests.integration.raw import in_triggerer, in_worker
@@ -42,6 +42,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(creation, "SHORTEST_PAUSE", 0.05)
     monkeypatch.setattr(creation, "LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(create, "CLEAN_UP_FOR", 5.0)
+    monkeypatch.setattr(sweep, "_SECONDS", 0.5)
     monkeypatch.setattr(creation, "START_LAG", 0.6)
     monkeypatch.setattr(removal, "FIRST_PAUSE", 0.05)
     monkeypatch.setattr(removal, "LONGEST_PAUSE", 0.1)

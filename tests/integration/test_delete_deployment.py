@@ -1,14 +1,14 @@
-"""Deleting a deployment, named or found by the task that created it, with the gateway's own record as the proof."""
+"""Deleting deployments by name, with the emulator's own record as the proof."""
 
 from __future__ import annotations
 
-import copy
 from threading import Timer
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from airflow.sdk import DAG, task_group
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.client import calls, retrying
@@ -74,7 +74,7 @@ def serve_something() -> None:
 @pytest.mark.parametrize("deployment", ["d", NAME])
 def test_what_is_named_is_deleted(deployed, deployment):
     assert delete(deployment=deployment) == [NAME]
-    assert [(request.method, request.query) for request in deployed.requests] == [("DELETE", {})]
+    assert [(request.method, request.query) for request in deployed.requests] == [("GET", {}), ("DELETE", {})]
     assert deployed.deployment("d")["state"] == "DELETED"
     assert deployed.deployments_left == []
 
@@ -153,9 +153,10 @@ LOST = [
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: " ".join(map(str, fault.values())))
 def test_a_lost_answer_is_asked_for_again(deployed, fault, hard):
     deployed.fault(**fault, method="DELETE")
-    delete(deployment="d", hard=hard)
+    assert delete(deployment="d", hard=hard) == [NAME]
     assert deployed.deployments_left == []
-    assert deployed.count("DELETE") == 2
+    # What was carried out all the same is not requested again.
+    assert deployed.count("DELETE") == (1 if fault.get("after_work") else 2)
 
 
 def test_a_gateway_that_is_away_for_a_while_is_waited_for(deployed):
@@ -170,7 +171,7 @@ def test_a_gateway_that_is_away_for_a_while_is_waited_for(deployed):
 def test_a_gateway_that_stays_away_is_told_to_cost_money(deployed):
     deployed.stop()
     with pytest.raises(
-        exceptions.FireworksTimeout, match=r"d could not be deleted and may cost money: .*cannot be reached"
+        exceptions.FireworksTimeout, match=r"d was not deleted and IT MAY COST MONEY: .*cannot be reached"
     ) as ending:
         delete(deployment="d", timeout=0.5)
     assert not isinstance(ending.value, AirflowFailException)
@@ -178,14 +179,14 @@ def test_a_gateway_that_stays_away_is_told_to_cost_money(deployed):
 
 def test_a_wrong_key_fails_at_once(deployed):
     deployed.revoke_key()
-    with pytest.raises(exceptions.FireworksAccessDenied, match="may cost money") as failure:
+    with pytest.raises(exceptions.FireworksAccessDenied, match="IT MAY COST MONEY") as failure:
         delete(deployment="d")
     assert deployed.api_key not in repr(failure.value)
-    assert len(deployed.requests) == 1
+    assert [request.method for request in deployed.requests] == ["GET", "DELETE"]
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"deployment": "d", "created_by": "deploy"}, {"deployment": "a b"}], ids=str
+    "wrong", [{"deployment": ""}, {"deployment": ["d", "a b"]}, {"deployment": "a b"}], ids=str
 )
 def test_bad_literals_are_refused_when_the_dag_is_parsed(wrong):
     with pytest.raises(exceptions.FireworksInvalidArgument):
@@ -201,285 +202,106 @@ def test_a_bad_rendering_is_refused_before_anything_is_sent(gateway, rendered):
     assert gateway.requests == []
 
 
-# ---- found by the task that created it
+# ---- none, one or several
 
 
-def deploy(task_id: str = "deploy", **arguments: Any) -> FireworksCreateDeploymentOperator:
-    arguments = {
-        "model": "my-model",
-        "accelerator_type": "NVIDIA_H100_80GB",
-        "wait_for_completion": False,
-        **arguments,
-    }
-    return FireworksCreateDeploymentOperator(task_id=task_id, **arguments)
-
-
-def remove(task_id: str = "remove", created_by: str = "deploy", **arguments: Any) -> Any:
-    return FireworksDeleteDeploymentOperator(
-        task_id=task_id, created_by=created_by, **{"timeout": 10, **arguments}
-    )
-
-
-def run(dag: DAG, task_id: str, map_index: int = -1, run_id: str = "manual__1", **mapped: Any) -> Any:
-    """Run one task instance of a DAG; what it is mapped over is given."""
-    task: Any = dag.get_task(task_id)
-    task = task.unmap(mapped) if task.is_mapped else copy.copy(task)
-    instance = TaskInstance(task_id=task_id, run_id=run_id, map_index=map_index)
-    return task.execute({"ti": instance})
-
-
-def created(dag: DAG, task_id: str, map_index: int = -1, run_id: str = "manual__1", **mapped: Any) -> str:
-    return run(dag, task_id, map_index, run_id, **mapped)["deployment"]
-
-
-def my_dag() -> DAG:
-    return DAG("my_dag", schedule=None)
-
-
-def test_in_a_dag(gateway):
-    with my_dag() as dag:
-        remove().as_teardown(setups=deploy())
-    name = created(dag, "deploy")
-    other_run = created(dag, "deploy", run_id="manual__2")
-    assert run(dag, "remove") == {"deleted": [name]}
-    assert gateway.deployments_left == [other_run]
-    assert run(dag, "remove", run_id="manual__2") == {"deleted": [other_run]}
-    assert gateway.deployments_left == []
-
-
-def test_nothing_was_created(gateway):
-    with my_dag() as dag:
-        deploy(), remove()
-    assert run(dag, "remove") == {"deleted": []}
-
-
-def test_what_does_not_show_yet_is_deleted_once_it_does(gateway):
-    with my_dag() as dag:
-        deploy(), remove()
-    name = created(dag, "deploy")
-    gateway.fault("status", status=404, method="GET", path="/deployments/")
-    assert run(dag, "remove") == {"deleted": [name]}
-    assert gateway.deployments_left == []
-
-
-def test_in_a_task_group_it_is_named_as_it_is_written_there(gateway):
-    with my_dag() as dag:
-
-        @task_group
-        def serve() -> None:
-            deploy() >> remove()
-
-        serve()
-        deploy("deploy")
-    outside, inside = created(dag, "deploy"), created(dag, "serve.deploy")
-    assert run(dag, "serve.remove") == {"deleted": [inside]}
-    assert gateway.deployments_left == [outside]
-
-
-@pytest.mark.parametrize("created_by", ["deploy", "inner.deploy", "outer.inner.deploy"])
-def test_in_nested_groups_it_is_looked_for_from_the_inside_out(gateway, created_by):
-    with my_dag() as dag:
-
-        @task_group
-        def outer() -> None:
-            @task_group
-            def inner() -> None:
-                deploy()
-                remove(created_by=created_by)
-
-            inner()
-            deploy()
-
-        outer()
-    further_out, name = created(dag, "outer.deploy"), created(dag, "outer.inner.deploy")
-    assert run(dag, "outer.inner.remove") == {"deleted": [name]}
-    assert gateway.deployments_left == [further_out]
-
-
-def test_a_task_further_out_can_be_named(gateway):
-    with my_dag() as dag:
-
-        @task_group
-        def outer() -> None:
-            @task_group
-            def inner() -> None:
-                remove()
-
-            deploy() >> inner()
-
-        outer()
-    name = created(dag, "outer.deploy")
-    assert run(dag, "outer.inner.remove") == {"deleted": [name]}
-
-
-def test_in_a_mapped_group_each_deletes_its_own(gateway):
-    with my_dag() as dag:
-
-        @task_group
-        def serve(precision: str) -> None:
-            deploy() >> remove()
-
-        serve.expand(precision=["FP8", "FP4", "NF4"])
-    names = [created(dag, "serve.deploy", index) for index in range(3)]
-    assert len(set(names)) == 3
-    assert run(dag, "serve.remove", 1) == {"deleted": [names[1]]}
-    assert sorted(gateway.deployments_left) == sorted([names[0], names[2]])
-    assert run(dag, "serve.remove", 0) == {"deleted": [names[0]]}
-    assert run(dag, "serve.remove", 2) == {"deleted": [names[2]]}
-    assert gateway.deployments_left == []
-
-
-def test_unmapped_it_deletes_all_that_a_mapped_task_created(gateway):
-    with my_dag() as dag:
-        deploying = FireworksCreateDeploymentOperator.partial(
-            task_id="deploy", accelerator_type="NVIDIA_H100_80GB", wait_for_completion=False
-        ).expand(model=["my-model", "my-other-model"])
-        deploying >> remove()
-    names = [
-        created(dag, "deploy", index, model=model)
-        for index, model in enumerate(["my-model", "my-other-model"])
-    ]
-    other_run = created(dag, "deploy", 0, run_id="manual__2", model="my-model")
-    assert sorted(run(dag, "remove")["deleted"]) == sorted(names)
-    assert gateway.deployments_left == [other_run]
-
-
-def test_unmapped_it_deletes_all_that_a_mapped_group_created(gateway):
-    with my_dag() as dag:
-
-        @task_group
-        def serve(precision: str) -> None:
-            deploy()
-
-        serve.expand(precision=["FP8", "FP4"]) >> remove(created_by="serve.deploy")
-    names = [created(dag, "serve.deploy", index) for index in range(2)]
-    assert sorted(run(dag, "remove")["deleted"]) == sorted(names)
-    assert gateway.deployments_left == []
-
-
-def test_mapped_alike_each_deletes_its_own(gateway):
-    with my_dag() as dag:
-        deploying = FireworksCreateDeploymentOperator.partial(
-            task_id="deploy", accelerator_type="NVIDIA_H100_80GB", wait_for_completion=False
-        ).expand(model=["my-model", "my-other-model"])
-        removing = FireworksDeleteDeploymentOperator.partial(
-            task_id="remove", created_by="deploy", timeout=10
-        )
-        deploying >> removing.expand(hard=[True, False])
-    first = created(dag, "deploy", 0, model="my-model")
-    second = created(dag, "deploy", 1, model="my-other-model")
-    assert run(dag, "remove", 1, hard=False) == {"deleted": [second]}
-    assert gateway.deployments_left == [first]
-
-
-@pytest.mark.parametrize(
-    ("argument", "values"),
-    [("account_id", ["demo", "other"]), ("fireworks_conn_id", ["fireworks_default", "other"])],
-)
-def test_a_creator_mapped_over_where_it_creates_is_refused_in_words(gateway, argument, values):
-    with my_dag() as dag:
-        (
-            FireworksCreateDeploymentOperator.partial(
-                task_id="deploy", model="my-model", accelerator_type="NVIDIA_H100_80GB"
-            ).expand(**{argument: values})
-            >> remove()
-        )
-    with pytest.raises(
-        exceptions.FireworksInvalidArgument, match="mapped over fireworks_conn_id or account_id"
-    ):
-        run(dag, "remove")
-    assert gateway.count("DELETE") == 0
-
-
-def test_an_id_of_its_own_is_found_in_the_list(gateway):
-    with my_dag() as dag:
-        deploy(deployment_id="mine") >> remove()
-    assert created(dag, "deploy") == "accounts/demo/deployments/mine"
-    FireworksHook().create_deployment("a-persons", SPEC)
-    assert run(dag, "remove") == {"deleted": ["accounts/demo/deployments/mine"]}
-    assert gateway.deployments_left == ["accounts/demo/deployments/a-persons"]
-
-
-def test_an_id_that_only_a_rendering_knew_is_found_too(gateway):
-    with my_dag() as dag:
-        creating = deploy(deployment_id="{{ ds_nodash }}")
-        creating >> remove()
-    rendered = copy.copy(creating)
-    rendered.deployment_id = "20260101"
-    rendered.execute({"ti": TaskInstance("deploy")})
-    assert run(dag, "remove") == {"deleted": ["accounts/demo/deployments/20260101"]}
-
-
-@pytest.mark.parametrize("description", ["", "mine", Identity("my_dag", "manual__2", "deploy").description])
-def test_what_another_has_made_under_that_name_is_left_alone(gateway, description):
-    with my_dag() as dag:
-        deploy(), remove()
-    name = Identity("my_dag", "manual__1", "deploy").deployment_id
-    FireworksHook().create_deployment(name, {**SPEC, "description": description})
-    assert run(dag, "remove") == {"deleted": []}
-    assert gateway.deployments_left == [f"accounts/demo/deployments/{name}"]
-    assert gateway.count("DELETE") == 0
-
-
-@pytest.mark.parametrize("created_by", ["deplyo", "", "serve"])
-def test_a_task_that_there_is_not_is_said_with_those_that_there_are(gateway, created_by):
-    with my_dag() as dag:
-
-        @task_group
-        def serve() -> None:
-            deploy()
-            remove(created_by=created_by)
-
-        serve()
-    with pytest.raises(
-        exceptions.FireworksInvalidArgument,
-        match=rf"created_by: no task '{created_by}' of this DAG creates a deployment; those that do: serve.deploy",
-    ):
-        run(dag, "serve.remove")
+def test_delete_without_a_name_succeeds_with_a_warning(gateway, caplog, capsys):
+    with DAG("my_dag", schedule=None):
+        deploy = EmptyOperator(task_id="deploy")
+        remove = FireworksDeleteDeploymentOperator(task_id="remove", deployment=None)
+        deploy >> remove
+    assert remove.execute({"ti": TaskInstance("remove")}) == {"deleted": []}
+    said = caplog.text + capsys.readouterr().out
+    assert "Nothing to delete: deploy did not name a deployment" in said
+    assert "FireworksSweepDeploymentsOperator finds it" in said
     assert gateway.requests == []
 
 
-@pytest.mark.parametrize("mapped", [False, True], ids=["by name", "by list"])
-def test_the_gateway_is_asked_patiently(gateway, mapped):
-    with my_dag() as dag:
-        deploy(deployment_id="mine" if mapped else None) >> remove()
-    name = created(dag, "deploy")
-    gateway.fault("status", status=503, method="GET", times=4, retry_after="0")
-    gateway.fault("drop", method="DELETE", after_work=False)
-    assert run(dag, "remove") == {"deleted": [name]}
+@pytest.mark.parametrize("several", [list, tuple, iter, lambda names: (name for name in names)])
+def test_delete_takes_any_iterable_of_names(gateway, several):
+    for name in ("a", "b"):
+        FireworksHook().create_deployment(name, SPEC)
+    # A mapped task that failed has pushed None.
+    names = ["a", None, "accounts/demo/deployments/b", "gone-already"]
+    remove = FireworksDeleteDeploymentOperator(task_id="remove", deployment=None, timeout=10)
+    remove.deployment = several(names)
+    deleted = remove.execute({"ti": TaskInstance("remove")})["deleted"]
+    assert deleted == ["accounts/demo/deployments/a", "accounts/demo/deployments/b"]
     assert gateway.deployments_left == []
 
 
-def test_a_gateway_that_stays_away_says_whose_deployment_is_left(gateway):
-    with my_dag() as dag:
-        deploy(), remove(timeout=0.4)
-    created(dag, "deploy")
-    gateway.stop()
+def test_delete_that_is_refused_does_not_keep_the_others(gateway):
+    for name in ("a", "b"):
+        FireworksHook().create_deployment(name, SPEC)
+    gateway.fault("status", status=400, code=9, method="DELETE", path="deployments/a", times=-1)
     with pytest.raises(
-        exceptions.FireworksTimeout, match="What deploy has created could not be deleted and may cost money"
+        exceptions.FireworksRefused, match=r"deployments/a was not deleted and IT MAY COST MONEY"
     ):
-        run(dag, "remove")
+        delete(deployment=["a", "b"])
+    assert gateway.deployments_left == ["accounts/demo/deployments/a"]
 
 
-def test_it_looks_where_the_creator_has_created(gateway):
-    gateway.configure(accounts=["demo", "second"])
-    with my_dag() as dag:
-        deploy(account_id="second", model=MODEL), remove()
-    name = created(dag, "deploy")
-    assert run(dag, "remove") == {"deleted": [name]}
-    assert gateway.deployments_left == []
+# ---- recent traffic
 
 
-def test_one_that_is_refused_does_not_keep_the_others(gateway):
-    with my_dag() as dag:
+def owned_by(run_id: str, **marks: Any) -> str:
+    return Identity("my_dag", run_id, "deploy", **marks).description
 
-        @task_group
-        def serve(precision: str) -> None:
-            deploy()
 
-        serve.expand(precision=["FP8", "FP4"]) >> remove(created_by="serve.deploy")
-    refused, other = sorted(created(dag, "serve.deploy", index) for index in range(2))
-    FireworksHook().send(calls.ask_deployment(f"{MODEL}#{refused}"))
-    with pytest.raises(exceptions.FireworksRefused, match=refused):
-        run(dag, "remove")
-    assert other not in gateway.deployments_left
+@pytest.mark.parametrize(
+    ("description", "skips"),
+    [
+        (owned_by("manual__1"), True),
+        (owned_by("manual__1", map_index=3), True),
+        (owned_by("manual__1", kept=True), False),
+        (owned_by("manual__2"), False),
+        ("Made by hand.", False),
+    ],
+    ids=["this run's", "mapped", "adopted", "another run's", "a person's"],
+)
+def test_delete_skips_the_traffic_check_only_for_what_this_run_created(gateway, description, skips):
+    FireworksHook().create_deployment("d", {**SPEC, "description": description})
+    serve_something()
+    if skips:
+        assert delete(deployment="d") == [NAME]
+    else:
+        with pytest.raises(exceptions.FireworksRefused, match="ignore_checks=True deletes it all the same"):
+            delete(deployment="d")
+    assert delete(deployment="d", ignore_checks=True) == ([] if skips else [NAME])
+
+
+def test_delete_that_may_not_read_leaves_the_traffic_check_on(gateway):
+    FireworksHook().create_deployment("d", {**SPEC, "description": owned_by("manual__1")})
+    gateway.fault("status", status=403, code=7, method="GET", path="/deployments/", times=-1)
+    assert delete(deployment="d") == [NAME]
+    assert [request.query for request in gateway.requests if request.method == "DELETE"] == [{}]
+
+
+# ---- after the task that creates it
+
+
+def test_delete_that_always_runs_leaves_a_conflicting_deployment_alone(gateway):
+    FireworksHook().create_deployment("shared", {**SPEC, "description": "Do not touch!"})
+    instance = TaskInstance("deploy")
+    create = FireworksCreateDeploymentOperator(
+        task_id="deploy", model="my-model", accelerator_type="NVIDIA_H100_80GB", deployment_id="shared"
+    )
+    with pytest.raises(exceptions.FireworksDeploymentConflict):
+        create.execute({"ti": instance})
+    assert instance.xcoms == {"deployment": None, "inference_model": None}
+    assert delete(deployment=instance.xcoms["deployment"]) == []
+    assert gateway.count("DELETE") == 0
+    assert len(gateway.deployments_left) == 1
+
+
+def test_delete_finds_by_name_what_a_create_left_that_ended_in_the_middle(gateway):
+    instance = TaskInstance("deploy")
+    create = FireworksCreateDeploymentOperator(
+        task_id="deploy", model="my-model", accelerator_type="NVIDIA_H100_80GB", delete_on_failure=False
+    )
+    gateway.fault("status", status=403, code=7, method="GET", path="/deployments/", times=-1)
+    with pytest.raises(exceptions.FireworksAccessDenied):
+        create.execute({"ti": instance})
+    gateway.clear_faults()
+    assert instance.xcoms["deployment"].startswith("accounts/demo/deployments/my-dag-deploy-")
+    assert delete(deployment=instance.xcoms["deployment"]) == []

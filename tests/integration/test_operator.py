@@ -262,7 +262,7 @@ def test_bad_literals_are_refused_when_the_dag_is_parsed(gateway, wrong):
     ("field", "rendered", "told"),
     [
         ("precision", "FP8_V22", "FP8_V2"),
-        ("precision", ["FP8", "FP4"], "one a task"),
+        ("precision", ["FP8", "FP4"], r"expand\(precision="),
         ("model", "a/b", "is no model"),
         ("model", "my model", "is no model id"),
         ("model", "accounts/a/models/..", "is no model id"),

@@ -141,11 +141,35 @@ def test_proof_can_be_required(gateway, prepared, ready):
         ready(**prepared(), require_confirmation=True)
 
 
-def test_a_gate_for_several_takes_one_request_a_look(gateway, prepared, ready):
-    prepared("FP8"), prepared("FP4")
+def test_sensor_takes_what_was_prepared_whole(gateway, prepared, ready):
+    result = ready(model=None, precision=None, prepared=prepared())
+    assert result == {"model": MODEL, "precision": "FP8"}
+
+
+def test_sensor_without_baseline_fails_at_once_if_no_precisions_are_listed(gateway, prepared, ready):
+    gateway.configure(precision_lists="absent")
+    prepared()
     gateway.clear()
-    result = ready(precision=["FP8", "FP4"])
-    assert result == {"model": MODEL, "precision": ["FP8", "FP4"]}
+    with pytest.raises(exceptions.FireworksModelNotReady, match=r"prepared=prepare\.output"):
+        ready()
+    assert len(gateway.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"baseline": {"foo": 1}},
+        {"baseline": {"model": MODEL, "precision": "FP8", "baseline": {}}},
+        {"baseline": {"state": "READY"}},
+    ],
+    ids=str,
+)
+def test_sensor_refuses_a_baseline_that_is_not_the_operators(gateway, ready, wrong):
+    with pytest.raises(
+        exceptions.FireworksInvalidArgument, match=r"invalid baseline .*prepared=prepare\.output"
+    ):
+        ready(**wrong)
+    assert gateway.requests == []
 
 
 def test_the_precision_that_is_ready_is_returned(gateway, ready):
@@ -317,7 +341,7 @@ def test_the_deferral_outlives_the_deadline_and_carries_no_secret(gateway, prepa
     [
         None,
         {"outcome": "pending", "reason": ""},
-        {"outcome": "ready", "reason": "", "precisions": ["FP4"]},
+        {"outcome": "ready", "reason": "", "precision": "FP4"},
         {"outcome": "ready", "reason": ""},
         {"outcome": "splendid", "reason": ""},
     ],
@@ -330,11 +354,11 @@ def test_an_event_that_makes_no_sense_fails_the_task(gateway, prepared, verdict,
         task.execute({"ti": TaskInstance()})
     event = {"carry": deferred.value.trigger.serialize()[1]["carry"], "verdict": verdict}
     with pytest.raises(exceptions.FireworksInvalidEvent):
-        task.resume_execution("execute_complete", {"event": event}, {})
+        task.resume_execution("execute_complete", {"event": event}, {"ti": TaskInstance()})
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"precision": ["FP8", "FP44"]}, {"model": "a b"}, {"precision": "fp8"}], ids=str
+    "wrong", [{"precision": ["FP8", "FP4"]}, {"model": "a b"}, {"precision": "fp8"}], ids=str
 )
 def test_bad_literals_are_refused_when_the_dag_is_parsed(gateway, wrong):
     with pytest.raises(exceptions.FireworksInvalidArgument):

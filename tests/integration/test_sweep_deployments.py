@@ -121,6 +121,7 @@ def test_what_is_found(gateway, by, run, delete):
             "map_index": by.map_index,
             "loop_index": by.loop_index,
             "run": run,
+            "kept": False,
             "deleted": delete,
         }
     ]
@@ -205,7 +206,6 @@ def test_what_is_to_be_kept_is_kept(gateway, keep):
 
 FAILING = [
     {"kind": "status", "status": 503},
-    {"kind": "status", "status": 500, "after_work": True},
     {"kind": "drop"},
     {"kind": "html", "status": 403},
 ]
@@ -217,7 +217,8 @@ def test_one_that_cannot_be_deleted_does_not_stop_the_others_and_fails_at_the_en
         deploy(name, made_by("ended"))
     gateway.fault(**fault, method="DELETE", path="/deployments/b", times=-1)
     with pytest.raises(
-        exceptions.FireworksError, match=r"1 deployments could not be deleted and may cost money: .*/b: "
+        exceptions.FireworksError,
+        match=r"1 deployments could not be deleted\. .*/b was not deleted and IT MAY COST MONEY",
     ) as failure:
         sweep(delete=True)
     assert not isinstance(failure.value, AirflowFailException), "it would not be retried"
@@ -322,9 +323,23 @@ def test_what_a_task_has_made_is_found_once_its_run_is_over(gateway, monkeypatch
     assert gateway.deployments_left == []
 
 
+@pytest.mark.parametrize("mark", ["named", "kept"])
+def test_sweep_lists_what_is_meant_to_stay_and_deletes_it_only_if_asked(gateway, mark):
+    name = deploy("meant-to-stay", made_by("ended", **{mark: True}))
+    deploy("d", made_by("ended"))
+    assert {each["deployment"]: (each["kept"], each["deleted"]) for each in sweep(delete=True)} == {
+        name: (True, False),
+        "accounts/demo/deployments/d": (False, True),
+    }
+    assert gateway.deployments_left == [name]
+    (found,) = sweep(delete=True, include_kept=True)
+    assert (found["kept"], found["deleted"]) == (True, True)
+    assert gateway.deployments_left == []
+
+
 def test_a_description_that_nobody_can_have_signed_does_not_stop_the_sweep(gateway):
     deploy("d", made_by("ended"))
-    deploy("e", made_by("ended").description.replace('"map_index": -1', '"map_index": 1e999'))
+    deploy("e", made_by("ended").description.replace('"map_index":-1', '"map_index":1e999'))
     assert ids(sweep()) == ["d"]
 
 

@@ -96,12 +96,12 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
         for each in found:
             owner: Identity = each.pop("owner")
             self.log.warning(
-                "%s (%s) was created by %s, which is %s%s.",
+                "%s (%s) was created by %s; that run is %s%s.",
                 each["deployment"],
                 each["state"],
                 owner,
                 each["run"],
-                "; it is meant to stay" if each["kept"] else "",
+                ", and it is meant to stay" if each["kept"] else "",
             )
             if self._arguments.delete and (self._arguments.include_kept or not each["kept"]):
                 removed = self._remove(each["deployment"], owner)

@@ -44,9 +44,7 @@ def deploy_pairs():
         prepare = FireworksPrepareModelOperator(task_id="prepare", model=model, precision=precision)
         ready = FireworksModelReadySensor(
             task_id="ready",
-            model=prepare.output["model"],
-            precision=prepare.output["precision"],
-            baseline=prepare.output["baseline"],
+            prepared=prepare.output,
             deferrable=True,
             poke_interval=3,
         )
@@ -66,7 +64,7 @@ def deploy_pairs():
             poke_interval=3,
         )
         tested = smoke_test(deploy.output["inference_model"])
-        remove = FireworksDeleteDeploymentOperator(task_id="remove", created_by="deploy", ignore_checks=True)
+        remove = FireworksDeleteDeploymentOperator(task_id="remove", deployment=deploy.output["deployment"])
         prepare >> ready >> deploy >> up >> tested
         tested >> remove.as_teardown(setups=deploy, on_failure_fail_dagrun=True)
 

@@ -31,7 +31,7 @@ def prepare_as_told():
     prepare = FireworksPrepareModelOperator.partial(
         task_id="prepare", model="{{ params.model }}", poll_interval=2
     ).expand(precision=precisions())
-    FireworksModelReadySensor.partial(task_id="ready", poke_interval=2).expand_kwargs(prepare.output)
+    FireworksModelReadySensor.partial(task_id="ready", poke_interval=2).expand(prepared=prepare.output)
 
 
 prepare_as_told()

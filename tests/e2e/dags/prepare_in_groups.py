@@ -18,9 +18,7 @@ def prepare_in_groups():
         )
         FireworksModelReadySensor(
             task_id="ready",
-            model=prepare.output["model"],
-            precision=prepare.output["precision"],
-            baseline=prepare.output["baseline"],
+            prepared=prepare.output,
             deferrable=True,
             poke_interval=10,
         )
