@@ -148,7 +148,6 @@ GOOD: Rows = [
     (SweepArguments, {"delete": "true", "include_kept": "yes"}, {"delete": True, "include_kept": True}),
     *((SweepArguments, {"keep": keep}, {"keep": ["d"]}) for keep in ("d", ["d"], ("d",), ["d", None])),
     (SweepArguments, {"keep": ["d", NAME]}, {"keep": ["d", NAME]}),
-    (SweepArguments, {"keep": None}, {"keep": []}),
 ]
 
 
@@ -339,6 +338,7 @@ REFUSED: Rows = [
     (SweepArguments, {"keep": "a,b"}, "is no deployment"),
     (SweepArguments, {"keep": ["d", 5]}, r"keep\.1: "),
     (SweepArguments, {"keep": {"d": 1}}, "keep: "),
+    (SweepArguments, {"keep": None}, "keep: "),
     (SweepArguments, {"delete": "perhaps"}, "delete: "),
     (SweepArguments, {"include_kept": "perhaps"}, "include_kept: "),
     (SweepArguments, {"ignore_checks": "perhaps"}, "ignore_checks: "),
