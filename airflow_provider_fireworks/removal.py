@@ -127,7 +127,7 @@ def remove(
             if not isinstance(reply, GatewayError):
                 return deleted
             if isinstance(reply, NotFoundError):
-                return Removed("gone", f"{name} does not exist any more.")
+                return deleted if may_be_deleted else Removed("gone", f"{name} does not exist any more.")
             may_be_deleted = may_be_deleted or reply.may_have_acted
         waited = now() - began
         if isinstance(reply, NotFoundError):
