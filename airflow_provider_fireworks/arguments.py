@@ -236,8 +236,10 @@ class CreateArguments(WaitingArguments):
         if self.precision not in (None, UNRESOLVED):
             # A newer one than this package knows was let through by the task that prepared for it.
             check_precision(self.precision, allow_unknown=True)
-        hardware = (self.accelerator_type, self.accelerator_count)
-        if self.deployment_shape is not None and hardware != (None, None):
+        # A template or an output may turn out to be None.
+        unset = (None, UNRESOLVED)
+        has_hardware = self.accelerator_type not in unset or self.accelerator_count not in unset
+        if self.deployment_shape not in unset and has_hardware:
             raise ValueError(
                 "deployment_shape goes with neither accelerator_type nor accelerator_count: a shape has its own"
             )

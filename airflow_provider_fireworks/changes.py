@@ -21,6 +21,7 @@ from airflow_provider_fireworks.client.shapes import Deployment
 UPDATABLE = frozenset({"displayName", "minReplicaCount", "maxReplicaCount", "autoscalingPolicy"})
 """Fields that are updated in place. A deployment that differs in any other field would have to be replaced."""
 
+_FIXED_ARGUMENTS = ("precision", "acceleratorType", "acceleratorCount", "deploymentShape")
 _HALF = 6
 
 
@@ -59,8 +60,11 @@ def changes_since(found: Deployment, digest: str, spec: Mapping[str, Any]) -> Ch
     fixed_differ = {name: value for name, value in fixed.items() if _differs(found, name, value)}
     updatable_differ = {name: value for name, value in updatable.items() if _differs(found, name, value)}
     if digest:
-        # If the digest differs and nothing visible does, any of them may be it.
-        fixed_differ = {} if digest[:_HALF] == now[:_HALF] else fixed_differ or fixed
+        # If the digest differs and nothing visible does, an argument was left out, or any of them may be it.
+        left_out = {
+            name: None for name in _FIXED_ARGUMENTS if name not in fixed and _differs(found, name, None)
+        }
+        fixed_differ = {} if digest[:_HALF] == now[:_HALF] else fixed_differ or left_out or fixed
         updatable_differ = {} if digest[_HALF:] == now[_HALF:] else updatable
     return Changes(
         fixed=tuple(_phrase(found, name, value) for name, value in fixed_differ.items()),
@@ -99,5 +103,5 @@ def _differs(found: Deployment, name: str, value: Any) -> bool:
 
 
 def _phrase(found: Deployment, name: str, value: Any) -> str:
-    shown = _shown(found, name)
-    return f"{to_snake(name)} {'unset' if shown in (None, '') else shown} → {value}"
+    old, new = ("unset" if each in (None, "") else each for each in (_shown(found, name), value))
+    return f"{to_snake(name)} {old} → {new}"

@@ -73,6 +73,7 @@ def remove(
     is_own: Callable[[Deployment], bool] = lambda found: True,
     ignore_checks: Callable[[Deployment], bool] = lambda found: True,
     hard: bool = False,
+    purge: bool = False,
     unread: Literal["keep", "delete if denied", "delete"] = "keep",
     may_yet_appear: bool = False,
     insist: bool = False,
@@ -86,6 +87,7 @@ def remove(
     :param is_own: whether the deployment that was read may be deleted.
     :param ignore_checks: whether to skip the API's check that it has not served lately.
     :param hard: delete it for good.
+    :param purge: with ``hard``, also if it was deleted softly, so that its id is free again.
     :param unread: what to do if it cannot be read. ``delete if denied``: the caller knows that it created it, and may
         only not read it; ``delete``: the caller was given its name. Then the API's own checks stay on.
     :param may_yet_appear: whether it may have been created and not be visible yet, so that a 404 proves nothing.
@@ -105,7 +107,8 @@ def remove(
             may_yet_appear = False
             if not is_own(found):
                 return Removed("kept", f"Not deleting {name}: it does not belong to this task.")
-            if found.state in ("DELETING", "DELETED"):
+            purges = found.state == "DELETED" and hard and purge and refused is None
+            if found.state in ("DELETING", "DELETED") and not purges:
                 return deleted if may_be_deleted else Removed("gone", f"{name} was deleted already.")
         elif isinstance(reply, NotFoundError) and may_be_deleted:
             return deleted
@@ -127,7 +130,7 @@ def remove(
             if not isinstance(reply, GatewayError):
                 return deleted
             if isinstance(reply, NotFoundError):
-                return Removed("gone", f"{name} does not exist any more.")
+                return deleted if may_be_deleted else Removed("gone", f"{name} does not exist any more.")
             may_be_deleted = may_be_deleted or reply.may_have_acted
         waited = now() - began
         if isinstance(reply, NotFoundError):

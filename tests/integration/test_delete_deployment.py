@@ -93,6 +93,14 @@ def test_what_is_deleted_already_is_a_success(deployed, shown):
     assert deployed.deployments_left == []
 
 
+def test_delete_for_good_frees_id_of_softly_deleted_deployment(deployed: Any) -> None:
+    FireworksHook().delete_deployment("d")
+    assert delete(deployment="d") == []
+    assert delete(deployment="d", hard=True) == [NAME]
+    FireworksHook().create_deployment("d", SPEC)
+    assert deployed.deployments_left == [NAME]
+
+
 def test_what_never_was_is_a_success(gateway):
     assert delete(deployment="none") == []
 

@@ -88,7 +88,17 @@ def test_a_description_tells_who_signed(identity):
 
 @pytest.mark.parametrize("letter", ["a", "é", "数"])
 def test_a_description_is_short_enough_however_long_the_ids_are(letter):
-    identity = Identity(letter * 250, "r" * 250, letter * 250, 10**9, "http://" + "h" * 93, 999, kept=True)
+    identity = Identity(
+        letter * 250,
+        "r" * 250,
+        letter * 250,
+        10**9,
+        "http://" + "h" * 73,
+        999,
+        kept=True,
+        named=True,
+        digest="0" * 12,
+    )
     assert len(identity.description) < 1000
     assert Identity.of_description(identity.description) == identity
 
@@ -114,7 +124,7 @@ FOREIGN = {
     **{
         f"without {field}": PREFIX + json.dumps({k: v for k, v in SIGNED.items() if k != field})
         for field in SIGNED
-        if field not in ("kept", "loop_index")
+        if field in ("dag_id", "run_id", "task_id", "map_index", "airflow")
     },
     "map_index no number": PREFIX + json.dumps(SIGNED | {"map_index": "x"}),
     "map_index null": PREFIX + json.dumps(SIGNED | {"map_index": None}),
@@ -173,7 +183,7 @@ def test_when_it_is_the_same_task(change, same):
     [
         ("http://airflow.example", "http://airflow.example"),
         ("http://airflow.example/", "http://airflow.example"),
-        ("http://" + "h" * 200, "http://" + "h" * 93),
+        ("http://" + "h" * 200, "http://" + "h" * 73),
         ("", ""),
     ],
 )
@@ -229,3 +239,53 @@ def test_what_was_kept_is_signed_so_and_is_the_same_task_instances():
     assert kept.description != mine.description
     assert Identity.of_description(kept.description).kept
     assert not Identity.of_description(mine.description).kept
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"task_id": "another"}, True),
+        ({"map_index": 7}, True),
+        ({"loop_index": 3}, True),
+        ({"kept": True, "named": True, "digest": "0123456789ab"}, True),
+        ({"run_id": "another"}, False),
+        ({"dag_id": "another"}, False),
+        ({"airflow": "http://other.example"}, False),
+        ({"airflow": ""}, False),
+    ],
+    ids=str,
+)
+def test_same_run_compares_dag_run_and_airflow(change: dict[str, Any], same: bool) -> None:
+    assert ME.same_run(replace(ME, **change)) is same
+    assert replace(ME, **change).same_run(ME) is same
+
+
+@pytest.mark.parametrize(
+    "mark", [{"kept": True}, {"named": True}, {"digest": "0123456789ab"}], ids=lambda mark: next(iter(mark))
+)
+def test_signature_carries_mark_that_does_not_change_who_signed(mark: dict[str, Any]) -> None:
+    marked = replace(ME, **mark)
+    ((name, value),) = mark.items()
+    assert marked == ME
+    assert marked.deployment_id == ME.deployment_id
+    assert marked.description != ME.description
+    assert name not in json.loads(ME.description.removeprefix(PREFIX))
+    read = Identity.of_description(marked.description)
+    assert read is not None
+    assert getattr(read, name) == value
+    assert ME.created(marked.description) is (name != "kept")
+
+
+def test_signature_of_earlier_version_has_no_marks() -> None:
+    old = {name: value for name, value in SIGNED.items() if name not in ("named", "digest")}
+    read = Identity.of_description(PREFIX + json.dumps(old))
+    assert read is not None
+    assert (read, read.named, read.digest) == (ME, False, "")
+
+
+@pytest.mark.parametrize("mark", [{"named": "yes"}, {"named": 1}, {"kept": "true"}, {"kept": 1}])
+def test_signature_mark_counts_only_if_it_is_true(mark: dict[str, Any]) -> None:
+    read = Identity.of_description(PREFIX + json.dumps(SIGNED | mark))
+    assert read is not None
+    assert (read.named, read.kept) == (False, False)

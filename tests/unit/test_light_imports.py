@@ -36,6 +36,8 @@ def test_what_is_loaded_is_noticed():
         ("sensors.model", "FireworksModelReadySensor"),
         ("triggers.model", "FireworksModelReadyTrigger"),
         ("operators.deployment", "FireworksCreateDeploymentOperator"),
+        ("operators.deployment", "FireworksDeleteDeploymentOperator"),
+        ("operators.deployment", "temporary_deployment"),
         ("sensors.deployment", "FireworksDeploymentReadySensor"),
         ("triggers.deployment", "FireworksDeploymentReadyTrigger"),
     ],
@@ -106,3 +108,23 @@ def test_the_gateway_knows_nothing_of_airflow():
     homes = ["calls", "endpoint", "errors", "names", "precision", "retrying", "shapes", "triggerer", "worker"]
     loaded = newly_loaded("", "; ".join(f"import airflow_provider_fireworks.client.{home}" for home in homes))
     assert not {module for module in loaded if module.split(".")[0] == "airflow"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "changes",
+        "creation",
+        "identity",
+        "preparation",
+        "readiness.deployment",
+        "readiness.model",
+        "removal",
+        "runs",
+        "verdict",
+        "watch",
+    ],
+)
+def test_decisions_load_neither_airflow_nor_a_transport(module: str) -> None:
+    loaded = newly_loaded("", f"import airflow_provider_fireworks.{module}")
+    assert not {name.split(".")[0] for name in loaded} & {"airflow", "requests", "httpx", "tenacity"}

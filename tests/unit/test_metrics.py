@@ -18,7 +18,7 @@ from airflow_provider_fireworks.verdict import Outcome
 from airflow_provider_fireworks.watch import DeploymentWatch, ModelWatch, Until
 
 READY = Model(state="READY", supported_precisions=["FP8"])
-PREPARING = Model(state="PREPARING")
+PREPARING = Model(state="PREPARING", supported_precisions=["FP16"])
 
 
 class Recorder:
@@ -43,7 +43,7 @@ def stats(monkeypatch):
 def model_watch(**fields):
     return ModelWatch(
         model="accounts/demo/models/my-model",
-        precisions=["FP8"],
+        precision="FP8",
         **{"began": 1000.0, "deadline": 2000.0, "poll_interval": 30, **fields},
     )
 

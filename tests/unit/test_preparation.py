@@ -339,7 +339,7 @@ def test_an_answer_lost_after_a_refusal_is_looked_after_like_any(task):
 def test_a_wait_that_ends_ready_is_done_with_what_is_ready(task):
     task.look(model())
     task.post()
-    assert task.wait(Verdict(Outcome.READY, "named", precisions=("FP8_V2",))) is Step.DONE
+    assert task.wait(Verdict(Outcome.READY, "named", precision="FP8_V2")) is Step.DONE
     assert task.preparation.precision == "FP8_V2"
     assert task.baseline.posted == "accepted"
 

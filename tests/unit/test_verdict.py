@@ -11,7 +11,7 @@ CARRY = {"model": "accounts/demo/models/my-model", "started_at": 1.5}
 READY = {
     "outcome": "ready",
     "reason": "named",
-    "precisions": ["FP8"],
+    "precision": "FP8",
     "inferred": False,
     "may_post_again": False,
 }
@@ -24,13 +24,13 @@ def test_every_outcome_but_pending_ends_a_wait(outcome):
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.PENDING])
 def test_a_verdict_survives_the_way_through_an_event_with_what_the_task_gave_along(outcome):
-    verdict = Verdict(outcome, "why", precisions=("FP8", "FP4"), inferred=True, may_post_again=True)
+    verdict = Verdict(outcome, "why", precision="FP8", inferred=True, may_post_again=True)
     event = json.loads(json.dumps(verdict.as_event(CARRY)))
     assert Verdict.of_event(event) == (verdict, CARRY)
 
 
 def test_an_event_is_plain_json():
-    event = Verdict(Outcome.READY, "named", precisions=("FP8",)).as_event(CARRY)
+    event = Verdict(Outcome.READY, "named", precision="FP8").as_event(CARRY)
     assert event == {"verdict": READY, "carry": CARRY}
 
 
@@ -61,8 +61,10 @@ def test_an_event_of_the_least_that_a_verdict_has():
             {"carry": CARRY, "verdict": READY | {"outcome": "done"}}, None, id="an outcome that is none"
         ),
         pytest.param({"carry": CARRY, "verdict": READY | {"outcome": None}}, None, id="no outcome"),
-        pytest.param({"carry": CARRY, "verdict": READY | {"precisions": "FP8"}}, None, id="precisions text"),
-        pytest.param({"carry": CARRY, "verdict": READY | {"precisions": [8]}}, None, id="precisions numbers"),
+        pytest.param(
+            {"carry": CARRY, "verdict": READY | {"precision": ["FP8"]}}, None, id="a list of precisions"
+        ),
+        pytest.param({"carry": CARRY, "verdict": READY | {"precision": 8}}, None, id="precision a number"),
         pytest.param({"carry": CARRY, "verdict": READY | {"reason": None}}, None, id="no reason"),
         pytest.param(
             {"carry": CARRY, "verdict": READY | {"inferred": "perhaps"}}, None, id="inferred a word"

@@ -106,6 +106,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
                     seconds=max(deadline - time.time(), 0.0),
                     ignore_checks=lambda found: self._skips_checks(found, me),
                     hard=self._arguments.hard,
+                    purge=True,
                     unread="delete",
                 ),
                 self.hook,

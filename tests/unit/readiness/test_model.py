@@ -14,7 +14,6 @@ from airflow_provider_fireworks.readiness.model import (
     Memory,
     is_being_prepared,
     judge,
-    judge_all,
     proven,
 )
 from airflow_provider_fireworks.verdict import Outcome, Verdict
@@ -86,12 +85,12 @@ def test_no_precision_stands_for_another_unless_the_user_says_so():
     read = model(supported_precisions=["FP8_MM_V2"])
     assert verdict(read, posted()).outcome is PENDING
     accepted = verdict(read, posted(), accept=["NF4", "FP8_MM_V2"])
-    assert (accepted.outcome, accepted.precisions) == (READY, ("FP8_MM_V2",))
+    assert (accepted.outcome, accepted.precision) == (READY, "FP8_MM_V2")
 
 
 def test_what_is_asked_for_goes_before_what_is_accepted():
     read = model(supported_precisions=["FP8_MM_V2", "FP8"])
-    assert verdict(read, accept=["FP8_MM_V2"]).precisions == ("FP8",)
+    assert verdict(read, accept=["FP8_MM_V2"]).precision == "FP8"
 
 
 @pytest.mark.parametrize(
@@ -183,13 +182,17 @@ ROWS = {
     "no lists, FAILED as before with no status, never begun": (
         model("FAILED"), posted(model("FAILED")), None, LATE, FAILED,
     ),
-    "no baseline, READY": (model(), None, None, LATE, PENDING),
-    "no baseline, calibrated": (model(calibrated=True), None, LEFT, LATE, PENDING),
-    "no baseline, back": (model(), None, LEFT, LATE, PENDING),
-    "no baseline, back for a few polls, lists": (model(**LISTS), None, LEFT_A_WHILE, LATE, PENDING),
-    "no baseline, bad from the first look on": (model(status=BAD), None, None, LATE, PENDING),
+    "no baseline, no lists": (model(), None, None, LATE, FAILED),
+    "no baseline, no lists, calibrated": (model(calibrated=True), None, LEFT, LATE, FAILED),
+    "no baseline, no lists, back": (model(), None, LEFT, LATE, FAILED),
+    "no baseline, no lists, bad from the first look on": (model(status=BAD), None, None, LATE, FAILED),
+    "no baseline, lists": (model(**LISTS), None, None, LATE, PENDING),
+    "no baseline, lists, calibrated": (model(calibrated=True, **LISTS), None, LEFT, LATE, PENDING),
+    "no baseline, lists, back": (model(**LISTS), None, LEFT, LATE, PENDING),
+    "no baseline, lists, back for a few polls": (model(**LISTS), None, LEFT_A_WHILE, LATE, PENDING),
+    "no baseline, lists, bad from the first look on": (model(status=BAD, **LISTS), None, None, LATE, PENDING),
     "no baseline, bad since": (
-        model(status=BAD), None, Memory(looked=True, was_ready=True, first_status=OK), EARLY, FAILED,
+        model(status=BAD, **LISTS), None, Memory(looked=True, was_ready=True, first_status=OK), EARLY, FAILED,
     ),
     "no POST, bad since": (model(status=BAD), Baseline.of(model()), None, EARLY, FAILED),
     "no POST, hours later": (model(), Baseline.of(model()), None, LATE, PENDING),
@@ -202,6 +205,47 @@ def test_every_row_of_the_table(row):
     assert verdict(read, baseline, memory, now).outcome is outcome
 
 
+NO_BASELINE = {
+    # Without a baseline: the state → the outcome where the lists of precisions are present, empty, absent.
+    "READY": (PENDING, FAILED, FAILED),
+    "PREPARING": (PENDING, PENDING, FAILED),
+    "UPLOADING": (PENDING, PENDING, PENDING),
+    "FAILED": (FAILED, FAILED, FAILED),
+    "STATE_UNSPECIFIED": (PENDING, PENDING, FAILED),
+    "SOMETHING_NEW": (PENDING, PENDING, FAILED),
+    "": (PENDING, PENDING, FAILED),
+    None: (PENDING, PENDING, FAILED),
+}
+EMPTY = {"supported_precisions": [], "supported_precisions_with_calibration": []}
+
+
+@pytest.mark.parametrize("now", [EARLY, LATE, LATE + 1e6])
+@pytest.mark.parametrize(("state", "outcomes"), NO_BASELINE.items(), ids=map(str, NO_BASELINE))
+def test_judge_without_baseline_fails_where_it_could_only_time_out(state, outcomes, now):
+    lists: list[dict] = [LISTS, EMPTY, {}]
+    verdicts = [verdict(model(state, **fields), now=now) for fields in lists]
+    assert tuple(each.outcome for each in verdicts) == outcomes
+    for each in verdicts:
+        if each.outcome is FAILED and state != "FAILED":
+            assert "prepared=prepare.output" in each.reason
+            assert not each.may_post_again
+
+
+@pytest.mark.parametrize(
+    "fields", [{"supported_precisions": []}, {"supported_precisions_with_calibration": []}]
+)
+def test_judge_without_baseline_waits_if_one_empty_list_is_there(fields):
+    # Lists that exist may be filled at the end of the preparation.
+    assert verdict(model("PREPARING", **fields)).outcome is PENDING
+    assert verdict(model(**fields)).outcome is FAILED
+
+
+@pytest.mark.parametrize("fields", PROOFS.values(), ids=PROOFS)
+def test_judge_without_baseline_succeeds_if_precision_is_named(fields):
+    named = verdict(model(**fields))
+    assert (named.outcome, named.precision, named.inferred) == (READY, "FP8", False)
+
+
 @pytest.mark.parametrize(
     ("read", "baseline", "memory", "now"),
     [
@@ -212,7 +256,7 @@ def test_every_row_of_the_table(row):
 )
 def test_what_is_inferred_says_so_and_fails_where_proof_is_required(read, baseline, memory, now):
     inferred = verdict(read, baseline, memory, now)
-    assert (inferred.inferred, inferred.precisions) == (True, ("FP8",))
+    assert (inferred.inferred, inferred.precision) == (True, "FP8")
     assert "inferred" in inferred.reason
     required = verdict(read, baseline, memory, now, require_confirmation=True)
     assert required.outcome is FAILED
@@ -222,7 +266,7 @@ def test_what_is_inferred_says_so_and_fails_where_proof_is_required(read, baseli
 
 def test_proof_is_not_inferred_and_satisfies_who_requires_it():
     proof = verdict(model(supported_precisions=["FP8"]), posted(), require_confirmation=True)
-    assert (proof.outcome, proof.inferred, proof.precisions) == (READY, False, ("FP8",))
+    assert (proof.outcome, proof.inferred, proof.precision) == (READY, False, "FP8")
 
 
 @pytest.mark.parametrize(
@@ -529,7 +573,7 @@ def test_whatever_is_read_ready_is_proven_or_told_as_inferred(
     )
     proof = proven(read, "FP8") is not None and read.state != "UPLOADING"
     assert told.inferred is (told.outcome is READY and not proof)
-    assert told.precisions == (("FP8",) if told.outcome is READY else ())
+    assert told.precision == ("FP8" if told.outcome is READY else None)
     assert told.reason
     if proof:
         assert told.outcome is READY
@@ -538,59 +582,6 @@ def test_whatever_is_read_ready_is_proven_or_told_as_inferred(
         assert not require_confirmation
         assert not read.lists_precisions
         assert read.state == "READY"
-
-
-# ---- several at once
-
-
-def all_of(read: Model | None, precisions: list[str], **others) -> Verdict:
-    baseline = others.pop("baseline", None)
-    memory = Memory.since(baseline)
-    memory = memory if read is None else memory.seeing(read, EARLY)
-    return judge_all(read, precisions, baseline=baseline, memory=memory, **{"now": EARLY} | others)
-
-
-def test_all_are_ready_in_the_order_they_were_asked_for():
-    ready = all_of(model(supported_precisions=["FP4", "FP8"]), ["FP8", "FP4"])
-    assert (ready.outcome, ready.precisions, ready.inferred) == (READY, ("FP8", "FP4"), False)
-
-
-def test_one_that_is_missing_keeps_all_pending_and_is_named():
-    pending = all_of(model(supported_precisions=["FP4"]), ["FP8", "FP4", "NF4"])
-    assert (pending.outcome, pending.precisions) == (PENDING, ())
-    assert pending.reason.startswith("missing FP8, NF4: ")
-
-
-def test_one_that_failed_fails_all_even_beside_one_that_is_pending_or_ready():
-    read = model("FAILED", status=BAD, supported_precisions=["FP4"])
-    failed = all_of(read, ["FP4", "FP8"], baseline=posted())
-    assert failed.outcome is FAILED
-    assert "INTERNAL: no GPU" in failed.reason
-    assert all_of(None, ["FP4", "FP8"]).outcome is FAILED
-
-
-def test_one_that_is_inferred_makes_all_inferred():
-    read = model(base_model_details=BaseModelDetails(default_precision="FP16"))
-    ready = all_of(read, ["FP16", "FP8"], baseline=posted(), now=LATE)
-    assert (ready.outcome, ready.precisions, ready.inferred) == (READY, ("FP16", "FP8"), True)
-    required = all_of(read, ["FP16", "FP8"], baseline=posted(), now=LATE, require_confirmation=True)
-    assert required.outcome is FAILED
-
-
-@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
-def test_one_precision_alone_is_judged_like_itself(row):
-    read, baseline, memory, now, _ = row
-    if memory is None:
-        memory = Memory.since(baseline)
-        memory = memory if read is None else memory.seeing(read, now)
-    alone = judge(read, "FP8", baseline=baseline, memory=memory, now=now)
-    of_all = judge_all(read, ["FP8"], baseline=baseline, memory=memory, now=now)
-    assert (of_all.outcome, of_all.precisions, of_all.inferred) == (
-        alone.outcome,
-        alone.precisions,
-        alone.inferred,
-    )
-    assert alone.reason in of_all.reason
 
 
 @pytest.mark.parametrize(
