@@ -170,7 +170,7 @@ class Creation(BaseModel):
             self._decide(Step.FAILED, f"its state is FAILED, with the status {found.status or 'OK'}")
         elif state == "FAILED":
             self._decide(Step.REMOVE, f"An earlier one of this task has failed ({found.status or 'OK'}).")
-        elif not same and owner is Owner.THIS_TASK and state == "CREATING":
+        elif not same and owner is Owner.THIS_TASK and state == "CREATING" and not self.kept:
             self._decide(
                 Step.REMOVE, f"Its arguments have changed while it is created: {_listing(changes.fixed)}."
             )
@@ -252,4 +252,4 @@ class Creation(BaseModel):
 
 
 def _listing(phrases: Sequence[str]) -> str:
-    return ", ".join(phrases) or "fields that the API does not show"
+    return ", ".join(phrases) or "one was left out, whose value the API keeps"
