@@ -30,6 +30,7 @@ from airflow_provider_fireworks.client.errors import (
     UnavailableError as UnavailableError,
     UnreachableError as UnreachableError,
     one_line,
+    sentence,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class FireworksBadConnection(FireworksFinalError):
     """The Airflow connection cannot be used: no key, plain http to elsewhere, no or several accounts."""
 
     what_to_do = "Correct the connection; its Test button says what is wrong."
+
+
+class FireworksUnreachable(FireworksError):
+    """The Fireworks API is not at the Base URL: something else answers, or its name does not resolve."""
+
+    what_to_do = "Check the connection's Base URL, and whether a proxy or a firewall is answering instead."
 
 
 class FireworksAccessDenied(FireworksFinalError):
@@ -147,6 +154,7 @@ class FireworksInvalidEvent(FireworksError):
 NEVER_SKIPPED = (
     FireworksInvalidArgument,
     FireworksBadConnection,
+    FireworksUnreachable,
     FireworksAccessDenied,
     FireworksRefused,
     FireworksInvalidEvent,
@@ -167,6 +175,7 @@ _ENDS: dict[str, type[FireworksError]] = {
     "not_found": FireworksNotFound,
     "refused": FireworksRefused,
     "bad_connection": FireworksBadConnection,
+    "unreachable": FireworksUnreachable,
 }
 
 _OF_GATEWAY: dict[type[GatewayError], type[FireworksError]] = {
@@ -182,6 +191,7 @@ def error_of_verdict(
     *,
     failed: type[FireworksError],
     timeout: type[BaseException],
+    not_found: str = FireworksNotFound.what_to_do,
 ) -> BaseException:
     """
     Return what a task raises for a wait that did not end well.
@@ -190,8 +200,11 @@ def error_of_verdict(
     :param message: for people: what was waited for, and why it ended.
     :param failed: raised where what was waited for will never be.
     :param timeout: raised where time is over.
+    :param not_found: what to do if there is no such resource.
     """
     kind = {**_ENDS, "failed": failed, "timeout": timeout}[verdict.outcome.value]
+    if kind is FireworksNotFound:
+        return kind(_advised(message, not_found))
     own = EXECUTION_TIMED_OUT if kind is AirflowTaskTimeout else SENSOR_TIMED_OUT
     return kind(_advised(message, getattr(kind, "what_to_do", own)))
 
@@ -216,5 +229,4 @@ def add_to_message(error: BaseException, sentence: str) -> None:
 
 
 def _advised(message: str, what_to_do: str) -> str:
-    told = one_line(message, limit=_MESSAGE_LIMIT - len(what_to_do) - 2)
-    return f"{told.rstrip('.')}. {what_to_do}"
+    return f"{sentence(message, limit=_MESSAGE_LIMIT - len(what_to_do) - 2)} {what_to_do}"

@@ -22,6 +22,8 @@ class Outcome(str, Enum):
     NOT_FOUND = "not_found"
     REFUSED = "refused"
     BAD_CONNECTION = "bad_connection"
+    UNREACHABLE = "unreachable"
+    """What answers at the Base URL is not the Fireworks API."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from datetime import timedelta
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -20,6 +22,7 @@ from airflow_provider_fireworks.client.errors import (
     QuotaExceededError,
     RateLimitedError,
     RefusedError,
+    sentence,
 )
 from airflow_provider_fireworks.client.names import parse_deployment, parse_model
 from airflow_provider_fireworks.client.retrying import LONGEST_RETRY_AFTER, backoff
@@ -34,6 +37,17 @@ LONGEST_BACKOFF = 60.0
 """Seconds that the pauses grow to while the gateway does not answer."""
 JITTER = 0.1
 """Up to this part longer are the pauses, so that waits which began together do not go on so."""
+
+
+MISDIRECTED_FOR = 300.0
+"""Seconds for which a Base URL that plainly leads elsewhere is borne, until the API has answered once."""
+QUIET_SECONDS = 300.0
+"""Seconds, and …"""
+QUIET_POLLS = 10
+"""… polls for which a wait logs nothing while what it sees does not change."""
+
+_LINE = 160
+_REQUEST_ID = re.compile(r" \(request id [^)]*\)")
 
 
 class Until(str, Enum):
@@ -62,6 +76,8 @@ class Watch(BaseModel, ABC):
     :ivar growing: whether the interval doubles with every look (a sensor's ``exponential_backoff``).
     :ivar longest_interval: seconds that it grows to (a sensor's ``max_wait``).
     :ivar quiet_until: seconds since the epoch until which the gateway has asked to be left alone.
+    :ivar answered: whether the API has answered this task before: a success, or one of its own errors.
+    :ivar misdirected_since: seconds since the epoch since when something else has answered instead.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -76,10 +92,18 @@ class Watch(BaseModel, ABC):
     growing: bool = False
     longest_interval: float | None = None
     quiet_until: float | None = None
+    answered: bool = False
+    misdirected_since: float | None = None
 
     _blip: GatewayError | None = PrivateAttr(default=None)
     _blips: int = PrivateAttr(default=0)
     _looks: int = PrivateAttr(default=0)
+    _logged: tuple[str, float, int] | None = PrivateAttr(default=None)
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What is waited for, in a word or two: the resource's id, and what it is to be ready at."""
 
     @property
     @abstractmethod
@@ -107,9 +131,11 @@ class Watch(BaseModel, ABC):
         :param now: seconds since the epoch.
         """
         if isinstance(reading, GatewayError):
+            self.answered = self.answered or reading.is_response
             verdict = self._judge_error(reading, now)
         else:
             self._blip, self._blips, self.quiet_until = None, 0, None
+            self.answered = True
             verdict = self._judge(reading, now)
         if not self.half_way:
             self._looks += 1
@@ -137,11 +163,21 @@ class Watch(BaseModel, ABC):
         interval = max(interval, SHORTEST_PAUSE) * (1 + JITTER * random.random())
         return max(min(interval, self.deadline - now), 0.0)
 
-    def still_waiting(self, verdict: Verdict, now: float) -> str:
-        """Return the line to log for a look that did not end the wait."""
-        left = max(self.deadline - now, 0)
-        again = " Asking again." if self._blip else ""
-        return f"Waiting for {self.wanted}: {verdict.reason}.{again} Giving up in {left:.0f} s."
+    def news(self, verdict: Verdict, now: float) -> str | None:
+        """
+        Return the line to log for a poll that did not end the wait.
+
+        ``None`` if it would say nothing new: what is seen has not changed, and less than :data:`QUIET_SECONDS` or
+        :data:`QUIET_POLLS` have passed since the last line.
+        """
+        seen = _REQUEST_ID.sub("", verdict.reason)
+        if self._logged is not None:
+            last_seen, at, polls = self._logged
+            if seen == last_seen and (now - at < QUIET_SECONDS or self._looks - polls < QUIET_POLLS):
+                return None
+        self._logged = (seen, now, self._looks)
+        left = timedelta(seconds=round(max(self.deadline - now, 0)))
+        return f"{self.subject}: {sentence(verdict.reason, limit=_LINE)} {left} left."
 
     def _count(self, reading: Any, verdict: Verdict, now: float) -> None:
         tags = {"resource": self.resource, "until": self.until.value}
@@ -159,6 +195,15 @@ class Watch(BaseModel, ABC):
         if error.blip:
             self._blip, self._blips = error, self._blips + 1
             self.quiet_until = now + error.retry_after if error.retry_after else None
+            if self.answered or not error.misdirected:
+                self.misdirected_since = None
+            elif self.misdirected_since is None:
+                self.misdirected_since = now
+            elif now - self.misdirected_since >= MISDIRECTED_FOR:
+                return Verdict(
+                    Outcome.UNREACHABLE,
+                    f"no response of the Fireworks API in {MISDIRECTED_FOR:.0f} s: {error}",
+                )
             return Verdict(Outcome.PENDING, str(error))
         if isinstance(error, NotFoundError):
             return Verdict(Outcome.NOT_FOUND, str(error))
@@ -184,6 +229,11 @@ class ModelWatch(Watch):
     require_confirmation: bool = False
     baseline: Baseline | None = None
     memory: Memory = Field(default_factory=lambda fields: Memory.since(fields["baseline"]))
+
+    @property
+    def subject(self) -> str:
+        """The model's id and the precision."""
+        return f"{self.model.rpartition('/')[2]} at {self.precision}"
 
     @property
     def wanted(self) -> str:
@@ -245,6 +295,11 @@ class DeploymentWatch(Watch):
     appears_by: float | None = None
 
     _ready: Deployment | None = PrivateAttr(default=None)
+
+    @property
+    def subject(self) -> str:
+        """The deployment's id."""
+        return self.deployment.rpartition("/")[2]
 
     @property
     def wanted(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import sys
 import time
 import traceback
@@ -129,7 +131,19 @@ def without_answer(
     kind = UnreachableError if never_sent else AnswerLostError
     what = "the gateway cannot be reached" if never_sent else "no answer came back"
     told = endpoint.hide_key(one_line(f"{type(error).__name__}: {reason}"))
-    return kind(f"{what} at {endpoint.base_url}: {told}", call=str(call))
+    return kind(f"{what} at {endpoint.base_url}: {told}", call=str(call), misdirected=_is_misdirected(error))
+
+
+def _is_misdirected(error: BaseException | None) -> bool:
+    """Whether the host has no address, or a certificate of another name; both libraries wrap that several times."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, (socket.gaierror, ssl.SSLCertVerificationError)):
+            return True
+        seen.add(id(error))
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        error = (reason if isinstance(reason, Exception) else None) or error.__cause__ or error.__context__
+    return False
 
 
 def too_late(call: Call[Any], endpoint: Endpoint, seconds: float) -> GatewayError:

@@ -87,7 +87,12 @@ class Call(Generic[ResultT]):
         except (ValueError, RecursionError) as error:
             problem = f"the answer cannot be read: {error}"
         raise AnswerLostError(
-            one_line(problem), call=str(self), status=status, request_id=headers.get("x-request-id")
+            one_line(problem),
+            call=str(self),
+            status=status,
+            request_id=headers.get("x-request-id"),
+            # What was cut off begins as JSON does.
+            misdirected=bool(body.strip()) and not body.lstrip().startswith((b"{", b"[")),
         )
 
 

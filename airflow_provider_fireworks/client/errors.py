@@ -45,6 +45,8 @@ class GatewayError(Exception):
     :ivar code: the gateway's own code by name (``"FAILED_PRECONDITION"``), ``None`` where it named none.
     :ivar request_id: the gateway's id of the request, ``None`` where it gave none.
     :ivar retry_after: seconds (at most 60) that the gateway asks to be left alone for, ``None`` if it does not.
+    :ivar misdirected: whether the Base URL plainly leads elsewhere: a redirect, a web page in place of JSON, a name
+        that does not resolve, a certificate that does not fit.
     """
 
     blip = False
@@ -62,6 +64,7 @@ class GatewayError(Exception):
         code: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        misdirected: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -70,6 +73,12 @@ class GatewayError(Exception):
         self.code = code
         self.request_id = request_id
         self.retry_after = retry_after
+        self.misdirected = misdirected
+
+    @property
+    def is_response(self) -> bool:
+        """Whether the API itself said so, in one of its own envelopes."""
+        return self.code is not None
 
     def hide(self, hider: Callable[[str], str]) -> None:
         """Pass all that the gateway said through ``hider``, which takes the key out of it."""
@@ -152,6 +161,7 @@ def error_of(
         code=code,
         request_id=request_id or one_line(headers.get("x-request-id", "")) or None,
         retry_after=retry_after,
+        misdirected=envelope is None and (status < 400 or status in (401, 403, 404)),
     )
 
 
@@ -169,6 +179,12 @@ def one_line(text: object, *, limit: int = _MESSAGE_LIMIT) -> str:
     folded = " ".join(kept.split())
     cut = len(folded) > limit or len(whole) > 4 * limit
     return folded[: limit - 1] + "…" if cut else folded
+
+
+def sentence(text: object, *, limit: int = _MESSAGE_LIMIT) -> str:
+    """Return a text as one line that ends as a sentence does, whatever it ended with."""
+    line = one_line(text, limit=limit).rstrip(". ")
+    return line if line.endswith(("?", "!", "…")) else f"{line}."
 
 
 def _class_of(status: int, own_words: str | None) -> type[GatewayError]:

@@ -16,7 +16,7 @@ from airflow_provider_fireworks.client.answers import Answer, too_late, without_
 from airflow_provider_fireworks.client.bounded import BoundedAdapter, answered_by
 from airflow_provider_fireworks.client.calls import Call, Errand
 from airflow_provider_fireworks.client.endpoint import CONNECT_TIMEOUT, HEADERS, READ_TIMEOUT, Endpoint
-from airflow_provider_fireworks.client.errors import AnswerLostError
+from airflow_provider_fireworks.client.errors import AnswerLostError, GatewayError
 from airflow_provider_fireworks.client.retrying import wait_before_retry, worth_a_retry
 
 ResultT = TypeVar("ResultT")
@@ -92,6 +92,7 @@ class WorkerGateway:
         self._session = session
         self._timeout = timeout
         self._answer_timeout = answer_timeout
+        self.has_answered = False
 
     def send(self, call: Call[ResultT], *, attempts: int = ATTEMPTS) -> ResultT:
         """
@@ -107,7 +108,12 @@ class WorkerGateway:
             reraise=True,
         )
         with without_locals():
-            result: ResultT = retrying(self._once, call)
+            try:
+                result: ResultT = retrying(self._once, call)
+            except GatewayError as error:
+                self.has_answered = self.has_answered or error.is_response
+                raise
+        self.has_answered = True
         return result
 
     def run(self, errand: Errand[ResultT]) -> ResultT:

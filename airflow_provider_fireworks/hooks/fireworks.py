@@ -110,6 +110,11 @@ class FireworksHook(BaseHook):
         return make_session(self.endpoint)
 
     @property
+    def has_answered(self) -> bool:
+        """Whether the API has answered a request of this hook: with a success, or with one of its own errors."""
+        return "_gateway" in vars(self) and self._gateway.has_answered
+
+    @property
     def known_account(self) -> str | None:
         """The account of ids that name none, if it is known without a request: as asked for, or the connection's."""
         return self._asked_account or self.endpoint.account

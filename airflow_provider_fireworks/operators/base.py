@@ -90,7 +90,8 @@ class FireworksOperator(BaseOperator):
                 verdict = watch.see(error, time.time())
             if verdict.ends:
                 fail(verdict)
-            self.log.warning("%s", verdict.reason)
+            if line := watch.news(verdict, time.time()):
+                self.log.warning("%s", line)
             time.sleep(watch.pause(time.time()))
 
 
@@ -101,6 +102,8 @@ class WaitingOperator(FireworksOperator):
     Where it stands is an object that goes with a deferral and comes back with the trigger's event.
     """
 
+    _answered = False
+
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """
         Go on after a deferral.
@@ -110,6 +113,8 @@ class WaitingOperator(FireworksOperator):
         try:
             verdict, carried = Verdict.of_event(event)
             progress = self._resumed(carried)
+            # A trigger that never got an answer ends with that as its verdict, and the task with it.
+            self._answered = True
         except ValueError as error:
             raise FireworksInvalidEvent.because(error) from None
         return self._resume(context, progress, verdict)
@@ -122,6 +127,11 @@ class WaitingOperator(FireworksOperator):
     @property
     def _time_limit(self) -> TimeLimit:
         return self._arguments.time_limit(self.execution_timeout)
+
+    @property
+    def _has_answered(self) -> bool:
+        """Whether the API has answered this task before, so that what answers at the Base URL is the API."""
+        return self._answered or self.hook.has_answered
 
     def _error_of(self, verdict: Verdict, what: str, *, failed: type[FireworksError]) -> BaseException:
         """
@@ -167,8 +177,8 @@ class WaitingOperator(FireworksOperator):
             verdict = watch.see(self._read(watch.call()), time.time())
             if verdict.ends:
                 return verdict
-            if not watch.half_way:
-                self.log.info("%s", watch.still_waiting(verdict, time.time()))
+            if not watch.half_way and (line := watch.news(verdict, time.time())):
+                self.log.info("%s", line)
 
     def _heed_kill(self) -> None:
         """End the task if it is being killed and something depends on that."""

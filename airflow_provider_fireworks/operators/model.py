@@ -226,6 +226,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
             baseline=preparation.baseline,
             memory=preparation.memory,
             until=until,
+            answered=self._has_answered,
             deadline=preparation.deadline,
             poll_interval=self._arguments.poll_interval,
         )

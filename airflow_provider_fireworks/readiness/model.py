@@ -201,7 +201,7 @@ def judge(
     grace_left = START_GRACE - (now - max(posted_at, min(back_at, now)))
     if grace_left > 0:
         return _pending(
-            f"its state is {state} and {precision} is not named; it may begin within {grace_left:.0f} s"
+            f"its state is {state} and {precision} is not listed; a preparation may take {START_GRACE:.0f} s to begin"
         )
     if may_infer and not status.bad:
         return _inferred(

@@ -23,6 +23,7 @@ from airflow_provider_fireworks.exceptions import (
     NEVER_SKIPPED,
     FireworksError,
     FireworksInvalidEvent,
+    FireworksNotFound,
     error_of_verdict,
 )
 from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
@@ -47,6 +48,8 @@ class FireworksSensor(BaseSensorOperator):
 
     failure: type[FireworksError]
     """Raised where what is waited for will never be."""
+    not_found_hint = FireworksNotFound.what_to_do
+    """What to do if it does not exist."""
     deferrable: bool
 
     @cached_property
@@ -114,7 +117,8 @@ class FireworksSensor(BaseSensorOperator):
             verdict = watch.see(self._read(), time.time())
         if verdict.ends:
             return PokeReturnValue(is_done=True, xcom_value=self._result(watch, verdict))
-        self.log.info("%s", watch.still_waiting(verdict, time.time()))
+        if line := watch.news(verdict, time.time()):
+            self.log.info("%s", line)
         # A trigger needs the full name. While the account cannot be found out, the worker goes on asking.
         name = getattr(watch, watch.resource)
         if self._arguments.deferrable and "/" in name:
@@ -179,7 +183,11 @@ class FireworksSensor(BaseSensorOperator):
         limit = self._time_limit
         if verdict.outcome is not Outcome.TIMEOUT or limit.argument == "timeout":
             raise error_of_verdict(
-                verdict, f"{waited}: {verdict.reason}", failed=self.failure, timeout=AirflowSensorTimeout
+                verdict,
+                f"{waited}: {verdict.reason}",
+                failed=self.failure,
+                timeout=AirflowSensorTimeout,
+                not_found=self.not_found_hint,
             )
         error = error_of_verdict(
             verdict,

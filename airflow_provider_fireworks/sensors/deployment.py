@@ -55,6 +55,9 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     operator_extra_links = (FireworksDeploymentLink(),)
     ui_color = "#d9e7ff"
     failure = FireworksDeploymentNotReady
+    not_found_hint = (
+        "Clear the task that creates it, with all downstream of it; if its id was given by hand, check that."
+    )
 
     def __init__(
         self,

@@ -79,6 +79,6 @@ class FireworksTrigger(BaseTrigger):
                 verdict = watch.see(reading, time.time())
                 if verdict.ends:
                     break
-                if not watch.half_way:
-                    self.log.info("%s", watch.still_waiting(verdict, time.time()))
+                if not watch.half_way and (line := watch.news(verdict, time.time())):
+                    self.log.info("%s", line)
         yield TriggerEvent(verdict.as_event(self.carry))

@@ -29,6 +29,7 @@ from airflow_provider_fireworks.exceptions import (
     FireworksQuotaExceeded,
     FireworksRefused,
     FireworksTimeout,
+    FireworksUnreachable,
     error_of_gateway,
     error_of_verdict,
 )
@@ -39,6 +40,7 @@ TABLE = [
     # exception, retried, skipped where a sensor may be
     (FireworksInvalidArgument, False, False),
     (FireworksBadConnection, False, False),
+    (FireworksUnreachable, True, False),
     (FireworksAccessDenied, False, False),
     (FireworksRefused, False, False),
     (FireworksNotFound, False, True),
@@ -59,6 +61,7 @@ OF_VERDICTS = {
     Outcome.NOT_FOUND: FireworksNotFound,
     Outcome.REFUSED: FireworksRefused,
     Outcome.BAD_CONNECTION: FireworksBadConnection,
+    Outcome.UNREACHABLE: FireworksUnreachable,
 }
 
 
@@ -163,7 +166,7 @@ def test_a_message_is_one_printable_line_that_ends_with_what_to_do(outcome):
     told = str(error_of_verdict(Verdict(outcome, "r"), "waited\n\x1b[31m\ud800" + "x" * 1_000_000, **ends))
     assert told.isprintable()
     assert len(told) <= 4000
-    assert re.search(r"x…\. [A-Z].+\.$", told)
+    assert re.search(r"x… [A-Z].+\.$", told)
 
 
 def test_what_a_template_was_rendered_to_makes_no_second_line_either():

@@ -19,7 +19,7 @@ from airflow_provider_fireworks.client.errors import (
 from airflow_provider_fireworks.client.retrying import LONGEST_RETRY_AFTER
 from airflow_provider_fireworks.client.shapes import Deployment, Model, ReplicaStats, Status
 from airflow_provider_fireworks.readiness.model import Baseline
-from airflow_provider_fireworks.verdict import Outcome
+from airflow_provider_fireworks.verdict import Outcome, Verdict
 from airflow_provider_fireworks.watch import (
     JITTER,
     LONGEST_BACKOFF,
@@ -185,9 +185,7 @@ def test_what_is_waited_for_is_told(until):
     assert NAME in waiting.wanted
     assert ("FP8" in waiting.wanted) is (until is not Until.ANSWER)
     verdict = waiting.see(BLIPS[2], NOW)
-    line = waiting.still_waiting(verdict, NOW + 7100)
-    assert line == f"Waiting for {waiting.wanted}: {verdict.reason}. Asking again. Giving up in 100 s."
-    assert waiting.still_waiting(verdict, NOW + 9999).endswith("Giving up in 0 s.")
+    assert waiting.news(verdict, NOW + 3600) == f"my-model at FP8: {verdict.reason}. 1:00:00 left."
 
 
 # ---- the pauses
@@ -560,9 +558,78 @@ def test_what_is_waited_for_of_a_deployment_is_told(fields, wanted):
     waiting = deployment_watch(**fields)
     assert waiting.wanted == wanted
     verdict = waiting.see(BLIPS[2], NOW)
-    assert waiting.still_waiting(verdict, NOW + 3500) == (
-        f"Waiting for {wanted}: {verdict.reason}. Asking again. Giving up in 100 s."
-    )
+    assert waiting.news(verdict, NOW + 3500) == f"d: {verdict.reason}. 0:01:40 left."
+
+
+# ---- what is logged
+
+
+def test_news_of_a_wait_are_changes_and_a_line_now_and_then():
+    waiting = watch()
+    told = [
+        at
+        for at, state in enumerate(["PREPARING"] * 30 + ["NEW"] * 3)
+        if waiting.news(waiting.see(model(state), NOW + 60 * at), NOW + 60 * at)
+    ]
+    # A poll a minute: every tenth one, as five minutes are over by then.
+    assert told == [0, 10, 20, 30]
+    often = watch(poll_interval=2)
+    told = [at for at in range(400) if often.news(often.see(model("PREPARING"), NOW + 2 * at), NOW + 2 * at)]
+    # A poll every two seconds: every five minutes.
+    assert told == [0, 150, 300]
+
+
+def test_news_do_not_count_the_id_of_a_request():
+    waiting = watch()
+    lines = [
+        waiting.news(waiting.see(UnavailableError("away", request_id=str(at)), NOW + at), NOW + at)
+        for at in range(3)
+    ]
+    assert [line is not None for line in lines] == [True, False, False]
+
+
+def test_news_are_one_short_line_with_single_punctuation():
+    waiting = watch()
+    verdict = Verdict(Outcome.PENDING, "has it been prepared?")
+    assert waiting.news(verdict, NOW) == "my-model at FP8: has it been prepared? 2:00:00 left."
+    long = waiting.news(Verdict(Outcome.PENDING, "x" * 900), NOW)
+    assert len(long) < 210
+
+
+# ---- a Base URL that leads elsewhere
+
+ELSEWHERE = UnavailableError("redirected", status=302, misdirected=True)
+
+
+def test_wrong_address_ends_the_wait_after_five_minutes():
+    waiting = watch()
+    outcomes = [waiting.see(ELSEWHERE, NOW + at).outcome for at in (0, 100, 299, 300)]
+    assert outcomes == [Outcome.PENDING] * 3 + [Outcome.UNREACHABLE]
+
+
+def test_wrong_address_is_counted_over_a_deferral():
+    waiting = watch()
+    waiting.see(ELSEWHERE, NOW)
+    elsewhere = ModelWatch.model_validate(waiting.as_arguments())
+    assert elsewhere.see(ELSEWHERE, NOW + 301).outcome is Outcome.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "answer", [model("PREPARING"), UnavailableError("away", code="UNAVAILABLE")], ids=["success", "envelope"]
+)
+def test_wrong_address_is_borne_once_the_api_has_answered(answer):
+    waiting = watch()
+    waiting.see(answer, NOW)
+    waiting.see(ELSEWHERE, NOW + 1)
+    elsewhere = ModelWatch.model_validate(waiting.as_arguments())
+    assert elsewhere.see(ELSEWHERE, NOW + 1000).outcome is Outcome.PENDING
+
+
+def test_wrong_address_between_other_errors_is_counted_anew():
+    waiting = watch()
+    waiting.see(ELSEWHERE, NOW)
+    waiting.see(BLIPS[0], NOW + 200)
+    assert waiting.see(ELSEWHERE, NOW + 301).outcome is Outcome.PENDING
 
 
 @pytest.mark.parametrize(

@@ -584,6 +584,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             known=creation.ours and not creation.uncertain,
             appears_by=creation.appears_by,
             until=until,
+            answered=self._has_answered,
             deadline=creation.deadline,
             poll_interval=self._arguments.poll_interval,
         )

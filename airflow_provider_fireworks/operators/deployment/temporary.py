@@ -103,6 +103,9 @@ def temporary_deployment(
             wait_for_inference=wait_for_inference,
             timeout=ready_timeout,
             trigger_rule="all_success",
+            # Skipped, it would make a run without a deployment a success.
+            soft_fail=False,
+            never_fail=False,
             **where,
             **waiting,
         )
@@ -127,7 +130,7 @@ def temporary_deployment(
             if after and not task.is_teardown and task.trigger_rule != "all_success":
                 raise ValueError(
                     f"{task.task_id} comes directly after {' and '.join(after)}, so its trigger_rule must be "
-                    f"all_success, not {task.trigger_rule}"
+                    f"all_success, not {getattr(task.trigger_rule, 'value', task.trigger_rule)}"
                 )
         # A group needs a last task that is no teardown to have something after it: without a block, that is `up`.
         # With one, `up` is a setup as well, so that clearing a task of the block waits again.
