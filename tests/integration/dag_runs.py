@@ -7,6 +7,7 @@ import sys
 import time
 from datetime import datetime, timezone
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ try:
 except ImportError:  # Airflow 3.0 and 3.1
     from airflow.models.dagbag import DagBag
 
+_NUMBERS = count(1)
 
-def new_dag(dag_id: str = "of_a_test", **arguments: Any) -> DAG:
+
+def new_dag(**arguments: Any) -> DAG:
+    """Return a DAG of its own id, since Airflow 3.4 keeps the DAGs that it has read from the database."""
+    dag_id = f"of_a_test_{next(_NUMBERS)}"
     return DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), **arguments)
 
 
@@ -31,10 +36,13 @@ def run_dag(dag: DAG, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     :param folder: an empty one. Airflow versions that store DAGs parse the DAGs folder in each ``dag.test()``.
     """
     from airflow import settings
+    from airflow.sdk.execution_time import supervisor
 
     if airflow.__version__ in ("3.0.0", "3.0.1"):
         pytest.skip("dag.test() came with Airflow 3.0.2")
     _migrate_database()
+    # Airflow 3.0 makes a server for each task, which takes a second.
+    monkeypatch.setattr(supervisor, "in_process_api_server", _api_server)
     monkeypatch.setattr(settings, "DAGS_FOLDER", str(folder))
     # It sleeps for a second whenever all it has to do is to pass a state on.
     sleep = time.sleep
@@ -49,6 +57,13 @@ def states(run: Any) -> dict[str, str]:
         f"{ti.task_id}[{ti.map_index}]" if ti.map_index >= 0 else ti.task_id: str(ti.state)
         for ti in run.get_task_instances()
     }
+
+
+@cache
+def _api_server() -> Any:
+    from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
+
+    return InProcessExecutionAPI()
 
 
 @cache
