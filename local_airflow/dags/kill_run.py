@@ -77,10 +77,10 @@ def kill_run():
             **DEPLOYED,
             **WAITING,
             task_id="deploy",
+            model=MODEL,
             precision="{{ params.deferred }}",
-            deferrable=True,
             # A triggerer that was frozen calls the trigger's on_kill: it must not delete what is in use.
-            delete_on_kill=True,
+            deferrable=True,
         )
         use(deploy.output["inference_model"]) >> remove(deploy)
 
