@@ -365,6 +365,19 @@ def deployment_that_fails_with_an_empty_block() -> None:
 @ends(
     "failed",
     {"up": "failed", "use": "upstream_failed"},
+    before=lambda gateway: gateway.configure(deploy_outcome="failed"),
+)
+def deployment_that_fails_under_default_args_that_skip() -> None:
+    with (
+        TaskGroup("group", prefix_group_id=False, default_args={"soft_fail": True, "never_fail": True}),
+        deployed(),
+    ):
+        use()
+
+
+@ends(
+    "failed",
+    {"up": "failed", "use": "upstream_failed"},
     before=lambda gateway: gateway.configure(deploy_outcome="never"),
 )
 def deployment_that_is_never_ready() -> None:
