@@ -215,7 +215,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 self._push_names()
             creation = self._begin()
         except Exception as error:
-            if self._ti.try_number > 1:
+            if self._ti.try_number > 1 and self.validate_only is not True:
                 deployment = self.deployment_id or self._identity.deployment_id
                 add_to_message(
                     error, f"{deployment} may exist, created by an earlier try of this task: {MONEY}."
