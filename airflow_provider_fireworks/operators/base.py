@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 
+from airflow_provider_fireworks.arguments import Arguments, TimeLimit, WaitingArguments
+from airflow_provider_fireworks.client.calls import Call
+from airflow_provider_fireworks.client.errors import GatewayError
 from airflow_provider_fireworks.exceptions import (
     FireworksError,
     FireworksInvalidEvent,
@@ -20,16 +23,13 @@ from airflow_provider_fireworks.exceptions import (
 )
 from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
 from airflow_provider_fireworks.verdict import Outcome, Verdict
+from airflow_provider_fireworks.watch import Watch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from pydantic import BaseModel
 
-    from airflow_provider_fireworks.arguments import Arguments, TimeLimit, WaitingArguments
-    from airflow_provider_fireworks.client.calls import Call
-    from airflow_provider_fireworks.client.errors import GatewayError
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-    from airflow_provider_fireworks.watch import Watch
 
 ResultT = TypeVar("ResultT")
 
@@ -61,8 +61,6 @@ class FireworksOperator(BaseOperator):
 
     def _read(self, call: Call[ResultT]) -> ResultT | GatewayError:
         """Make a call once, and return what came of it."""
-        from airflow_provider_fireworks.client.errors import GatewayError
-
         try:
             return self.hook.send(call, attempts=1)
         except GatewayError as error:
@@ -79,8 +77,6 @@ class FireworksOperator(BaseOperator):
         :param fail: raises what the task ends with when that time is over.
         :raises FireworksError: for an error that waiting cannot mend.
         """
-        from airflow_provider_fireworks.client.errors import GatewayError
-
         while True:
             try:
                 return ask()

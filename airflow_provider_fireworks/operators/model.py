@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_fireworks.arguments import PrepareArguments
+from airflow_provider_fireworks.client.errors import GatewayError, RefusedError
 from airflow_provider_fireworks.exceptions import (
     FireworksPreparationFailed,
     FireworksRefused,
 )
 from airflow_provider_fireworks.links.model import FireworksModelLink
 from airflow_provider_fireworks.operators.base import WaitingOperator, show_precision
+from airflow_provider_fireworks.preparation import Preparation, Step
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
+from airflow_provider_fireworks.verdict import Outcome, Verdict
+from airflow_provider_fireworks.watch import ModelWatch, Until, Watch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_fireworks.preparation import Preparation
-    from airflow_provider_fireworks.verdict import Verdict
-    from airflow_provider_fireworks.watch import ModelWatch, Until, Watch
 
 
 class FireworksPrepareModelOperator(WaitingOperator):
@@ -112,9 +112,6 @@ class FireworksPrepareModelOperator(WaitingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, ask, and wait where there is something to wait for."""
-        from airflow_provider_fireworks.preparation import Preparation
-        from airflow_provider_fireworks.watch import Until
-
         show_precision(context, self._arguments.precision)
         preparation = Preparation(
             model=self._arguments.model, deadline=time.time() + self._time_limit.seconds
@@ -133,8 +130,6 @@ class FireworksPrepareModelOperator(WaitingOperator):
         return self._go_on(preparation)
 
     def _resumed(self, carried: dict[str, Any]) -> Preparation:
-        from airflow_provider_fireworks.preparation import Preparation
-
         return Preparation.model_validate(carried)
 
     def _resume(self, context: Context, preparation: Preparation, verdict: Verdict) -> dict[str, Any]:
@@ -143,10 +138,6 @@ class FireworksPrepareModelOperator(WaitingOperator):
         return self._go_on(preparation)
 
     def _go_on(self, preparation: Preparation) -> dict[str, Any]:
-        from airflow_provider_fireworks.preparation import Step
-        from airflow_provider_fireworks.verdict import Outcome, Verdict
-        from airflow_provider_fireworks.watch import Until
-
         precision = self._arguments.precision
         while True:
             step = preparation.step
@@ -174,9 +165,6 @@ class FireworksPrepareModelOperator(WaitingOperator):
                 return self._result(preparation)
 
     def _look(self, preparation: Preparation, precision: str) -> None:
-        from airflow_provider_fireworks.client.errors import GatewayError
-        from airflow_provider_fireworks.watch import Until
-
         try:
             model = self.hook.get_model(preparation.model)
         except GatewayError as error:
@@ -187,9 +175,6 @@ class FireworksPrepareModelOperator(WaitingOperator):
             preparation.look(model, precision, self._arguments.accept_precisions, time.time())
 
     def _post(self, preparation: Preparation, precision: str) -> None:
-        from airflow_provider_fireworks.client.errors import GatewayError, RefusedError
-        from airflow_provider_fireworks.watch import Until
-
         self.log.info("Asking for the preparation of %s for %s.", preparation.model, precision)
         at = time.time()
         try:
@@ -216,8 +201,6 @@ class FireworksPrepareModelOperator(WaitingOperator):
         self._settle(preparation, self._wait(self._watch(until, preparation), preparation))
 
     def _watch(self, until: Until, preparation: Preparation) -> ModelWatch:
-        from airflow_provider_fireworks.watch import ModelWatch
-
         return ModelWatch(
             model=preparation.model,
             precision=self._arguments.precision,
@@ -238,8 +221,6 @@ class FireworksPrepareModelOperator(WaitingOperator):
 
     def _settle(self, preparation: Preparation, verdict: Verdict) -> None:
         """Take in how a wait has ended; raise where that is the task's end as well."""
-        from airflow_provider_fireworks.verdict import Outcome
-
         if verdict.outcome is Outcome.READY:
             preparation.waited(verdict)
             if verdict.inferred:

@@ -19,6 +19,8 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
+from airflow_provider_fireworks.arguments import TimeLimit, WaitingArguments
+from airflow_provider_fireworks.client.errors import GatewayError
 from airflow_provider_fireworks.exceptions import (
     NEVER_SKIPPED,
     FireworksError,
@@ -28,15 +30,14 @@ from airflow_provider_fireworks.exceptions import (
 )
 from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
 from airflow_provider_fireworks.verdict import Outcome, Verdict
+from airflow_provider_fireworks.watch import Watch
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fireworks.arguments import TimeLimit, WaitingArguments
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-    from airflow_provider_fireworks.watch import Watch
 
 
 class FireworksSensor(BaseSensorOperator):
@@ -166,8 +167,6 @@ class FireworksSensor(BaseSensorOperator):
         return float(max(asked, self._watch.pause(time.time())))
 
     def _read(self) -> Any:
-        from airflow_provider_fireworks.client.errors import GatewayError
-
         try:
             watch = self._watch
             setattr(watch, watch.resource, self._full_name(getattr(watch, watch.resource)))

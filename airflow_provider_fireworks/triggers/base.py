@@ -6,12 +6,14 @@ import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-if TYPE_CHECKING:
-    from airflow_provider_fireworks.watch import Watch
+from airflow_provider_fireworks.client.errors import GatewayError
+from airflow_provider_fireworks.exceptions import FireworksBadConnection
+from airflow_provider_fireworks.verdict import Outcome, Verdict
+from airflow_provider_fireworks.watch import Watch
 
 FIRST_LOOK_AFTER = 6.0
 """
@@ -57,10 +59,7 @@ class FireworksTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Sleep, look and judge, until the wait is over."""
-        from airflow_provider_fireworks.client.errors import GatewayError
-        from airflow_provider_fireworks.exceptions import FireworksBadConnection
         from airflow_provider_fireworks.hooks.fireworks import triggerer_gateway
-        from airflow_provider_fireworks.verdict import Outcome, Verdict
 
         watch = self.make_watch()
         shortest = min(FIRST_LOOK_AFTER, max(watch.deadline - time.time(), 0.0))

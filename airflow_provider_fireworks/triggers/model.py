@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from airflow_provider_fireworks.triggers.base import FireworksTrigger
-
-if TYPE_CHECKING:
-    from airflow_provider_fireworks.watch import ModelWatch
+from airflow_provider_fireworks.watch import ModelWatch
 
 
 class FireworksModelReadyTrigger(FireworksTrigger):
@@ -15,6 +11,4 @@ class FireworksModelReadyTrigger(FireworksTrigger):
 
     def make_watch(self) -> ModelWatch:
         """Return the wait for the model."""
-        from airflow_provider_fireworks.watch import ModelWatch
-
         return ModelWatch.model_validate(self.watch)

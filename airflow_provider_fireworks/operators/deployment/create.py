@@ -13,7 +13,11 @@ from airflow.providers.common.compat.sdk import TaskDeferred, conf
 
 from airflow_provider_fireworks.arguments import CreateArguments
 from airflow_provider_fireworks.changes import digest_of
-from airflow_provider_fireworks.client.names import parse_deployment
+from airflow_provider_fireworks.client import calls
+from airflow_provider_fireworks.client.errors import GatewayError, NotFoundError, RefusedError
+from airflow_provider_fireworks.client.names import parse_deployment, parse_model
+from airflow_provider_fireworks.client.shapes import Deployment
+from airflow_provider_fireworks.creation import Creation, Owner, Step
 from airflow_provider_fireworks.exceptions import (
     FireworksBadConnection,
     FireworksDeploymentConflict,
@@ -24,23 +28,21 @@ from airflow_provider_fireworks.exceptions import (
     add_to_message,
     error_of_gateway,
 )
+from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
 from airflow_provider_fireworks.links.model import FireworksDeployedModelLink
 from airflow_provider_fireworks.operators.base import WaitingOperator, show_precision
 from airflow_provider_fireworks.operators.deployment import cleanup
+from airflow_provider_fireworks.readiness.model import listed_precisions, proven
 from airflow_provider_fireworks.removal import MONEY, remove
-from airflow_provider_fireworks.runs import RUNNING, is_over, state_in_worker
+from airflow_provider_fireworks.runs import RUNNING, RunState, is_over, run_state, state_in_worker
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
+from airflow_provider_fireworks.verdict import Outcome, Verdict
+from airflow_provider_fireworks.watch import DeploymentWatch, Until, Watch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fireworks.client.errors import GatewayError
-    from airflow_provider_fireworks.client.shapes import Deployment
-    from airflow_provider_fireworks.creation import Creation, Owner, Step
-    from airflow_provider_fireworks.identity import Identity
-    from airflow_provider_fireworks.verdict import Verdict
-    from airflow_provider_fireworks.watch import DeploymentWatch, Until, Watch
 
 CLEAN_UP_FOR = 60.0
 """Seconds for which a task that fails tries to delete what it has made, while the gateway does not answer."""
@@ -197,8 +199,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self._killed = False
 
     def _enter(self, context: Context) -> None:
-        from airflow_provider_fireworks.identity import Identity
-
         self._ti = context["ti"]
         self._identity = Identity.of(context)
 
@@ -259,9 +259,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def _begin(self, *, within: float | None = None) -> Creation:
         """Return where the task stands at its start. To find an account out may take a request, and so patience."""
-        from airflow_provider_fireworks.creation import Creation
-        from airflow_provider_fireworks.watch import Until
-
         deployment_id = self._arguments.deployment_id or self._identity.deployment_id
         creation = Creation(
             deployment=deployment_id,
@@ -284,8 +281,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return creation.model_copy(update=found)
 
     def _resumed(self, carried: dict[str, Any]) -> Creation:
-        from airflow_provider_fireworks.creation import Creation
-
         return Creation.model_validate(carried)
 
     def _resume(self, context: Context, creation: Creation, verdict: Verdict) -> dict[str, Any]:
@@ -295,11 +290,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             return self._go_on(creation)
 
     def _go_on(self, creation: Creation) -> dict[str, Any]:
-        from airflow_provider_fireworks.client.errors import GatewayError
-        from airflow_provider_fireworks.creation import Step
-        from airflow_provider_fireworks.verdict import Outcome, Verdict
-        from airflow_provider_fireworks.watch import Until
-
         while True:
             self._heed_kill()
             step = creation.step
@@ -335,8 +325,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def _do(self, step: Step, creation: Creation) -> None:
         """Make the calls of a step, and take in what comes of them."""
-        from airflow_provider_fireworks.creation import Step
-
         if step is Step.LOOK:
             self._look(creation)
         elif step is Step.CHECK_MODEL:
@@ -363,9 +351,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def _over(self, error: GatewayError, creation: Creation) -> None:
         """Take in a call that failed: fail with it, or go on as soon as the gateway answers again."""
-        from airflow_provider_fireworks.creation import Step
-        from airflow_provider_fireworks.watch import Until
-
         sent = creation.step in (Step.CREATE, Step.UNDELETE)
         if sent and error.blip and error.may_have_acted:
             creation.lost(error)
@@ -381,8 +366,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self._ended(creation, self._after_blip(error, self._watch(Until.ANSWER, creation), creation))
 
     def _look(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.client.errors import NotFoundError
-
         found: Deployment | None = None
         try:
             found = self.hook.get_deployment(creation.deployment)
@@ -397,10 +380,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def _owner_of(self, found: Deployment | None) -> tuple[Owner, str]:
         """Return whose a deployment is, also in words."""
-        from airflow_provider_fireworks.creation import Owner
-        from airflow_provider_fireworks.identity import Identity
-        from airflow_provider_fireworks.runs import RunState, run_state
-
         mine = self._identity
         signed = Identity.of_description(found.description if found else None)
         if signed is None:
@@ -415,10 +394,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def _check_model(self, creation: Creation) -> None:
         """Fail unless the model can be deployed at the precision, as far as the gateway tells."""
-        from airflow_provider_fireworks.client import calls
-        from airflow_provider_fireworks.client.names import parse_model
-        from airflow_provider_fireworks.readiness.model import listed_precisions, proven
-
         model = self.hook.send(calls.get_model(parse_model(creation.base_model, account=None)))
         precision = self._arguments.precision
         if model.state == "UPLOADING":
@@ -440,8 +415,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         )
 
     def _check_shape(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.client.errors import RefusedError
-
         try:
             self._plan(creation)
         except RefusedError as error:
@@ -452,8 +425,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             creation.shape_fits()
 
     def _create(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.client.errors import RefusedError
-
         self.log.info("Creating %s, which serves %s.", creation.deployment, creation.base_model)
         self._heed_kill()
         creation.sending(time.time())
@@ -471,8 +442,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self.log.info("It is made, its state is %s.", made.state)
 
     def _undelete(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.client.errors import NotFoundError
-
         try:
             self.hook.undelete_deployment(creation.deployment)
         except NotFoundError:
@@ -483,8 +452,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             creation.brought_back()
 
     def _remove(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.client.errors import NotFoundError
-
         try:
             self.hook.delete_deployment(creation.deployment, hard=True, ignore_checks=True)
         except NotFoundError:
@@ -508,8 +475,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return planned
 
     def _validate(self, creation: Creation) -> dict[str, Any]:
-        from airflow_provider_fireworks.watch import Until
-
         def plan() -> Deployment:
             self._check_model(creation)
             return self._plan(creation)
@@ -527,8 +492,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return self._result(creation)
 
     def _pause(self, creation: Creation) -> None:
-        from airflow_provider_fireworks.verdict import Outcome, Verdict
-
         if time.time() >= creation.deadline:
             self._fail(creation, Verdict(Outcome.TIMEOUT, creation.note))
         self.log.info("%s Looking again.", creation.note)
@@ -557,9 +520,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def _ended(self, creation: Creation, verdict: Verdict) -> bool:
         """Take in how a wait has ended; return whether the task is done with it, or raise where it has failed."""
-        from airflow_provider_fireworks.creation import Step
-        from airflow_provider_fireworks.verdict import Outcome
-
         if verdict.outcome is Outcome.NOT_FOUND and creation.uncertain:
             # It has never come to show: a look decides.
             creation.look_again()
@@ -577,8 +537,6 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         raise self._error_of(verdict, creation.deployment, failed=FireworksDeploymentFailed)
 
     def _watch(self, until: Until, creation: Creation) -> DeploymentWatch:
-        from airflow_provider_fireworks.watch import DeploymentWatch
-
         return DeploymentWatch(
             deployment=creation.deployment,
             known=creation.ours and not creation.uncertain,

@@ -14,12 +14,11 @@ from airflow_provider_fireworks.exceptions import FireworksDeploymentFailed
 from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
+from airflow_provider_fireworks.verdict import Outcome, Verdict
+from airflow_provider_fireworks.watch import DeploymentWatch, Until, Watch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-    from airflow_provider_fireworks.verdict import Verdict
-    from airflow_provider_fireworks.watch import DeploymentWatch, Watch
 
 
 class FireworksScaleDeploymentOperator(WaitingOperator):
@@ -87,8 +86,6 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask for the replicas, and wait for them if told to."""
-        from airflow_provider_fireworks.watch import DeploymentWatch, Until
-
         watch = DeploymentWatch(
             deployment=self._arguments.deployment,
             until=Until.ANSWER,
@@ -117,13 +114,9 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
         return self._resume(context, wait, self._wait(wait, wait))
 
     def _resumed(self, carried: dict[str, Any]) -> DeploymentWatch:
-        from airflow_provider_fireworks.watch import DeploymentWatch
-
         return DeploymentWatch.model_validate(carried)
 
     def _resume(self, context: Context, wait: DeploymentWatch, verdict: Verdict) -> dict[str, Any]:
-        from airflow_provider_fireworks.verdict import Outcome
-
         if verdict.outcome is not Outcome.READY:
             self._fail(verdict)
         self.log.info("%s: %s.", wait.deployment, verdict.reason)
