@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from enum import Enum
-from os.path import commonprefix
+from itertools import takewhile
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 #: From which ratio on a known name is suggested for an unknown one; 1 is the same name.
@@ -85,5 +85,6 @@ def nearest_precisions(value: object) -> list[str]:
     for precision in Precision:
         matcher.set_seq1(precision.value)
         if (ratio := matcher.ratio()) >= _SIMILAR:
-            scores[precision.value] = (ratio, len(commonprefix([precision.value, asked])))
+            same = takewhile(lambda pair: pair[0] == pair[1], zip(precision.value, asked, strict=False))
+            scores[precision.value] = (ratio, len(list(same)))
     return [name for name, score in scores.items() if score == max(scores.values())]
