@@ -22,8 +22,14 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(INSTALLED) ## Fan one model out on a real Airflow, no account needed (KEEP=1, PRECISIONS="FP8 FP4", FAIL=FP4)
+demo: demo-options $(INSTALLED) ## Fan one model out on a real Airflow, no account needed (KEEP=1, PRECISIONS="FP8 FP4", FAIL=FP4)
 	@$(BIN)/python -m local_airflow.demo
+
+# Before it installs anything, with any Python.
+.PHONY: demo-options
+demo-options:
+	$(check-python)
+	@$(PYTHON) -m local_airflow.options
 
 .PHONY: test
 test: $(INSTALLED) ## All tests: unit, integration, end-to-end
