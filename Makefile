@@ -2,8 +2,14 @@
 
 PYTHON ?= python3
 # Of `make matrix`: minor versions, or "lowest", which is all that we allow at its oldest.
-KNOWN := $(patsubst constraints/airflow-%.txt,%,$(wildcard constraints/airflow-*.txt))
-AIRFLOW ?= $(KNOWN)
+KNOWN := $(patsubst constraints/airflow-%.txt,%,$(sort $(wildcard constraints/airflow-*.txt)))
+# Those that PYTHON is too old for.
+TOO_NEW := $(shell $(PYTHON) -c 'import sys; print("3.4" * (sys.version_info < (3, 11)))' 2>/dev/null)
+AIRFLOW ?= $(filter-out $(TOO_NEW),$(KNOWN))
+# Of `make e2e`: one minor version, and the tests.
+E2E_KNOWN := 3.3 3.4
+E2E_AIRFLOW := $(if $(filter file,$(origin AIRFLOW)),$(lastword $(E2E_KNOWN)),$(AIRFLOW))
+TESTS ?= tests/e2e
 # Of `make faults`: processes, which wait most of the time.
 JOBS ?= 4
 BIN := .venv/bin
@@ -16,8 +22,14 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(INSTALLED) ## Fan one model out on a real Airflow, no account needed (KEEP=1, PRECISIONS="FP8 FP4", FAIL=FP4)
+demo: demo-options $(INSTALLED) ## Fan one model out on a real Airflow, no account needed (KEEP=1, PRECISIONS="FP8 FP4", FAIL=FP4)
 	@$(BIN)/python -m local_airflow.demo
+
+# Before it installs anything, with any Python.
+.PHONY: demo-options
+demo-options:
+	$(check-python)
+	@$(PYTHON) -m local_airflow.options
 
 .PHONY: test
 test: $(INSTALLED) ## All tests: unit, integration, end-to-end
@@ -30,12 +42,23 @@ faults: $(INSTALLED) ## Every fault of the network in every call and every way o
 	@FAULTS=all $(BIN)/python -m pytest -q -n $(JOBS) tests/faults
 
 .PHONY: matrix
-matrix: known-airflow $(AIRFLOW:%=$(MATRIX)/airflow-%/.installed) ## Unit and integration tests on the newest 3.0, 3.1, 3.2 and 3.3, and on the oldest of all (AIRFLOW="3.0 lowest", PYTHON=python3.12)
-	@$(PYTHON) tests/matrix.py $(AIRFLOW:%=$(MATRIX)/airflow-%)
+matrix: known-airflow $(AIRFLOW:%=$(MATRIX)/airflow-%/.installed) ## Unit and integration tests on the newest 3.0, 3.1, 3.2, 3.3 and 3.4, and on the oldest of all (AIRFLOW="3.0 lowest", PYTHON=python3.12)
+	@$(PYTHON) tests/matrix.py $(AIRFLOW:%=$(MATRIX)/airflow-%); code=$$?; \
+		$(if $(TOO_NEW),echo 'Left out: Airflow $(TOO_NEW). It needs Python 3.11 or later: make matrix PYTHON=python3.11';) exit $$code
+
+.PHONY: e2e
+e2e: known-e2e $(E2E_AIRFLOW:%=$(MATRIX)/airflow-%/.e2e) ## End-to-end tests on Airflow 3.4, or on 3.3 (AIRFLOW=3.3, TESTS=tests/e2e/test_loop.py, PYTHON=python3.12)
+	@$(MATRIX)/airflow-$(E2E_AIRFLOW)/bin/python -m pytest -m e2e $(TESTS)
 
 .PHONY: known-airflow
 known-airflow:
 	@$(if $(filter-out $(KNOWN),$(AIRFLOW)),echo 'AIRFLOW=$(AIRFLOW): there are $(KNOWN)' >&2; exit 1,:)
+	@$(if $(filter $(TOO_NEW),$(AIRFLOW)),echo 'Airflow $(TOO_NEW) needs Python 3.11 or later. Name another one: make PYTHON=python3.11 …' >&2; exit 1,:)
+
+.PHONY: known-e2e
+known-e2e:
+	@$(if $(findstring _$(E2E_AIRFLOW)_,$(E2E_KNOWN:%=_%_)),:,echo 'AIRFLOW=$(AIRFLOW): the end-to-end tests run on one of $(E2E_KNOWN)' >&2; exit 1)
+	@$(if $(filter $(TOO_NEW),$(E2E_AIRFLOW)),echo 'Airflow $(TOO_NEW) needs Python 3.11 or later. Name another one: make PYTHON=python3.11 …' >&2; exit 1,:)
 
 .PHONY: kills
 kills: $(INSTALLED) ## Kill and freeze Airflow's processes at random while DAGs deploy: 40 minutes (KILLS=70, FREEZES=30, MINUTES=40, SEED=…)
@@ -60,10 +83,14 @@ clean: ## Remove all that the other commands have made
 	rm -rf .venv .matrix .demo .kills build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Debian's Python may come without venv; pip can then bring virtualenv, outside of the system's packages.
-define install # directory, dependency group, constraints
+define check-python
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo '$(PYTHON) is missing or older than 3.10. Name another one: make PYTHON=python3.11 …' >&2; exit 1; }
+endef
+
+# Debian's Python may come without venv; pip can then bring virtualenv, outside of the system's packages.
+define install # directory, dependency group, constraints
+	$(check-python)
 	@echo 'Installing Airflow and the development tools in $(1) …'
 	@test -x $(1)/bin/pip || $(PYTHON) -m venv $(1) >/dev/null 2>&1 || { rm -rf $(1) && \
 		$(PYTHON) -m pip install -q --disable-pip-version-check --target $(1)/.virtualenv virtualenv && \
@@ -79,3 +106,7 @@ $(INSTALLED): pyproject.toml constraints/airflow-3.3.txt
 
 $(MATRIX)/airflow-%/.installed: pyproject.toml constraints/airflow-%.txt
 	$(call install,$(@D),test,constraints/airflow-$*.txt)
+
+$(MATRIX)/airflow-%/.e2e: $(MATRIX)/airflow-%/.installed
+	@$(@D)/bin/python -m pip install -q --disable-pip-version-check --group e2e -c constraints/airflow-$*.txt
+	@touch $@

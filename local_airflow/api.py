@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _CONTEXT = {"dag_id", "run_id", "task_id", "map_index", "ti_id", "try_number", "filename", "lineno"}
 _SHOWN = {"timestamp", "event", "level", "logger", "error_detail"}
 
+#: Rows of a page; Airflow returns no more.
+_PAGE = 100
+
 #: States in which a run stays.
 FINISHED = frozenset({"success", "failed"})
 
@@ -119,14 +122,34 @@ class AirflowApi:
     def get(self, path: str, **params: Any) -> Any:
         return self.request("GET", path, params=params)
 
+    def rows(self, path: str, key: str, **params: Any) -> list[Any]:
+        """
+        Return all rows of a listing, reading page by page.
+
+        Airflow returns at most 100 rows a page, whatever ``limit`` says (``[api] maximum_page_limit``). The pages are
+        not one snapshot: with a filter such as ``state``, a row that no longer matches moves those after it up, and
+        one of them can be missed.
+
+        :param path: of the listing, e.g. ``/api/v2/dags``.
+        :param key: the field of the response that holds the rows.
+        """
+        found: list[Any] = []
+        while True:
+            page = self.get(path, **params, limit=_PAGE, offset=len(found))
+            found += page[key]
+            if not page[key] or len(found) >= page["total_entries"]:
+                return found
+
     def jobs(self) -> list[Job]:
         """Return all starts of components but API servers and workers, the one that was alive last first."""
-        found = self.get("/api/v2/jobs", order_by="-latest_heartbeat", limit=100)["jobs"]
-        return [Job(job["id"], job["unixname"], _time(job["latest_heartbeat"])) for job in found]
+        # Heartbeats change from page to page, and with them an order by heartbeat; ids do not.
+        found = self.rows("/api/v2/jobs", "jobs", order_by="id")
+        jobs = [Job(job["id"], job["unixname"], _time(job["latest_heartbeat"])) for job in found]
+        return sorted(jobs, key=lambda job: job.beat, reverse=True)
 
     def dag_is_there(self, dag_id: str) -> bool:
         """Whether the DAG has been parsed. A DAG file that cannot be imported raises, with its stack."""
-        if any(dag["dag_id"] == dag_id for dag in self.get("/api/v2/dags", limit=1000)["dags"]):
+        if any(dag["dag_id"] == dag_id for dag in self.rows("/api/v2/dags", "dags")):
             return True
         errors = self.get("/api/v2/importErrors")["import_errors"]
         if errors:
@@ -164,9 +187,9 @@ class AirflowApi:
         :param task_id: only those of this task.
         :param state: only those in this state.
         """
-        given = {"limit": 1000, "task_id": task_id, "state": state}
+        given = {"task_id": task_id, "state": state}
         params = {name: value for name, value in given.items() if value is not None}
-        found = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", **params)["task_instances"]
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         tasks = [
             TaskInstance(
                 dag_id=dag_id,
@@ -179,7 +202,7 @@ class AirflowApi:
                 component=task["unixname"],
                 triggerer_id=(task["trigger"] or {}).get("triggerer_id"),
             )
-            for task in found
+            for task in self.rows(path, "task_instances", **params)
         ]
         return sorted(tasks, key=lambda task: (task.task_id, task.map_index))
 

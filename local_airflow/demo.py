@@ -24,13 +24,14 @@ from rich.text import Text
 from airflow_provider_fireworks.client import calls
 from airflow_provider_fireworks.client.endpoint import Endpoint, InvalidEndpointError
 from airflow_provider_fireworks.client.errors import GatewayError
-from airflow_provider_fireworks.client.precision import UnknownPrecisionError, check_precision
 from airflow_provider_fireworks.client.worker import WorkerGateway, make_session
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.identity import Identity
+from local_airflow import options
 from local_airflow.api import FINISHED, AirflowApiError, TaskInstance, without_groups
 from local_airflow.components import LocalAirflow, LocalAirflowError
 from local_airflow.home import own
+from local_airflow.options import USUAL_PORT, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,13 +41,11 @@ if TYPE_CHECKING:
 DAG = "deploy_fan_out"
 #: Its tasks per precision, in their order.
 STEPS = ["prepare", "ready", "deploy", "up", "smoke_test", "remove"]
-PRECISIONS = ["FP8", "FP4", "BF16"]
 MODEL = "my-model"
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _INTERRUPTED = 130
 _USAGE_ERROR = 2
-_USUAL_PORT = 8080
 _CONSOLE = "https://app.fireworks.ai"
 
 # Short, so that a table of all steps fits into 80 columns.
@@ -70,10 +69,6 @@ _COLOURS = {
     "CREATING": "yellow",
     "waiting": "yellow",
 }
-
-
-class _UsageError(Exception):
-    """What was asked for cannot be done. The message is for people."""
 
 
 @dataclass(frozen=True)
@@ -217,16 +212,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :return: the exit code: 0 if the run succeeded and no deployment is left, 1 if not, 2 if it was asked for
         wrongly, 130 after Ctrl-C.
     """
-    given = _parser().parse_args(arguments)
     console = Console(highlight=False, markup=False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return _demo(given, console)
+        return _demo(options.read(arguments), console)
     except KeyboardInterrupt:
         _say(console, "Interrupted. Everything is down again.")
         return _INTERRUPTED
-    except (_UsageError, InvalidEndpointError) as error:
+    except (UsageError, InvalidEndpointError) as error:
         print(error, file=sys.stderr)
         return _USAGE_ERROR
     except (LocalAirflowError, AirflowApiError, GatewayError) as error:
@@ -236,14 +230,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _demo(given: argparse.Namespace, console: Console) -> int:
     begun = time.monotonic()
-    params = {"model": given.model or MODEL, "precisions": _checked(given.precisions)}
+    params = {"model": given.model or MODEL, "precisions": given.precisions}
     if given.accelerator:
         params["accelerator_type"] = given.accelerator
-    real = _is_real(os.environ, given)
     with ExitStack() as cleanup:
         home = cleanup.enter_context(own(Path(given.home)))
         account: RealAccount | EmulatedAccount
-        if real:
+        if given.real:
             account = RealAccount(_real_connection(os.environ))
             told = f"{params['model']} will be prepared and deployed at {', '.join(params['precisions'])}"
             _say(
@@ -262,9 +255,14 @@ def _demo(given: argparse.Namespace, console: Console) -> int:
             _CHECKOUT / "example_dags",
             env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": account.connection},
             port=given.port,
-            usual_port=_USUAL_PORT,
+            usual_port=USUAL_PORT,
             say=lambda line: _say(console, f"  {line}"),
         )
+        if given.port is None and airflow.port != USUAL_PORT:
+            _say(
+                console,
+                f"  Port {USUAL_PORT} is taken. Using port {airflow.port} (PORT=… chooses another one).",
+            )
         try:
             with airflow:
                 _say(console, f"  Healthy after {time.monotonic() - begun:.0f} s: {airflow.url}")
@@ -282,17 +280,11 @@ def _demo(given: argparse.Namespace, console: Console) -> int:
 
 
 def _emulator(given: argparse.Namespace) -> Emulator:
-    for name, failing in (("FAIL", given.fail), ("FAIL_DEPLOY", given.fail_deploy)):
-        if missing := set(failing) - set(given.precisions):
-            raise _UsageError(
-                f"{name} names {', '.join(sorted(missing))}, which is not among PRECISIONS "
-                f"({' '.join(given.precisions)}): add it there."
-            )
     return Emulator(
         duration=given.duration,
-        outcomes=dict.fromkeys(_checked(given.fail), "failed_state"),
+        outcomes=dict.fromkeys(given.fail, "failed_state"),
         deploy_duration=given.duration,
-        deploy_outcomes=dict.fromkeys(_checked(given.fail_deploy), "failed"),
+        deploy_outcomes=dict.fromkeys(given.fail_deploy, "failed"),
     )
 
 
@@ -365,113 +357,6 @@ class RealAccount:
         return [
             each for account in self._accounts for each in self._gateway.run(calls.list_deployments(account))
         ]
-
-
-def _parser() -> argparse.ArgumentParser:
-    env = os.environ
-    parser = argparse.ArgumentParser(
-        prog="python -m local_airflow.demo",
-        description="Run the example DAG that prepares, deploys, tries and removes a model at several precisions "
-        "on a whole Airflow on this machine (api-server, dag-processor, scheduler, triggerer), against an "
-        "emulated gateway.",
-        epilog="With FIREWORKS_API_KEY in the environment, a model named and --spend, it goes to Fireworks itself; "
-        "FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL are taken from the environment too. Of the options, "
-        "PRECISIONS, MODEL, ACCELERATOR, SPEND, KEEP, FAIL, FAIL_DEPLOY and PORT can be given in the environment: "
-        "make demo KEEP=1.",
-    )
-    parser.add_argument(
-        "--precisions",
-        nargs="+",
-        metavar="PRECISION",
-        default=env.get("PRECISIONS", "").split() or PRECISIONS,
-        help=f"what to deploy the model at (default: {' '.join(PRECISIONS)})",
-    )
-    parser.add_argument(
-        "--model",
-        default=env.get("MODEL") or None,
-        help="your model at Fireworks, deployed for real; needs FIREWORKS_API_KEY and --spend",
-    )
-    parser.add_argument(
-        "--spend",
-        action="store_true",
-        default=env.get("SPEND", "").lower() == "yes",
-        help="agree that deployments at Fireworks cost money (SPEND=yes)",
-    )
-    parser.add_argument(
-        "--accelerator",
-        metavar="TYPE",
-        default=env.get("ACCELERATOR") or None,
-        help="what to deploy on (default: the example's)",
-    )
-    parser.add_argument(
-        "--keep",
-        action="store_true",
-        default=env.get("KEEP", "") not in ("", "0"),
-        help="leave Airflow and its UI up until Ctrl-C",
-    )
-    parser.add_argument(
-        "--fail",
-        nargs="+",
-        metavar="PRECISION",
-        default=env.get("FAIL", "").split(),
-        help="let the emulated gateway fail to prepare these, to see what that looks like",
-    )
-    parser.add_argument(
-        "--fail-deploy",
-        nargs="+",
-        metavar="PRECISION",
-        default=env.get("FAIL_DEPLOY", "").split(),
-        help="let it fail to deploy these",
-    )
-    parser.add_argument(
-        "--duration",
-        type=float,
-        default=8,
-        metavar="SECONDS",
-        help="of a preparation, and of a deployment, in the emulated gateway (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=env.get("PORT") or None,
-        help=f"of Airflow's UI and API (default: {_USUAL_PORT}, or any free one if that is taken)",
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=3600, metavar="SECONDS", help="of the run (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--home",
-        default=str(_CHECKOUT / ".demo"),
-        metavar="FOLDER",
-        help="where Airflow keeps database and logs; emptied at the start (default: .demo in the checkout)",
-    )
-    return parser
-
-
-def _checked(precisions: Sequence[str]) -> list[str]:
-    try:
-        return list(dict.fromkeys(check_precision(precision) for precision in precisions))
-    except UnknownPrecisionError as error:
-        raise _UsageError(str(error)) from error
-
-
-def _is_real(env: Mapping[str, str], given: argparse.Namespace) -> bool:
-    if not given.model:
-        return False
-    if not env.get("FIREWORKS_API_KEY"):
-        raise _UsageError(
-            f"MODEL is {given.model}, but there is no FIREWORKS_API_KEY in the environment to deploy it with. "
-            "Set it, or leave MODEL out to try the emulated gateway."
-        )
-    if not given.spend:
-        raise _UsageError(
-            f"With MODEL={given.model} and your FIREWORKS_API_KEY, this would deploy at Fireworks itself, which "
-            "COSTS MONEY for as long as a deployment has replicas. If you want that: SPEND=yes. Leave MODEL out "
-            "to try the emulated gateway."
-        )
-    if given.fail or given.fail_deploy:
-        raise _UsageError("FAIL and FAIL_DEPLOY are for the emulated gateway: leave them out, or MODEL.")
-    return True
 
 
 def _real_connection(env: Mapping[str, str]) -> str:

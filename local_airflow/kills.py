@@ -243,7 +243,7 @@ class Killer:
         """Return the names of the tasks that are running, by the ids that their supervisors bear."""
         path = "/api/v2/dags/~/dagRuns/~/taskInstances"
         with suppress(AirflowApiError):
-            found = self._airflow.api.get(path, state="running", limit=200)["task_instances"]
+            found = self._airflow.api.rows(path, "task_instances", state="running")
             return {task["id"]: _name_of(task) for task in found}
         return {}
 
@@ -296,7 +296,7 @@ class Runs:
     def judge_ended(self) -> None:
         """Look which have ended, and judge them."""
         path = f"/api/v2/dags/{DAG}/dagRuns"
-        found = self._airflow.api.get(path, state=["queued", "running"], limit=100)["dag_runs"]
+        found = self._airflow.api.rows(path, "dag_runs", state=["queued", "running"])
         for run_id in self.going.keys() - {run["dag_run_id"] for run in found}:
             state = self._airflow.api.run_state(DAG, run_id)
             if state not in FINISHED:

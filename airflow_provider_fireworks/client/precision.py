@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from enum import Enum
+from itertools import takewhile
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
+#: From which ratio on a known name is suggested for an unknown one; 1 is the same name.
+_SIMILAR = 0.65
 
 
 class UnknownPrecisionError(ValueError):
@@ -47,7 +50,7 @@ def check_precision(value: object, *, allow_unknown: bool = False) -> str:
     :param value: a :class:`Precision` or its name, exactly as the gateway spells it (``"FP8"``).
     :param allow_unknown: pass a name that is newer than this package, as long as it is a name at all.
     :return: the name as it goes over the wire, a plain ``str``.
-    :raises UnknownPrecisionError: with the nearest known name and the list of all of them.
+    :raises UnknownPrecisionError: with the nearest known names and the list of all of them.
     """
     if isinstance(value, Precision):
         return value.value
@@ -61,10 +64,27 @@ def check_precision(value: object, *, allow_unknown: bool = False) -> str:
         and value != "PRECISION_UNSPECIFIED"
     ):
         return value
-    near = difflib.get_close_matches(str(value).upper(), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest_precisions(value)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     newer = " For one that is newer than this package, pass allow_unknown_precision=True."
     raise UnknownPrecisionError(
         f"{value!r} is no precision that a model can be prepared for.{hint} Known: {', '.join(known)}."
         f"{'' if allow_unknown else newer}"
     )
+
+
+def nearest_precisions(value: object) -> list[str]:
+    """
+    Return the known names most like a value that is none of them: one, several that are equally like it, or none.
+
+    Of names with the same similarity, those with the longest common start are returned: FP4, not NF4, for ``F4``.
+    """
+    asked = str(value).strip().upper()
+    matcher = difflib.SequenceMatcher(b=asked)
+    scores: dict[str, tuple[float, int]] = {}
+    for precision in Precision:
+        matcher.set_seq1(precision.value)
+        if (ratio := matcher.ratio()) >= _SIMILAR:
+            same = takewhile(lambda pair: pair[0] == pair[1], zip(precision.value, asked, strict=False))
+            scores[precision.value] = (ratio, len(list(same)))
+    return [name for name, score in scores.items() if score == max(scores.values())]

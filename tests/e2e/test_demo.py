@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +88,25 @@ def test_nothing_is_left_running_when_it_is_ended(
     while processes_in(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert processes_in(tmp_path) == []
+
+
+def test_demo_says_which_port_it_uses_if_8080_is_taken(tmp_path: Path) -> None:
+    lines = []
+    with socket.socket() as usual:
+        # Where this fails, something else has taken it.
+        with suppress(OSError):
+            usual.bind(("127.0.0.1", 8080))
+            usual.listen()
+        process = demo("--home", str(tmp_path))
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if "Port 8080" in line or "Healthy" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+
+    assert re.search(r"Port 8080 is taken\. Using port \d+ ", lines[-1]), lines
 
 
 def test_a_model_without_a_key_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,12 @@ except ImportError:  # Python 3.10
 CHECKOUT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
-NEWEST = "3.3"
+#: The Airflow of .venv, which make test and all tools run on; it has to run on the oldest Python.
+DEVELOPMENT = "3.3"
+#: The Airflows with end-to-end tests, and the dependency groups that are installed with each.
+GROUPS = {DEVELOPMENT: "dev", "3.4": "e2e"}
+#: What Airflow needs, where that is more than we do.
+PYTHON_OF = {"3.4": "3.11"}
 
 
 def pins(name: str, python: str = "3.11") -> dict[str, str]:
@@ -51,7 +59,7 @@ def group(name: str, python: str) -> set[str]:
 #: Airflow → the Pythons that it is run with, of the table in the README.
 SAID: dict[str, set[str]] = {}
 for version, pythons in re.findall(
-    r"^\| (3\.\d+\.\d+) \| ([\d., ]+) \|", (CHECKOUT / "README.md").read_text(), re.MULTILINE
+    r"^\| (3\.\d+\.\d+(?:b\d+)?) \| ([\d., ]+) \|", (CHECKOUT / "README.md").read_text(), re.MULTILINE
 ):
     SAID.setdefault(version, set()).update(pythons.split(", "))
 FILES = sorted(
@@ -64,7 +72,6 @@ def test_the_readme_names_every_airflow_that_the_tests_are_run_with():
     assert sorted(minor for minor in FILES if minor != "lowest") == sorted(
         {version.rpartition(".")[0] for version in SAID}
     )
-    assert FILES[-2] == NEWEST
 
 
 def test_a_file_holds_the_airflow_that_its_name_says():
@@ -89,12 +96,59 @@ def test_lowest_is_the_lowest_that_is_allowed():
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 def test_nothing_that_is_asked_for_is_left_to_chance(name, python):
+    if Version(python) < Version(PYTHON_OF.get(name, python)):
+        pytest.skip(f"Airflow {name} does not run on Python {python}.")
     asked = {canonicalize_name(Requirement(each).name) for each in PROJECT["dependencies"]}
-    assert asked | group("dev" if name == NEWEST else "test", python) <= set(pins(name, python))
+    assert asked | group(GROUPS.get(name, "test"), python) <= set(pins(name, python))
+
+
+def test_pythons_said_of_airflow_are_those_it_supports() -> None:
+    for name, oldest in PYTHON_OF.items():
+        assert Version(oldest) <= min(map(Version, SAID[pins(name)["apache-airflow"]]))
 
 
 def test_ci_runs_the_oldest_and_the_newest():
-    commands = (CHECKOUT / ".ci/run").read_text().splitlines()
-    assert "make test" in commands
-    assert "make matrix AIRFLOW=lowest" in commands
-    assert f".venv,dev,constraints/airflow-{NEWEST}.txt" in (CHECKOUT / "Makefile").read_text()
+    commands = (CHECKOUT / ".ci/run").read_text()
+    newest = FILES[-2]
+    assert "\nmake test\n" in commands
+    assert f'\nmake matrix AIRFLOW="lowest {newest}"\n' in commands
+    assert f"\nmake e2e AIRFLOW={newest} TESTS=" in commands
+    makefile = (CHECKOUT / "Makefile").read_text()
+    assert f".venv,dev,constraints/airflow-{DEVELOPMENT}.txt" in makefile
+    assert f"E2E_KNOWN := {' '.join(GROUPS)}\n" in makefile
+
+
+def test_ci_end_to_end_tests_on_newest_airflow_exist() -> None:
+    commands = (CHECKOUT / ".ci/run").read_text()
+    names = re.search(r"tests/e2e/test_\{([a-z_,]+)\}\.py", commands)
+    assert names is not None
+    for name in names[1].split(","):
+        assert (CHECKOUT / f"tests/e2e/test_{name}.py").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is missing")
+@pytest.mark.parametrize(("old", "left_out"), [(True, True), (False, False)])
+def test_matrix_leaves_out_airflow_that_python_is_too_old_for(
+    tmp_path: Path, old: bool, left_out: bool
+) -> None:
+    python = tmp_path / "python"
+    version = "3, 10" if old else "3, 11"
+    # Answers as a Python of that version, without one.
+    python.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = ({version}); $2"\n'
+    )
+    python.chmod(0o755)
+    command = ["make", "--dry-run", "matrix", f"PYTHON={python}"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert ("airflow-3.4" not in done.stdout) == left_out
+    assert ("Left out: Airflow 3.4. It needs Python 3.11 or later" in done.stdout) == left_out
+    assert "airflow-3.3" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is missing")
+@pytest.mark.parametrize("target", ["matrix", "e2e"])
+def test_make_with_unknown_airflow_is_refused(target: str) -> None:
+    command = ["make", target, "AIRFLOW=3.9", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert done.stderr.startswith("AIRFLOW=3.9: ")

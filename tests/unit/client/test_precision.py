@@ -40,6 +40,9 @@ def test_a_member_reads_as_its_name_in_text(name):
         pytest.param("FP8\n", "FP8", id="a line end behind it"),
         pytest.param("BF61", "BF16", id="digits swapped"),
         pytest.param("FP8_MM_KV_ATTN_v2", "FP8_MM_KV_ATTN_V2", id="a small v"),
+        pytest.param("F4", "FP4", id="a letter left out"),
+        pytest.param("FP44", "FP4", id="a digit doubled"),
+        pytest.param("N4", "NF4", id="a letter left out of NF4"),
     ],
 )
 def test_a_typo_is_refused_by_name_with_what_was_probably_meant(typo, meant):
@@ -51,9 +54,16 @@ def test_a_typo_is_refused_by_name_with_what_was_probably_meant(typo, meant):
     assert all(name in told for name in PUBLISHED)
 
 
-def test_nothing_is_guessed_for_what_is_like_no_precision():
+@pytest.mark.parametrize(("typo", "meant"), [("FP9", "'FP8' or 'FP4'"), ("FP", "'FP8' or 'FP4'")])
+def test_precision_like_several_names_suggests_each(typo: str, meant: str) -> None:
+    with pytest.raises(UnknownPrecisionError, match=f"Did you mean {meant}\\?"):
+        check_precision(typo)
+
+
+@pytest.mark.parametrize("value", ["something else", "FP32", "INT4"])
+def test_nothing_is_guessed_for_what_is_like_no_precision(value):
     with pytest.raises(UnknownPrecisionError) as refused:
-        check_precision("something else")
+        check_precision(value)
     assert "Did you mean" not in str(refused.value)
 
 

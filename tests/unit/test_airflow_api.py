@@ -1,0 +1,141 @@
+"""The harness reads listings of more than one page, against a server that pages as Airflow does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from local_airflow.api import AirflowApi
+
+MAXIMUM = 100
+RUN = "/api/v2/dags/fan_out/dagRuns/run/taskInstances"
+
+
+def mapped_task(index: int, state: str) -> dict[str, Any]:
+    return {
+        "dag_run_id": "run",
+        "task_id": "prepare",
+        "map_index": index,
+        "state": state,
+        "try_number": 1,
+        "duration": None,
+        "unixname": None,
+        "trigger": None,
+    }
+
+
+def job(number: int) -> dict[str, Any]:
+    return {"id": number, "unixname": "triggerer", "latest_heartbeat": f"2026-11-28T00:00:{number % 60:02}Z"}
+
+
+class PagingServer:
+    """
+    Serves listings by path, at most 100 rows a page whatever ``limit`` says, and filters by ``state``.
+
+    :ivar pages: how many pages were read, by path.
+    :ivar total_entries: what it says instead of the number of rows.
+    """
+
+    def __init__(self) -> None:
+        self.listings: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+        self.pages: Counter[str] = Counter()
+        self.total_entries: int | None = None
+        serve = self.respond
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = json.dumps(serve(self.path)).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def respond(self, target: str) -> dict[str, Any]:
+        url = urlsplit(target)
+        if url.path == "/auth/token":
+            return {"access_token": "token"}
+        params = parse_qs(url.query)
+        self.pages[url.path] += 1
+        key, rows = self.listings[url.path]
+        rows = [row for row in rows if row.get("state") in params.get("state", [row.get("state")])]
+        first = int(params.get("offset", ["0"])[0])
+        size = min(int(params.get("limit", ["50"])[0]), MAXIMUM)
+        total = len(rows) if self.total_entries is None else self.total_entries
+        return {key: rows[first : first + size], "total_entries": total}
+
+
+@pytest.fixture
+def server() -> Iterator[PagingServer]:
+    paging = PagingServer()
+    thread = threading.Thread(target=paging.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield paging
+    paging.server.shutdown()
+    thread.join()
+    paging.server.server_close()
+
+
+@pytest.fixture
+def api(server: PagingServer) -> Iterator[AirflowApi]:
+    client = AirflowApi(f"http://127.0.0.1:{server.server.server_port}")
+    yield client
+    client.close()
+
+
+@pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)])
+def test_task_instances_of_any_number_are_returned_whole(
+    server: PagingServer, api: AirflowApi, count: int, pages: int
+) -> None:
+    server.listings[RUN] = ("task_instances", [mapped_task(index, "success") for index in range(count)])
+
+    tasks = api.task_instances("fan_out", "run")
+
+    assert [task.map_index for task in tasks] == list(range(count))
+    assert server.pages[RUN] == pages
+
+
+def test_task_instances_of_state_after_first_page_are_found(server: PagingServer, api: AirflowApi) -> None:
+    states = ["success"] * 120 + ["failed"] * 130
+    tasks = [mapped_task(index, state) for index, state in enumerate(states)]
+    server.listings[RUN] = ("task_instances", tasks)
+
+    found = api.task_instances("fan_out", "run", state="failed")
+
+    assert [task.map_index for task in found] == list(range(120, 250))
+
+
+def test_dag_after_first_page_is_found(server: PagingServer, api: AirflowApi) -> None:
+    server.listings["/api/v2/dags"] = ("dags", [{"dag_id": f"dag_{number}"} for number in range(150)])
+    server.listings["/api/v2/importErrors"] = ("import_errors", [])
+
+    assert api.dag_is_there("dag_149")
+    assert not api.dag_is_there("dag_150")
+
+
+def test_jobs_after_first_page_are_sorted_by_heartbeat(server: PagingServer, api: AirflowApi) -> None:
+    server.listings["/api/v2/jobs"] = ("jobs", [job(number) for number in range(119)])
+
+    jobs = api.jobs()
+
+    assert len(jobs) == 119
+    assert jobs[0].id == 59
+    assert [each.beat for each in jobs] == sorted((each.beat for each in jobs), reverse=True)
+
+
+def test_rows_that_disappear_between_pages_end_the_listing(server: PagingServer, api: AirflowApi) -> None:
+    server.listings["/api/v2/dags"] = ("dags", [{"dag_id": f"dag_{number}"} for number in range(150)])
+    server.total_entries = 1000
+
+    assert len(api.rows("/api/v2/dags", "dags")) == 150
