@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_fireworks.client.calls import Call
 from airflow_provider_fireworks.client.errors import GatewayError
 from airflow_provider_fireworks.removal import Pause
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.client.calls import Call
     from airflow_provider_fireworks.removal import Removed, Steps
 
 
@@ -33,12 +33,12 @@ def run(steps: Steps, gateway: Gateway, log: Any) -> Removed:
         except StopIteration as end:
             removed: Removed = end.value
             return removed
+        reply = None
         if isinstance(step, Pause):
             time.sleep(step.seconds)
-            reply = None
-            continue
-        try:
-            reply = gateway.send(step, attempts=1)  # type: ignore[arg-type]
-        except GatewayError as error:
-            log.warning("%s", error)
-            reply = error
+        elif isinstance(step, Call):
+            try:
+                reply = gateway.send(step, attempts=1)
+            except GatewayError as error:
+                log.warning("%s", error)
+                reply = error
