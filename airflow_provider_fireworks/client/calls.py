@@ -16,7 +16,13 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from airflow_provider_fireworks.client.errors import AnswerLostError, GatewayError, error_of, one_line
+from airflow_provider_fireworks.client.errors import (
+    AnswerLostError,
+    GatewayError,
+    error_of,
+    excerpt,
+    one_line,
+)
 from airflow_provider_fireworks.client.names import DeploymentName, ModelName, check_id
 from airflow_provider_fireworks.client.retrying import retry_after
 from airflow_provider_fireworks.client.shapes import (
@@ -86,13 +92,14 @@ class Call(Generic[ResultT]):
             problem = f"the answer's shape is not the expected one: {places}"
         except (ValueError, RecursionError) as error:
             problem = f"the answer cannot be read: {error}"
+        # What was cut off begins as JSON does.
+        misdirected = bool(body.strip()) and not body.lstrip().startswith((b"{", b"["))
         raise AnswerLostError(
-            one_line(problem),
+            excerpt(status, headers, body) if misdirected else one_line(problem),
             call=str(self),
             status=status,
             request_id=headers.get("x-request-id"),
-            # What was cut off begins as JSON does.
-            misdirected=bool(body.strip()) and not body.lstrip().startswith((b"{", b"[")),
+            misdirected=misdirected,
         )
 
 

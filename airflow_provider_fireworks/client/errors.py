@@ -153,7 +153,7 @@ def error_of(
     :param retry_after: seconds that the headers ask to wait.
     """
     envelope = _envelope(body)
-    message, code, request_id = envelope or (_excerpt(status, headers, body), None, None)
+    message, code, request_id = envelope or (excerpt(status, headers, body), None, None)
     return _class_of(status, message if envelope is not None else None)(
         message,
         call=call,
@@ -223,15 +223,12 @@ def _envelope(body: bytes) -> tuple[str, str | None, str | None] | None:
     )
 
 
-def _excerpt(status: int, headers: Mapping[str, str], body: bytes) -> str:
+def excerpt(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """Say in a line what answered in place of the API: where a redirect leads, a page's title, the first words."""
     if 300 <= status < 400:
-        target = one_line(headers.get("location", "nowhere"))
-        return f"redirected to {target}, which is not followed; is the Base URL of the connection right?"
+        return f"redirected to {one_line(headers.get('location', 'nowhere'))}, which is not followed"
     text = body[:4096].decode("utf-8", "replace") + ("…" if len(body) > 4096 else "")
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    kind = "an HTML page" if title or "<html" in text.lower() else "no JSON"
+    kind = "HTML page" if title or "<html" in text.lower() else "not JSON"
     told = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text), limit=200)
-    return (
-        f"not the gateway's own answer but {kind}: {told or '(empty)'}; is the Base URL of the connection right, or "
-        "does something else answer?"
-    )
+    return f"unexpected response ({kind}: {told or 'empty'})"

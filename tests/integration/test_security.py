@@ -215,7 +215,7 @@ def test_the_key_follows_no_redirect(ask, status, place):
         ):
             ask(server.url, READ)
     assert place in str(told.value)
-    assert "is the Base URL of the connection right?" in str(told.value)
+    assert "which is not followed" in str(told.value)
     assert len(server.requests) == 1
     assert other.requests == []
 

@@ -35,7 +35,7 @@ SITES = {
         response("302 Found", b"", "Location: https://login.example/"),
         "redirected to https://login.example/",
     ),
-    "page": (response("200 OK", PAGE), "cannot be read"),
+    "page": (response("200 OK", PAGE), r"HTML page: Welcome"),
     "page for 404": (response("404 Not Found", PAGE), "Welcome"),
     "page for 403": (response("403 Forbidden", PAGE), "Welcome"),
     "text for 401": (response("401 Unauthorized", b"who are you?"), "who are you"),
