@@ -522,9 +522,18 @@ def task_before_a_group() -> None:
 
 # Several deployments
 
+SECOND_NOT_CREATED = {
+    f"second.{each}": "upstream_failed" for each in ("deploy", "up", "ask", "done", "remove")
+}
+
 
 def prepared_at_both(gateway: Any) -> None:
     gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
+
+
+def quota_for_one(gateway: Any) -> None:
+    prepared_at_both(gateway)
+    gateway.configure(gpu_quota=1)
 
 
 def fails_at_fp4(gateway: Any) -> None:
@@ -568,10 +577,7 @@ def two_in_turn_and_the_first_block_fails() -> None:
 
 @ends(
     "failed",
-    {
-        "first.remove": "failed",
-        **{f"second.{each}": "upstream_failed" for each in ("deploy", "up", "ask", "done", "remove")},
-    },
+    {"first.remove": "failed", **SECOND_NOT_CREATED},
     left=1,
     before=refuse("DELETE"),
 )
@@ -581,6 +587,69 @@ def two_in_turn_and_the_first_removal_fails() -> None:
     with deployed(group_id="second") as second:
         ask(second.inference_model)
     first.remove >> second.deploy
+
+
+@ends(
+    "failed",
+    {
+        "first.deploy": "failed",
+        **{f"first.{each}": "upstream_failed" for each in ("up", "use", "done", "remove")},
+        **SECOND_NOT_CREATED,
+    },
+    created=0,
+    before=refuse("POST"),
+)
+def two_in_turn_and_the_first_create_fails() -> None:
+    with deployed(group_id="first") as first:
+        use()
+    with deployed(group_id="second") as second:
+        ask(second.inference_model)
+    first.remove >> second.deploy
+
+
+@ends("failed", {"first.up": "failed", "first.use": "upstream_failed"}, created=2, before=fails_at_fp4)
+def two_in_turn_and_the_first_is_never_ready() -> None:
+    with deployed(group_id="first", precision="FP4") as first:
+        use()
+    with deployed(group_id="second", precision="FP8") as second:
+        ask(second.inference_model)
+    first.remove >> second.deploy
+
+
+@ends("success", created=2, before=quota_for_one)
+def two_in_turn_under_a_quota_for_one() -> None:
+    with deployed(group_id="first", precision="FP8") as first:
+        ask(first.inference_model)
+    with deployed(group_id="second", precision="FP4") as second:
+        ask(second.inference_model)
+    first.remove >> second.deploy
+
+
+@ends(
+    "failed",
+    {"first.remove": "failed", **SECOND_NOT_CREATED},
+    left=1,
+    before=lambda gateway: (quota_for_one(gateway), refuse("DELETE")(gateway)),
+)
+def two_in_turn_under_a_quota_for_one_and_the_first_removal_fails() -> None:
+    with deployed(group_id="first", precision="FP8") as first:
+        ask(first.inference_model)
+    with deployed(group_id="second", precision="FP4") as second:
+        ask(second.inference_model)
+    first.remove >> second.deploy
+
+
+@ends(
+    "failed",
+    {**SECOND_NOT_CREATED, "second.deploy": "failed", "first.ask": "upstream_failed"},
+    before=quota_for_one,
+)
+def two_that_overlap_under_a_quota_for_one() -> None:
+    with deployed(group_id="first", precision="FP8") as first:
+        asked = ask(first.inference_model)
+    with deployed(group_id="second", precision="FP4") as second:
+        ask(second.inference_model)
+    first.up >> second.deploy >> asked
 
 
 @ends("success", created=2)
