@@ -118,7 +118,8 @@ class LocalAirflow:
             "CORE__PARALLELISM": str(parallelism),
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+            # A DAG that does not change need not be parsed again: on two cores that would take half of them.
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
             # Where many tasks begin at once, the 5 s that SQLite waits for its lock by default are too few.
             "DATABASE__SQL_ALCHEMY_CONN": database or f"sqlite:///{self.home / 'airflow.db'}?timeout=30",
             "USAGE_DATA_COLLECTION__ENABLED": "False",

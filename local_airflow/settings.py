@@ -20,6 +20,4 @@ SOON_NOTICED = {
     # Else requests of many tasks at once keep the API server's connections from each other, 30 s long.
     "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "60",
-    # A DAG that does not change need not be parsed all the time.
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
 }
