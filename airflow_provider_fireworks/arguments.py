@@ -60,7 +60,7 @@ def _checked(check: Callable[[Any], object]) -> AfterValidator:
 def _one_precision(value: Any) -> Any:
     if isinstance(value, (list, tuple, set)):
         raise ValueError(
-            "one precision a task; for several, map over them: .partial(…).expand(precision=[…])"
+            "pass one precision per task and map over several: .partial(…).expand(precision=[…])"
         )
     return value.value if isinstance(value, Precision) else value
 
@@ -241,7 +241,7 @@ class CreateArguments(WaitingArguments):
         has_hardware = self.accelerator_type not in unset or self.accelerator_count not in unset
         if self.deployment_shape not in unset and has_hardware:
             raise ValueError(
-                "deployment_shape goes with neither accelerator_type nor accelerator_count: a shape has its own"
+                "deployment_shape cannot be combined with accelerator_type or accelerator_count: a shape has its own"
             )
         if self.deployment_shape is None and self.accelerator_type is None:
             raise ValueError(
@@ -364,7 +364,7 @@ def _check_extra(extra_spec: dict[str, Any]) -> None:
     try:
         json.dumps(extra_spec, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"extra_spec: this is no JSON: {error}") from None
+        raise ValueError(f"extra_spec is not valid JSON: {error}") from None
 
 
 def _problem(error: Any) -> str:

@@ -22,7 +22,8 @@ UPDATABLE = frozenset({"displayName", "minReplicaCount", "maxReplicaCount", "aut
 """Fields that are updated in place. A deployment that differs in any other field would have to be replaced."""
 
 _FIXED_ARGUMENTS = ("precision", "acceleratorType", "acceleratorCount", "deploymentShape")
-_HALF = 6
+_FIXED_DIGITS = 6
+_FIELD_DIGITS = 3
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class Changes:
 
 
 def digest_of(spec: Mapping[str, Any]) -> str:
-    """Return 12 hexadecimal digits: 6 of the fields that cannot be updated, and 6 of those that can."""
+    """Return 18 hexadecimal digits: 6 of the fields that cannot be updated, and 3 of each that can."""
     fixed, updatable = _split(spec)
-    return _hash(fixed) + _hash(updatable)
+    each = (_hash(updatable.get(name))[:_FIELD_DIGITS] for name in sorted(UPDATABLE))
+    return _hash(fixed)[:_FIXED_DIGITS] + "".join(each)
 
 
 def changes_since(found: Deployment, digest: str, spec: Mapping[str, Any]) -> Changes:
@@ -58,23 +60,34 @@ def changes_since(found: Deployment, digest: str, spec: Mapping[str, Any]) -> Ch
     fixed, updatable = _split(spec)
     now = digest_of(spec)
     fixed_differ = {name: value for name, value in fixed.items() if _differs(found, name, value)}
-    updatable_differ = {name: value for name, value in updatable.items() if _differs(found, name, value)}
-    if digest:
+    left_out: list[str] = []
+    if not digest:
+        updates = {name: value for name, value in updatable.items() if _differs(found, name, value)}
+    else:
         # If the digest differs and nothing visible does, an argument was left out, or any of them may be it.
-        left_out = {
-            name: None for name in _FIXED_ARGUMENTS if name not in fixed and _differs(found, name, None)
-        }
-        fixed_differ = {} if digest[:_HALF] == now[:_HALF] else fixed_differ or left_out or fixed
-        updatable_differ = {} if digest[_HALF:] == now[_HALF:] else updatable
+        gone = {name: None for name in _FIXED_ARGUMENTS if name not in fixed and _differs(found, name, None)}
+        same = digest[:_FIXED_DIGITS] == now[:_FIXED_DIGITS]
+        fixed_differ = {} if same else fixed_differ or gone or fixed
+        changed = [
+            name
+            for place, name in enumerate(sorted(UPDATABLE))
+            if _digits_of_field(digest, place) != _digits_of_field(now, place)
+        ]
+        updates = {name: updatable[name] for name in changed if name in updatable}
+        left_out = [f"{to_snake(name)} left out, stays as it is" for name in changed if name not in updatable]
     return Changes(
         fixed=tuple(_phrase(found, name, value) for name, value in fixed_differ.items()),
-        updates=updatable_differ,
-        notes=tuple(
-            _phrase(found, name, value)
-            for name, value in updatable_differ.items()
-            if _shown(found, name) != value
+        updates=updates,
+        notes=(
+            *(_phrase(found, name, value) for name, value in updates.items() if _shown(found, name) != value),
+            *left_out,
         ),
     )
+
+
+def _digits_of_field(digest: str, place: int) -> str:
+    start = _FIXED_DIGITS + place * _FIELD_DIGITS
+    return digest[start : start + _FIELD_DIGITS]
 
 
 def _split(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -83,8 +96,8 @@ def _split(spec: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return fixed, {name: value for name, value in spelt.items() if name in UPDATABLE}
 
 
-def _hash(fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:_HALF]
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _shown(found: Deployment, name: str) -> Any:

@@ -67,7 +67,9 @@ class Creation(BaseModel):
     :ivar made_at: when it was asked for, in seconds since the epoch.
     :ivar taken: whether the gateway said that the id is taken, while it showed no such deployment.
     :ivar ready: whether it was READY at the last look.
-    :ivar kept: whether the one that was found last was adopted from an earlier run, now or before.
+    :ivar kept: whether the one that was found is not this try's to delete: it was adopted from an earlier run, or was
+        READY under an id that the user gave.
+    :ivar own_conflict: whether a conflict is with what this task created in this run, so that it may be deleted.
     :ivar updates: the fields of it to update, as the API spells them.
     :ivar taken_over: whose one was that this try has brought back, until it is signed anew.
     :ivar delete_on_failure: as it was asked for, like ``delete_on_kill``.
@@ -89,6 +91,7 @@ class Creation(BaseModel):
     taken: bool = False
     ready: bool = False
     kept: bool = False
+    own_conflict: bool = False
     updates: dict[str, Any] = Field(default_factory=dict)
     taken_over: Identity | None = None
     delete_on_failure: bool = True
@@ -154,10 +157,11 @@ class Creation(BaseModel):
         signed = Identity.of_description(found.description)
         earlier = owner is Owner.EARLIER_RUN and (self.made or state == "DELETED")
         self.taken_over = signed if earlier else None
-        if owner is Owner.EARLIER_RUN:
-            self.kept = not self.made
-        else:
-            self.kept = signed is not None and signed.kept
+        # What was READY before this try under an id that the user gave is meant to stay, whatever becomes of the try.
+        stays = signed is not None and signed.named and state == "READY"
+        self.kept = (signed is not None and signed.kept) or (
+            not self.made and (self.kept or stays or owner is Owner.EARLIER_RUN)
+        )
         # What this try has created is not given up because the API spells things otherwise.
         changes = Changes() if self.made else changes_since(found, signed.digest if signed else "", spec)
         self.updates = changes.updates
@@ -176,14 +180,15 @@ class Creation(BaseModel):
             )
         elif not same:
             self.ours = False
+            self.own_conflict = owner is Owner.THIS_TASK and not (signed and signed.named)
             self._decide(
                 Step.CONFLICT,
-                f"it is this task's and may cost money, but was created with other arguments, which cannot be "
-                f"updated: {_listing(changes.fixed)}",
+                f"it belongs to this task and may cost money, but these arguments have changed and cannot be updated: "
+                f"{_listing(changes.fixed)}",
             )
-        elif owner is Owner.EARLIER_RUN or changes.updates:
+        elif owner is Owner.EARLIER_RUN or changes.updates or changes.notes:
             earlier_run = "It was created in an earlier run, which is over." * (owner is Owner.EARLIER_RUN)
-            updates = f"Its arguments have changed: {_listing(changes.notes)}." * bool(changes.updates)
+            updates = f"Its arguments have changed: {_listing(changes.notes)}." * bool(changes.notes)
             self._decide(Step.UPDATE, f"{earlier_run} {updates}".strip())
         else:
             self._decide(Step.THERE, f"its state is {state}")
@@ -200,6 +205,7 @@ class Creation(BaseModel):
         """A ``POST`` that makes it is about to be sent: from now on there may be one."""
         self.was_uncertain = self.uncertain
         self.ours = self.uncertain = True
+        self.kept = False
         self.made_at = now
 
     def was_accepted(self) -> None:
@@ -252,4 +258,4 @@ class Creation(BaseModel):
 
 
 def _listing(phrases: Sequence[str]) -> str:
-    return ", ".join(phrases) or "one was left out, whose value the API keeps"
+    return ", ".join(phrases)

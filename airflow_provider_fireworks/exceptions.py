@@ -167,7 +167,7 @@ SENSOR_TIMED_OUT = (
 )
 """What to do about Airflow's own ``AirflowSensorTimeout``."""
 
-EXECUTION_TIMED_OUT = "A retry waits anew; if it needs longer, raise execution_timeout."
+EXECUTION_TIMED_OUT = "A retry starts a new wait; raise execution_timeout if that is too short."
 """What to do about Airflow's own ``AirflowTaskTimeout``, which also ends a deferred wait."""
 
 _ENDS: dict[str, type[FireworksError]] = {
@@ -220,6 +220,8 @@ def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
         (raised for kind, raised in _OF_GATEWAY.items() if isinstance(error, kind)),
         FireworksRefused if isinstance(error, RefusedError) else FireworksError,
     )
+    if error.misdirected:
+        raised = FireworksUnreachable
     return raised(_advised(message, raised.what_to_do))
 
 

@@ -22,7 +22,7 @@ _PREFIX = "Created by Apache Airflow: "
 _LONGEST_ID = 63
 _HASH_DIGITS = 12
 _LONGEST_DESCRIPTION = 2000
-_LONGEST_URL = 80
+_LONGEST_URL = 70
 """Of Airflow's URL, so that a description stays below the gateway's 1000 characters, however long the ids are."""
 
 

@@ -71,7 +71,7 @@ def remove(
     *,
     seconds: float,
     is_own: Callable[[Deployment], bool] = lambda found: True,
-    ignore_checks: Callable[[Deployment], bool] = lambda found: True,
+    ignore_checks: Callable[[Deployment | None], bool] = lambda found: True,
     hard: bool = False,
     purge: bool = False,
     unread: Literal["keep", "delete if denied", "delete"] = "keep",
@@ -85,11 +85,12 @@ def remove(
 
     :param seconds: for how long to try again over transient errors.
     :param is_own: whether the deployment that was read may be deleted.
-    :param ignore_checks: whether to skip the API's check that it has not served lately.
+    :param ignore_checks: whether to skip the API's check that it has not served lately; called with ``None`` if the
+        deployment could not be read.
     :param hard: delete it for good.
     :param purge: with ``hard``, also if it was deleted softly, so that its id is free again.
     :param unread: what to do if it cannot be read. ``delete if denied``: the caller knows that it created it, and may
-        only not read it; ``delete``: the caller was given its name. Then the API's own checks stay on.
+        only not read it; ``delete``: the caller was given its name.
     :param may_yet_appear: whether it may have been created and not be visible yet, so that a 404 proves nothing.
     :param insist: try again if deleting is refused, softly then: the refusal may pass.
     :param ask_airflow: ask before each ``DELETE`` whether the task, or one after it, will still use it.
@@ -125,8 +126,7 @@ def remove(
                     return _left(name, "Airflow did not say whether it will still be used")
                 if not is_over(state):
                     return Removed("kept", f"Not deleting {name}: its task is {state}.")
-            skip_checks = ignore_checks(found) if found is not None else not blindly
-            reply = yield calls.delete_deployment(name, hard=hard, ignore_checks=skip_checks)
+            reply = yield calls.delete_deployment(name, hard=hard, ignore_checks=ignore_checks(found))
             if not isinstance(reply, GatewayError):
                 return deleted
             if isinstance(reply, NotFoundError):

@@ -160,6 +160,8 @@ class Watch(BaseModel, ABC):
         if self.quiet_until is not None:
             # Of a look before a deferral. No longer than that can have been asked for, whatever the clock says.
             interval = max(interval, min(self.quiet_until - now, LONGEST_RETRY_AFTER))
+        if self.misdirected_since is not None:
+            interval = min(interval, self.misdirected_since + MISDIRECTED_FOR - now)
         interval = max(interval, SHORTEST_PAUSE) * (1 + JITTER * random.random())
         return max(min(interval, self.deadline - now), 0.0)
 

@@ -41,12 +41,41 @@ def test_create_updates_replica_limits_scaling_and_name_in_place(gateway, deferr
 def test_create_conflicts_over_a_change_that_cannot_be_updated_and_names_it(gateway):
     deploy(accelerator_count=1)
     before = payload(gateway)
-    told = r"may cost money, but was created with other arguments, which cannot be updated: accelerator_count 1 → 2"
+    told = r"may cost money, but these arguments have changed and cannot be updated: accelerator_count 1 → 2"
     with pytest.raises(exceptions.FireworksDeploymentConflict, match=told) as failure:
         deploy(again(), accelerator_count=2, max_replica_count=4)
     assert "max_replica_count" not in str(failure.value)
     assert payload(gateway) == before
     assert touched(gateway) == 0
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_create_whose_update_is_refused_keeps_a_named_deployment(gateway, deferrable):
+    named = {"deployment_id": "stays"}
+    deploy(**named)
+    gateway.fault("status", status=400, code=9, method="PATCH", times=-1)
+    with pytest.raises(exceptions.FireworksRefused, match="is kept, as it was there before") as failure:
+        deploy(again(), **named, max_replica_count=3, deferrable=deferrable)
+    assert "IT MAY COST MONEY" in str(failure.value)
+    assert gateway.deployments_left == ["accounts/demo/deployments/stays"]
+    assert gateway.count("DELETE") == 0
+
+
+def test_create_in_conflict_with_its_own_still_passes_its_name_on(gateway):
+    deploy(accelerator_count=1)
+    instance = again()
+    with pytest.raises(exceptions.FireworksDeploymentConflict):
+        deploy(instance, accelerator_count=2)
+    assert instance.xcoms["deployment"] == NAME
+
+
+def test_create_updates_no_field_that_was_not_edited(gateway):
+    deploy(max_replica_count=2)
+    # By hand, in the console.
+    gateway.set_deployment(MINE.deployment_id, minReplicaCount=3, maxReplicaCount=8)
+    deploy(again(), max_replica_count=2, display_name="mine")
+    made = payload(gateway)
+    assert (made["displayName"], made["minReplicaCount"], made["maxReplicaCount"]) == ("mine", 3, 8)
 
 
 def test_create_replaces_one_of_this_run_that_is_still_creating(gateway):

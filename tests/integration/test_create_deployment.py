@@ -984,7 +984,7 @@ def test_an_execution_timeout_while_creating_leaves_nothing_that_shows_up_late(g
 
 
 def test_a_dry_run_creates_nothing(gateway, create):
-    assert create(validate_only=True) == {"deployment": NAME}
+    assert create(validate_only=True) == {"deployment": None}
     (post,) = [request for request in gateway.requests if request.method == "POST"]
     assert post.query["validateOnly"] == "true"
     assert (gateway.creations, gateway.deployments) == ([], [])
@@ -1106,8 +1106,8 @@ WRONG = [
     ({"deployment_id": "x" * 64}, "deployment_id"),
     ({"deployment_id": NAME}, "deployment_id"),
     ({"accelerator_type": None}, "accelerator_type or deployment_shape"),
-    ({"deployment_shape": "default", "accelerator_type": H100}, "deployment_shape goes with neither"),
-    ({"deployment_shape": "default", "accelerator_count": 1}, "deployment_shape goes with neither"),
+    ({"deployment_shape": "default", "accelerator_type": H100}, "deployment_shape cannot be combined with"),
+    ({"deployment_shape": "default", "accelerator_count": 1}, "deployment_shape cannot be combined with"),
     ({"accelerator_count": 0}, "accelerator_count"),
     ({"min_replica_count": -1}, "min_replica_count"),
     ({"min_replica_count": 1.5}, "min_replica_count"),

@@ -220,7 +220,7 @@ def test_delete_without_a_name_succeeds_with_a_warning(gateway, caplog, capsys):
         deploy >> remove
     assert remove.execute({"ti": TaskInstance("remove")}) == {"deleted": []}
     said = caplog.text + capsys.readouterr().out
-    assert "Nothing to delete: deploy did not name a deployment" in said
+    assert "no deployment was named by the tasks upstream (deploy)" in said
     assert "FireworksSweepDeploymentsOperator finds it" in said
     assert gateway.requests == []
 
@@ -276,6 +276,35 @@ def test_delete_skips_the_traffic_check_only_for_what_this_run_created(gateway, 
         with pytest.raises(exceptions.FireworksRefused, match="ignore_checks=True deletes it all the same"):
             delete(deployment="d")
     assert delete(deployment="d", ignore_checks=True) == ([] if skips else [NAME])
+
+
+def test_delete_leaves_alone_what_another_running_run_has_adopted(gateway, caplog, capsys):
+    FireworksHook().create_deployment("d", {**SPEC, "description": owned_by("another")})
+
+    class Running(conftest.TaskInstance):
+        def __init__(self) -> None:
+            super().__init__("remove", runs={"another": "running"})
+
+    def remove(**arguments: Any) -> list[str]:
+        return FireworksDeleteDeploymentOperator(
+            task_id="remove", deployment="d", timeout=10, **arguments
+        ).execute({"ti": Running()})["deleted"]
+
+    assert remove() == []
+    assert gateway.deployments_left == [NAME]
+    assert "run another, which has not ended" in caplog.text + capsys.readouterr().out
+    assert remove(ignore_checks=True) == [NAME]
+
+
+def test_delete_that_is_ended_in_the_middle_names_what_is_not_deleted(gateway):
+    for name in ("a", "b"):
+        FireworksHook().create_deployment(name, SPEC)
+    remove = FireworksDeleteDeploymentOperator(
+        task_id="remove", deployment=["a", "accounts/other/deployments/x", "b"], account_id="demo", timeout=10
+    )
+    with pytest.raises(exceptions.FireworksInvalidArgument, match=r"Not deleted: .*x, b: IT MAY COST MONEY"):
+        remove.execute({"ti": TaskInstance("remove")})
+    assert gateway.deployments_left == ["accounts/demo/deployments/b"]
 
 
 def test_delete_that_may_not_read_leaves_the_traffic_check_on(gateway):

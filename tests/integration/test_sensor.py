@@ -78,7 +78,9 @@ def test_deferred_sensor_ends_by_execution_timeout(gateway, skipping):
     sensor = {"model": "my-model", "precision": "FP8", "poke_interval": 0.1, "timeout": 600, **skipping}
     limit = timedelta(seconds=0.6)
     # A skip has Airflow's own words.
-    said = None if skipping else r"FP8: execution_timeout of 1 s is over, last seen: .*A retry waits anew"
+    said = (
+        None if skipping else r"FP8: execution_timeout of 1 s is over, last seen: .*A retry starts a new wait"
+    )
     with pytest.raises(AirflowSkipException if skipping else AirflowTaskTimeout, match=said):
         run_task(
             lambda: FireworksModelReadySensor(

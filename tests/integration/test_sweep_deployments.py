@@ -253,8 +253,24 @@ def test_what_another_run_has_taken_over_meanwhile_is_left_alone(gateway):
             gateway.set_deployment("d", description=later)
             return super().get_dr_count(*arguments, **more)
 
-    (found,) = sweep(Slow(), delete=True)
-    assert not found["deleted"]
+    # It is not orphaned any more.
+    assert sweep(Slow(), delete=True) == []
+    assert gateway.count("DELETE") == 0
+
+
+def test_sweep_leaves_alone_what_a_cleared_run_uses_again(gateway):
+    deploy("d", made_by("ended"))
+
+    class Cleared(TaskInstance):
+        questions = 0
+
+        def get_dr_count(self, *arguments: Any, **more: Any) -> int:
+            self.questions += 1
+            if self.questions == 3:
+                self.runs["ended"] = "running"
+            return super().get_dr_count(*arguments, **more)
+
+    assert sweep(Cleared(), delete=True) == []
     assert gateway.count("DELETE") == 0
 
 

@@ -325,17 +325,6 @@ def create_refused() -> None:
         use()
 
 
-def made_by_hand(gateway: Any) -> None:
-    spec = {"baseModel": "accounts/demo/models/my-model", "acceleratorType": H100, "precision": "FP16"}
-    FireworksHook().create_deployment("taken", {**spec, "description": "Made by hand."})
-
-
-@ends("failed", {"deploy": "failed"} | none_created("use"), left=1, before=made_by_hand)
-def create_conflict() -> None:
-    with deployed(deployment_id="taken"):
-        use()
-
-
 @ends("success", before=lambda gateway: gateway.fault("drop", method="POST", after_work=True))
 def create_whose_response_is_lost() -> None:
     with deployed():
@@ -813,7 +802,8 @@ def test_trigger_rule_of_default_args_reaches_only_the_create() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"task_id": "mine"}, {"wait_for_completion": True}, {"validate_only": True}]
+    "wrong",
+    [{"task_id": "mine"}, {"wait_for_completion": True}, {"validate_only": True}, {"deployment_id": "d"}],
 )
 def test_argument_of_create_that_would_break_the_block_is_type_error(wrong: dict[str, Any]) -> None:
     with new_dag() as dag, pytest.raises(TypeError, match=next(iter(wrong))), deployed(**wrong):

@@ -274,11 +274,11 @@ REFUSED: Rows = [
     (CreateArguments, {"accelerator_type": None, "accelerator_count": 2}, NEEDS_ONE),
     (CreateArguments, {"accelerator_type": ""}, "accelerator_type: "),
     (CreateArguments, {"accelerator_type": None, "deployment_shape": ""}, "deployment_shape: "),
-    (CreateArguments, {"deployment_shape": "s"}, "deployment_shape goes with neither"),
+    (CreateArguments, {"deployment_shape": "s"}, "deployment_shape cannot be combined with"),
     (
         CreateArguments,
         {"accelerator_type": None, "accelerator_count": 1, "deployment_shape": "s"},
-        "deployment_shape goes with neither",
+        "deployment_shape cannot be combined with",
     ),
     (CreateArguments, {"accelerator_count": 0}, "accelerator_count: "),
     *(
@@ -295,7 +295,7 @@ REFUSED: Rows = [
     (CreateArguments, {"display_name": 5}, "display_name: "),
     (CreateArguments, {"extra_spec": "{}"}, "extra_spec: "),
     (CreateArguments, {"extra_spec": ["a"]}, "extra_spec: "),
-    (CreateArguments, {"extra_spec": {"x": float("nan")}}, "extra_spec: this is no JSON"),
+    (CreateArguments, {"extra_spec": {"x": float("nan")}}, "extra_spec is not valid JSON"),
     *(
         (CreateArguments, {"extra_spec": {field: "x"}}, f"extra_spec: {field} .*give {argument}")
         for field, argument in EXTRAS.items()
@@ -375,7 +375,7 @@ def test_refusal_is_one_printable_line_whatever_was_given(wrong: str) -> None:
 
 @pytest.mark.parametrize("value", [{1, 2}, object(), b"x"], ids=["a set", "an object", "bytes"])
 def test_extra_spec_that_is_no_json_is_refused_when_rendered(value: object) -> None:
-    with pytest.raises(FireworksInvalidArgument, match="extra_spec: this is no JSON"):
+    with pytest.raises(FireworksInvalidArgument, match="extra_spec is not valid JSON"):
         CreateArguments.check(**LEAST[CreateArguments] | {"extra_spec": {"x": value}})
 
 

@@ -37,13 +37,13 @@ def shown(spec: dict[str, Any] = SPEC, **fields: Any) -> Deployment:
 
 def test_digest_is_the_same_in_every_release() -> None:
     # Another one would make every deployment that exists one with changed arguments.
-    assert digest_of(SPEC) == "b970244c482c"
-    assert digest_of(SHAPED) == "a89a5df64d07"
+    assert digest_of(SPEC) == "b97024db4f1fd475fe"
+    assert digest_of(SHAPED) == "a89a5d742f1f7425fe"
 
 
-def test_digest_is_twelve_hexadecimal_digits() -> None:
-    assert re.fullmatch(r"[0-9a-f]{12}", digest_of(SPEC))
-    assert re.fullmatch(r"[0-9a-f]{12}", digest_of({}))
+def test_digest_is_eighteen_hexadecimal_digits() -> None:
+    assert re.fullmatch(r"[0-9a-f]{18}", digest_of(SPEC))
+    assert re.fullmatch(r"[0-9a-f]{18}", digest_of({}))
 
 
 @given(st.permutations(list(SPEC)))
@@ -74,14 +74,17 @@ def test_digest_ignores_spelling_of_extra_fields(camel: str, snake: str) -> None
 
 @pytest.mark.parametrize("name", SPEC)
 @pytest.mark.parametrize("change", ["another value", "left out"])
-def test_digest_half_tells_whether_the_changed_field_is_updatable(name: str, change: str) -> None:
+def test_digest_tells_which_updatable_field_has_changed(name: str, change: str) -> None:
     changed = (
         SPEC | {name: "another"}
         if change == "another value"
         else {k: v for k, v in SPEC.items() if k != name}
     )
-    same = [digest_of(changed)[half] == digest_of(SPEC)[half] for half in (slice(6), slice(6, 12))]
-    assert same == ([True, False] if name in UPDATABLE else [False, True])
+    places = {"fixed": slice(6)} | {
+        each: slice(6 + 3 * at, 9 + 3 * at) for at, each in enumerate(sorted(UPDATABLE))
+    }
+    differ = [each for each, place in places.items() if digest_of(changed)[place] != digest_of(SPEC)[place]]
+    assert differ == [name if name in UPDATABLE else "fixed"]
 
 
 def test_updatable_fields_are_those_of_the_contract() -> None:
@@ -130,8 +133,8 @@ def test_changes_of_updatable_field_are_updates(name: str, value: Any, note: str
     now = SPEC | {name: value}
     changes = changes_since(shown(), digest_of(SPEC), now)
     assert changes.fixed == ()
-    # All that can be updated: which of them the digest is about, it does not tell.
-    assert changes.updates == {field: now[field] for field in SPEC if field in UPDATABLE}
+    # No other one: a person may have changed it by hand meanwhile.
+    assert changes.updates == {name: value}
     assert changes.notes == (note,)
 
 
@@ -215,6 +218,13 @@ def test_changes_of_fixed_field_that_nothing_shows_name_all() -> None:
         "accelerator_type",
         "accelerator_count",
     ]
+
+
+def test_changes_of_updatable_field_left_out_now_leave_it_as_it_is() -> None:
+    now = {name: value for name, value in SPEC.items() if name != "maxReplicaCount"}
+    changes = changes_since(shown(), digest_of(SPEC), now)
+    assert (changes.fixed, changes.updates) == ((), {})
+    assert changes.notes == ("max_replica_count left out, stays as it is",)
 
 
 # ---- without a digest: an earlier version's
@@ -302,6 +312,8 @@ def test_changes_with_digest_are_what_was_requested_otherwise(
 
     # Whatever the API shows, only the requests decide.
     assert bool(changes.fixed) is (of(then, updatable=False) != of(now, updatable=False))
-    updatable_now = of(now, updatable=True)
-    assert changes.updates == ({} if of(then, updatable=True) == updatable_now else updatable_now)
-    assert len(changes.notes) <= len(changes.updates)
+    before, after = of(then, updatable=True), of(now, updatable=True)
+    assert changes.updates == {
+        name: value for name, value in after.items() if name not in before or before[name] != value
+    }
+    assert len(changes.notes) <= len(changes.updates) + len(before.keys() - after.keys())

@@ -108,7 +108,7 @@ def test_creation_updates_only_what_was_requested_otherwise(
     if made or changed != "updatable":
         assert standing.updates == {}
     else:
-        assert standing.updates == {"displayName": "mine", "minReplicaCount": 0, "maxReplicaCount": 5}
+        assert standing.updates == {"displayName": "mine", "maxReplicaCount": 5}
 
 
 @pytest.mark.parametrize("changed", ["nothing", "updatable"])
@@ -205,10 +205,15 @@ def test_creation_without_digest_compares_what_both_sides_have(
 def test_creation_of_this_task_stays_kept_if_it_was_signed_so(
     signed: Identity, made: bool, state: str | None
 ) -> None:
-    standing = creation(made=made, kept=not signed.kept)
+    standing = creation(made=made)
     found = deployment(state, signed)
     standing.look(found, Owner.THIS_TASK, SPEC, now=NOW)
-    assert standing.kept is signed.kept
+    # What was READY before this try under an id that the user gave is meant to stay.
+    stays = signed.named and state == "READY" and not made
+    assert standing.kept is (signed.kept or stays)
+    # Whatever it turns to later in the same try.
+    standing.look(deployment("UPDATING", signed), Owner.THIS_TASK, SPEC, now=NOW)
+    assert standing.kept is (signed.kept or stays)
     assert standing.taken_over is None
     assert standing.is_own(found, ME) is not signed.kept
 

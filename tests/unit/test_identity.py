@@ -93,7 +93,7 @@ def test_a_description_is_short_enough_however_long_the_ids_are(letter):
         "r" * 250,
         letter * 250,
         10**9,
-        "http://" + "h" * 73,
+        "http://" + "h" * 63,
         999,
         kept=True,
         named=True,
@@ -183,7 +183,7 @@ def test_when_it_is_the_same_task(change, same):
     [
         ("http://airflow.example", "http://airflow.example"),
         ("http://airflow.example/", "http://airflow.example"),
-        ("http://" + "h" * 200, "http://" + "h" * 73),
+        ("http://" + "h" * 200, "http://" + "h" * 63),
         ("", ""),
     ],
 )

@@ -214,8 +214,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             if not self._arguments.validate_only:
                 self._push_names()
             creation = self._begin()
-        except Exception as error:
-            if self._ti.try_number > 1 and self.validate_only is not True:
+        except BaseException as error:
+            if self._ti.try_number > 1 and str(self.validate_only) != "True":
                 deployment = self.deployment_id or self._identity.deployment_id
                 add_to_message(
                     error, f"{deployment} may exist, created by an earlier try of this task: {MONEY}."
@@ -306,8 +306,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 if self._ended(creation, self._wait(self._watch(until, creation), creation)):
                     return self._result(creation)
             elif step is Step.CONFLICT:
-                # A task that deletes whatever this one pushed must leave the other's deployment alone.
-                self._push(None, None)
+                if not creation.own_conflict:
+                    # A task that deletes whatever this one pushed must leave the other's deployment alone.
+                    self._push(None, None)
                 other_id = " Or leave deployment_id out." if self._arguments.deployment_id else ""
                 raise FireworksDeploymentConflict(
                     f"{creation.deployment} is there already and is left alone: {creation.note}. "
@@ -489,7 +490,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             # No more of it: extra_spec may hold secrets.
             planned.model_dump_json(by_alias=True, exclude_none=True, include=_TOLD),
         )
-        return self._result(creation)
+        # One of this id may be somebody's: a task that deletes what this one returns must not find it.
+        return {"deployment": None}
 
     def _pause(self, creation: Creation) -> None:
         if time.time() >= creation.deadline:
@@ -548,11 +550,12 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         )
 
     def _trigger(self, watch: Watch, carry: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
+        deletes = self._arguments.deletes_on_kill and not carry.get("kept")
         return FireworksDeploymentReadyTrigger(
             fireworks_conn_id=self._arguments.fireworks_conn_id,
             watch=watch.as_arguments(),
             carry=carry,
-            delete_on_kill=self._identity.description if self._arguments.deletes_on_kill else None,
+            delete_on_kill=self._identity.description if deletes else None,
         )
 
     def _spec(self, creation: Creation) -> dict[str, Any]:
@@ -591,6 +594,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         """
         if not creation.ours:
             return None
+        if creation.kept:
+            return f"{creation.deployment} is kept, as it was there before this task: {MONEY}."
         if not self._killed:
             if creation.delete_on_failure:
                 return self._remove_own(creation)

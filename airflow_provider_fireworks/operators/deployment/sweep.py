@@ -19,6 +19,8 @@ from airflow_provider_fireworks.runs import RunState, run_state
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fireworks.client.shapes import Deployment
+
 
 _SECONDS = 30.0
 """For how long to try to delete one deployment over transient errors."""
@@ -92,7 +94,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
             found = self._orphaned(context)
         except GatewayError as error:
             raise error_of_gateway(error, f"The deployments cannot be listed: {error}") from None
-        failures = []
+        failures, in_use = [], set()
         for each in found:
             owner: Identity = each.pop("owner")
             self.log.warning(
@@ -104,13 +106,16 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
                 ", and it is meant to stay" if each["kept"] else "",
             )
             if self._arguments.delete and (self._arguments.include_kept or not each["kept"]):
-                removed = self._remove(each["deployment"], owner)
+                removed = self._remove(each["deployment"], owner, context["ti"])
                 each["deleted"] = removed.status in ("deleted", "gone")
+                if removed.status == "kept":
+                    in_use.add(each["deployment"])
                 if removed.status == "left" and not self._is_traffic(removed.error):
                     self.log.error("%s", removed.note)
                     failures.append(removed.note)
                 else:
                     self.log.info("%s", removed.note)
+        found = [each for each in found if each["deployment"] not in in_use]
         orphaned = sum(not each["kept"] for each in found)
         deleted = sum(each["deleted"] for each in found)
         self.log.info(
@@ -156,13 +161,18 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
             )
         return found
 
-    def _remove(self, name: str, owner: Identity) -> Removed:
-        """Delete one that still belongs to the same task."""
+    def _remove(self, name: str, owner: Identity, ti: Any) -> Removed:
+        """Delete one that still belongs to the same task, if its run is still over."""
+
+        def is_orphaned(found: Deployment) -> bool:
+            # Another run may have adopted it since it was listed, or its own run may have been cleared.
+            same = Identity.of_description(found.description) == owner
+            return same and run_state(ti, owner.dag_id, owner.run_id) is not RunState.GOING
+
         steps = remove(
             parse_deployment(name, account=None),
             seconds=_SECONDS,
-            # Another run may have adopted it since it was listed.
-            is_own=lambda found: Identity.of_description(found.description) == owner,
+            is_own=is_orphaned,
             ignore_checks=lambda found: self._arguments.ignore_checks,
         )
         return cleanup.run(steps, self.hook, self.log)

@@ -15,7 +15,7 @@ from airflow_provider_fireworks.operators.deployment.create import FireworksCrea
 from airflow_provider_fireworks.operators.deployment.delete import FireworksDeleteDeploymentOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 
-_NOT_TAKEN = frozenset({"task_id", "wait_for_completion", "validate_only"})
+_NOT_TAKEN = frozenset({"task_id", "deployment_id", "wait_for_completion", "validate_only"})
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def temporary_deployment(
     :param remove_retries: retries of ``remove``, 30 seconds apart.
     :param arguments: of :class:`FireworksCreateDeploymentOperator` and of Airflow's operators, for ``deploy``.
         ``fireworks_conn_id`` and ``account_id`` go to all tasks, ``deferrable`` and ``poll_interval`` to ``up`` too.
-    :raises TypeError: for ``task_id``, ``wait_for_completion`` and ``validate_only``.
+    :raises TypeError: for ``task_id``, ``wait_for_completion``, ``validate_only`` and ``deployment_id``: a deployment
+        under an id that the user gave is meant to stay, and the sweep spares it.
     :raises ValueError: if a task directly after ``up`` has another trigger rule than ``all_success``, which Airflow
         does not allow after a setup.
     """
