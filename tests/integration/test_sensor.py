@@ -243,13 +243,13 @@ def test_a_time_that_is_over_after_a_look_ends_it_all_the_same(
 ):
     """There Airflow itself would end the wait, with less to say, and heedless of ``never_fail``."""
     gateway.configure(duration=60)
-    told_of = Watch.still_waiting
+    told_of = Watch.news
 
-    def slowly(watch: Watch, *args: Any) -> str:
+    def slowly(watch: Watch, *args: Any) -> str | None:
         time.sleep(max(watch.deadline - time.time(), 0) + 0.05)
         return told_of(watch, *args)
 
-    monkeypatch.setattr(Watch, "still_waiting", slowly)
+    monkeypatch.setattr(Watch, "news", slowly)
     with pytest.raises(error, match=told):
         ready(**prepared(), timeout=0.5, **how)
 
