@@ -10,13 +10,14 @@ import pytest
 
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.identity import Identity
-from local_airflow import LocalAirflow, TaskInstance
+from local_airflow import LocalAirflow, LocalAirflowError, TaskInstance
 from local_airflow.api import poll_until
 from local_airflow.invariants import Witness
 from local_airflow.postgres import Postgres
 from local_airflow.redis import Redis
 from local_airflow.server import ServerMissingError
 from local_airflow.settings import SOON_NOTICED
+from tests.e2e.steps import AIRFLOW
 
 if TYPE_CHECKING:
     import subprocess
@@ -108,6 +109,11 @@ def airflow(
     assert processes_in(home) == []
 
 
+@pytest.mark.xfail(
+    AIRFLOW == (3, 4),
+    raises=LocalAirflowError,
+    reason="The scheduler of Airflow 3.4.0b2 ends with an IntegrityError when a worker with a mapped task is killed.",
+)
 def test_losing_workers_and_a_triggerer_doubles_nothing_and_leaves_nothing(
     airflow: LocalAirflow, gateway: Emulator, witness: Witness, say: Callable[[str], None]
 ) -> None:

@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 
 from airflow_provider_fireworks.identity import Identity
 from tests.e2e.search import Walk, files, find, rows
+from tests.e2e.steps import AIRFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,7 +178,8 @@ def test_the_key_is_found_nowhere(
     assert {name: Fernet(fernet_key).decrypt(stored[name]).decode() for name in stored} == connections
     # … and what is there is found.
     assert any("task_id=tell" in file for file in find(marker, in_files))
-    assert {"dag_run.conf", "xcom.value"} <= set(find(marker, in_rows))
+    xcom = "xcom.value" if AIRFLOW < (3, 4) else "xcom_v2.value"
+    assert {"dag_run.conf", xcom} <= set(find(marker, in_rows))
     assert {"dag_code.source_code", "serialized_dag.data_compressed"} <= set(find(IN_THE_SOURCE, in_rows))
     answers = [*find(marker, in_answers), *find(IN_THE_SOURCE, in_answers)]
     for path in ("/logs/1", "/xcomEntries/plain", "/xcomEntries/encoded", "/variables/control"):
