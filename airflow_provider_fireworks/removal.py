@@ -129,7 +129,7 @@ def remove(
             reply = yield calls.delete_deployment(name, hard=hard, ignore_checks=ignore_checks(found))
             if not isinstance(reply, GatewayError):
                 return deleted
-            if isinstance(reply, NotFoundError):
+            if isinstance(reply, NotFoundError) and not may_yet_appear:
                 return deleted if may_be_deleted else Removed("gone", f"{name} does not exist any more.")
             may_be_deleted = may_be_deleted or reply.may_have_acted
         waited = now() - began

@@ -183,6 +183,13 @@ ROWS: dict[str, tuple[dict[str, Any], list[Any], list[str], Ending, str]] = {
         {"unread": "delete if denied"}, [DENIED, BAD_KEY], [GET, DELETE], "left", "bad key",
     ),
     "denied to read, none": ({"unread": "delete if denied"}, [DENIED, GONE], [GET, DELETE], "gone", "any more"),
+    "denied to read, created just now and not visible yet": (
+        {"unread": "delete if denied", "may_yet_appear": True},
+        [DENIED, GONE, DENIED, DELETED],
+        [GET, DELETE, GET, DELETE],
+        "deleted",
+        "",
+    ),
     "denied to read, by its name": ({"unread": "delete"}, [DENIED, DELETED], [GET, "DELETE"], "deleted", ""),
     "denied both, by its name": ({"unread": "delete"}, [DENIED, DENIED], [GET, "DELETE"], "left", "may not"),
     "denied to delete": (OWN, [MINE, DENIED], [GET, DELETE], "left", "may not"),
