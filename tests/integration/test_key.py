@@ -22,7 +22,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowTas
 from rich.console import Console
 from rich.traceback import Traceback
 
-from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks import exceptions, watch
 from airflow_provider_fireworks.client import calls, retrying, triggerer
 from airflow_provider_fireworks.client.names import parse_model
 from airflow_provider_fireworks.emulator import Emulator
@@ -449,6 +449,10 @@ class NonsenseEvent:
         return self.make(deferrable=True).resume_execution("execute_complete", {"event": "ready"}, context)
 
 
+def web_site_in_place_of_the_api(gateway: Any) -> None:
+    gateway.fault("html", status=404, times=-1)
+
+
 TASKS: dict[type[Exception], tuple[Callable[..., Any], Callable[[Any], Any]]] = {
     exceptions.FireworksInvalidArgument: (
         lambda **how: prepare(**how, account_id="other", model=MODEL),
@@ -458,6 +462,7 @@ TASKS: dict[type[Exception], tuple[Callable[..., Any], Callable[[Any], Any]]] = 
         lambda **how: prepare(**how, fireworks_conn_id="none"),
         lambda gateway: None,
     ),
+    exceptions.FireworksUnreachable: (prepare, web_site_in_place_of_the_api),
     exceptions.FireworksAccessDenied: (prepare, lambda gateway: gateway.revoke_key()),
     exceptions.FireworksRefused: (prepare, lambda gateway: gateway.fault("status", status=400, times=-1)),
     exceptions.FireworksNotFound: (prepare, lambda gateway: gateway.fault("status", status=404, times=-1)),
@@ -494,7 +499,8 @@ TASKS: dict[type[Exception], tuple[Callable[..., Any], Callable[[Any], Any]]] = 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 @pytest.mark.parametrize("kind", TASKS)
-def test_no_failed_task_shows_it(gateway, kind, deferrable, caplog):
+def test_no_failed_task_shows_it(gateway, kind, deferrable, caplog, monkeypatch):
+    monkeypatch.setattr(watch, "MISDIRECTED_FOR", 0.5)
     make, happen = TASKS[kind]
     more = happen(gateway)
     more = more if isinstance(more, dict) else {}

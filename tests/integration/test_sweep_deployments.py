@@ -258,7 +258,7 @@ def test_what_another_run_has_taken_over_meanwhile_is_left_alone(gateway):
     assert gateway.count("DELETE") == 0
 
 
-def test_sweep_leaves_alone_what_a_cleared_run_uses_again(gateway):
+def test_sweep_leaves_alone_what_a_cleared_run_uses_again(gateway, monkeypatch):
     deploy("d", made_by("ended"))
 
     class Cleared(TaskInstance):
@@ -267,7 +267,7 @@ def test_sweep_leaves_alone_what_a_cleared_run_uses_again(gateway):
         def get_dr_count(self, *arguments: Any, **more: Any) -> int:
             self.questions += 1
             if self.questions == 3:
-                self.runs["ended"] = "running"
+                monkeypatch.setitem(RUNS, ("serving", "ended"), "running")
             return super().get_dr_count(*arguments, **more)
 
     assert sweep(Cleared(), delete=True) == []

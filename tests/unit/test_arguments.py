@@ -382,7 +382,7 @@ def test_extra_spec_that_is_no_json_is_refused_when_rendered(value: object) -> N
 def test_extra_spec_without_end_is_refused() -> None:
     endless: dict[str, Any] = {}
     endless["x"] = endless
-    with pytest.raises(FireworksInvalidArgument, match="extra_spec: "):
+    with pytest.raises(FireworksInvalidArgument, match="extra_spec is not valid JSON: Circular"):
         CreateArguments.check(**LEAST[CreateArguments] | {"extra_spec": endless})
 
 
