@@ -16,9 +16,13 @@ import pytest
 from airflow.sdk import DAG
 
 try:
-    from airflow.dag_processing.dagbag import DagBag
+    from airflow.dag_processing import dagbag
 except ImportError:  # Airflow 3.0 and 3.1
-    from airflow.models.dagbag import DagBag
+    from airflow.models import dagbag
+
+DagBag: Any = dagbag.DagBag
+#: Airflow 3.0 has it as a method.
+sync_bag_to_db: Any = getattr(dagbag, "sync_bag_to_db", None)
 
 _NUMBERS = count(1)
 
@@ -80,9 +84,7 @@ def _store(dag: DAG, folder: Path) -> None:
     dag.relative_fileloc = "of_a_test.py"
     bag = DagBag(str(folder))
     bag.bag_dag(dag)
-    try:
-        from airflow.dag_processing.dagbag import sync_bag_to_db
-    except ImportError:  # Airflow 3.0 and 3.1
+    if sync_bag_to_db is None:
         bag.sync_to_db("dags-folder", None)
     else:
         sync_bag_to_db(bag, "dags-folder", None)
