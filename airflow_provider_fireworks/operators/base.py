@@ -42,7 +42,9 @@ def show_precision(context: Context, precision: str | None) -> None:
 
 
 class FireworksOperator(BaseOperator):
-    """A task that asks something of the gateway."""
+    """A task that sends requests to the Fireworks API."""
+
+    _noted = ""
 
     @cached_property
     def hook(self) -> FireworksHook:
@@ -55,6 +57,12 @@ class FireworksOperator(BaseOperator):
     @abstractmethod
     def _arguments(self) -> Arguments:
         """The arguments, rendered and checked."""
+
+    def _note(self, note: str) -> None:
+        """Log why the task pauses, unless the pause before was for the same reason."""
+        if note != self._noted:
+            self._noted = note
+            self.log.info("%s Polling until that changes.", note)
 
     def _rendered(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.template_fields}

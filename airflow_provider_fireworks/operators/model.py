@@ -150,7 +150,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
             elif step is Step.POST:
                 self._post(preparation, precision)
             elif step is Step.PAUSE:
-                self.log.info("%s Looking again.", preparation.note)
+                self._note(preparation.note)
                 time.sleep(preparation.pause(self._arguments.poll_interval))
             elif step is Step.WAIT_TURN:
                 self.log.info("%s Waiting for its turn.", preparation.note)

@@ -496,7 +496,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     def _pause(self, creation: Creation) -> None:
         if time.time() >= creation.deadline:
             self._fail(creation, Verdict(Outcome.TIMEOUT, creation.note))
-        self.log.info("%s Looking again.", creation.note)
+        self._note(creation.note)
         time.sleep(creation.pause(self._arguments.poll_interval, time.time()))
 
     def _push_names(self) -> None:
