@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 
 _home = tempfile.mkdtemp(prefix="airflow-provider-fireworks-")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
-for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "FIREWORKS_"))]:
+# Makefile variables are left out as well, for a make inside a test.
+for name in [name for name in os.environ if name.startswith(("AIRFLOW", "FIREWORKS_", "MAKE", "MFLAGS"))]:
     if name != "FIREWORKS_OPENAPI_DIR":
         del os.environ[name]
 os.environ["AIRFLOW_HOME"] = _home

@@ -106,6 +106,15 @@ OTHERWISE = {
     ("delete", Means.MISSING): "success",
 }
 
+ELSEWHERE = {
+    "HTML 403",
+    "text 200, no JSON",
+    "redirect",
+    "DNS: no such name",
+    "TLS: certificate not trusted",
+}
+"""Names of cases that look as though something other than the gateway has answered."""
+
 OUTCOMES = {
     "success": "ready",
     "AirflowSensorTimeout": "timeout",
@@ -130,11 +139,11 @@ def expected(call: str, way: str, case: Case, lasts: Lasts, *, after_effect: boo
         verdict = OTHERWISE.get((call, case.means), FINAL[case.means])
     elif lasts is not Lasts.LASTING or case.means is Means.ALL:
         verdict = "success"
-    elif after_effect and call in ("prepare", "create"):
-        # A look finds it.
+    elif after_effect and call in ("prepare", "create", "delete"):
+        # A look finds it, or finds it gone.
         verdict = "success"
     elif call == "list":
-        verdict = "FireworksError"
+        verdict = "FireworksUnreachable" if case.name in ELSEWHERE else "FireworksError"
     else:
         verdict = "AirflowSensorTimeout" if call.startswith("get ") else "FireworksTimeout"
     return OUTCOMES[verdict] if way == "trigger" else verdict
