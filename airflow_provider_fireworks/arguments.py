@@ -69,7 +69,7 @@ def _listed(value: Any) -> Any:
     several = [value] if isinstance(value, str) else value
     if isinstance(several, (Mapping, bytes)) or not isinstance(several, Iterable):
         return value
-    # What a mapped task that failed or was skipped has not pushed is None.
+    # A mapped task that failed or was skipped has pushed nothing: its item is None.
     return [item.value if isinstance(item, Precision) else item for item in several if item is not None]
 
 

@@ -130,8 +130,8 @@ def without_answer(
     """
     kind = UnreachableError if never_sent else AnswerLostError
     what = "the gateway cannot be reached" if never_sent else "no answer came back"
-    told = endpoint.hide_key(one_line(f"{type(error).__name__}: {reason}"))
-    return kind(f"{what} at {endpoint.base_url}: {told}", call=str(call), misdirected=_is_misdirected(error))
+    shown = endpoint.hide_key(one_line(f"{type(error).__name__}: {reason}"))
+    return kind(f"{what} at {endpoint.base_url}: {shown}", call=str(call), misdirected=_is_misdirected(error))
 
 
 def _is_misdirected(error: BaseException | None) -> bool:

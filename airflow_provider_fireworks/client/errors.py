@@ -89,9 +89,9 @@ class GatewayError(Exception):
 
     def __str__(self) -> str:
         answer = " ".join(str(part) for part in (self.status and f"HTTP {self.status}", self.code) if part)
-        told = f"{answer}: {self.message}" if answer else self.message
-        told = f"{self.call}: {told}" if self.call else told
-        return told + (f" (request id {self.request_id})" if self.request_id else "")
+        shown = f"{answer}: {self.message}" if answer else self.message
+        shown = f"{self.call}: {shown}" if self.call else shown
+        return shown + (f" (request id {self.request_id})" if self.request_id else "")
 
 
 class UnreachableError(GatewayError):
@@ -230,5 +230,5 @@ def excerpt(status: int, headers: Mapping[str, str], body: bytes) -> str:
     text = body[:4096].decode("utf-8", "replace") + ("…" if len(body) > 4096 else "")
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     kind = "HTML page" if title or "<html" in text.lower() else "not JSON"
-    told = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text), limit=200)
-    return f"unexpected response ({kind}: {told or 'empty'})"
+    excerpt = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text), limit=200)
+    return f"unexpected response ({kind}: {excerpt or 'empty'})"

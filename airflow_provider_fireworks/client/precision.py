@@ -75,7 +75,7 @@ def check_precision(value: object, *, allow_unknown: bool = False) -> str:
 
 def nearest_precisions(value: object) -> list[str]:
     """
-    Return the known names most like a value that is none of them: one, several that are equally like it, or none.
+    Return the known precisions most similar to an unknown value: several if they are equally similar, or an empty list.
 
     Of names with the same similarity, those with the longest common start are returned: FP4, not NF4, for ``F4``.
     """

@@ -90,7 +90,7 @@ def test_options_are_checked_without_installed_packages() -> None:
     assert done.stderr.startswith("FAIL: unknown precision 'FP9'.")
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is missing")
+@pytest.mark.skipif(shutil.which("make") is None, reason="Runs the Makefile, and make is not installed.")
 def test_make_demo_refuses_before_it_installs() -> None:
     # Without a Python in BIN, nothing can start if it is not refused.
     command = ["make", "demo", "PRECISIONS=FP9", f"PYTHON={sys.executable}", "BIN=/nowhere"]

@@ -126,7 +126,7 @@ def test_ci_end_to_end_tests_on_newest_airflow_exist() -> None:
         assert (CHECKOUT / f"tests/e2e/test_{name}.py").exists()
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is missing")
+@pytest.mark.skipif(shutil.which("make") is None, reason="Runs the Makefile, and make is not installed.")
 @pytest.mark.parametrize(("old", "left_out"), [(True, True), (False, False)])
 def test_matrix_leaves_out_airflow_that_python_is_too_old_for(
     tmp_path: Path, old: bool, left_out: bool
@@ -145,7 +145,7 @@ def test_matrix_leaves_out_airflow_that_python_is_too_old_for(
     assert "airflow-3.3" in done.stdout
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is missing")
+@pytest.mark.skipif(shutil.which("make") is None, reason="Runs the Makefile, and make is not installed.")
 @pytest.mark.parametrize("target", ["matrix", "e2e"])
 def test_make_with_unknown_airflow_is_refused(target: str) -> None:
     command = ["make", target, "AIRFLOW=3.9", f"PYTHON={sys.executable}"]
