@@ -73,12 +73,13 @@ def test_deploy_marked_failed_before_its_create_creates_nothing(
     runs = {dag: airflow.trigger(dag) for dag in (DEFERRED, IN_WORKER)}
     for task in wait_until_waiting(airflow, gateway, runs, "deploy"):
         mark(airflow, task, "failed")
-    gateway.clear_faults()
     for dag, run in runs.items():
         finish(dag, run, "failed")
         ended = states(airflow, dag, run)
         assert (ended["deploy"], ended["remove"]) == ("failed", "upstream_failed")
-    # For as long as a killed worker is given to end.
+    # A worker learns of the mark at its next heartbeat only. Were the API available before that, it could still create.
+    until(airflow, "the polls to end", lambda: time.time() - gateway.requests[-1].at > 10)
+    gateway.clear_faults()
     time.sleep(5)
     assert gateway.creations == []
 
