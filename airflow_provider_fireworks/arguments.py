@@ -25,10 +25,10 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from airflow_provider_fireworks.client.names import check_id, split_deployment, split_model
+from airflow_provider_fireworks.client.names import DeploymentName, ModelName, check_id
 from airflow_provider_fireworks.client.precision import Precision, check_precision
 from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
-from airflow_provider_fireworks.readiness.model import Baseline
+from airflow_provider_fireworks.models.readiness import Baseline
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -92,8 +92,8 @@ Count = Annotated[int, BeforeValidator(_no_float_or_bool), Field(ge=0)]
 PositiveCount = Annotated[int, BeforeValidator(_no_float_or_bool), Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 PrecisionName = Annotated[str, BeforeValidator(_one_precision)]
-ModelRef = Annotated[str, _checked(split_model)]
-DeploymentRef = Annotated[str, _checked(split_deployment)]
+ModelText = Annotated[str, _checked(ModelName.account_in)]
+DeploymentText = Annotated[str, _checked(DeploymentName.account_in)]
 
 
 class TimeLimit(NamedTuple):
@@ -173,7 +173,7 @@ class _PrecisionArguments(WaitingArguments):
 class PrepareArguments(_PrecisionArguments):
     """The arguments of :class:`FireworksPrepareModelOperator`."""
 
-    model: ModelRef
+    model: ModelText
     precision: PrecisionName
     wait_for_completion: bool = False
 
@@ -181,7 +181,7 @@ class PrepareArguments(_PrecisionArguments):
 class ModelReadyArguments(_PrecisionArguments):
     """The arguments of :class:`FireworksModelReadySensor`; ``prepared`` is unpacked into the other three."""
 
-    model: ModelRef
+    model: ModelText
     precision: PrecisionName
     baseline: Baseline | None = None
 
@@ -210,7 +210,7 @@ class CreateArguments(WaitingArguments):
     :ivar extra_spec: further fields of the deployment, as the API spells them.
     """
 
-    model: ModelRef
+    model: ModelText
     precision: PrecisionName | None = None
     deployment_id: Annotated[str, _checked(lambda value: check_id(value, "deployment_id"))] | None = None
     accelerator_type: Text | None = None
@@ -283,14 +283,14 @@ class CreateArguments(WaitingArguments):
 class DeploymentReadyArguments(WaitingArguments):
     """The arguments of :class:`FireworksDeploymentReadySensor`."""
 
-    deployment: DeploymentRef
+    deployment: DeploymentText
     wait_for_inference: bool = False
 
 
 class ScaleArguments(WaitingArguments):
     """The arguments of :class:`FireworksScaleDeploymentOperator`."""
 
-    deployment: DeploymentRef
+    deployment: DeploymentText
     replica_count: Count
     wait_for_completion: bool = False
 
@@ -298,7 +298,7 @@ class ScaleArguments(WaitingArguments):
 class DeleteArguments(Arguments):
     """The arguments of :class:`FireworksDeleteDeploymentOperator`; ``deployment`` is a list of any length."""
 
-    deployment: Annotated[list[DeploymentRef], BeforeValidator(_listed_or_none)]
+    deployment: Annotated[list[DeploymentText], BeforeValidator(_listed_or_none)]
     hard: bool = False
     ignore_checks: bool | None = None
     timeout: Seconds
@@ -308,7 +308,7 @@ class SweepArguments(Arguments):
     """The arguments of :class:`FireworksSweepDeploymentsOperator`."""
 
     delete: bool = False
-    keep: Annotated[list[DeploymentRef], BeforeValidator(_listed)] = Field(default_factory=list)
+    keep: Annotated[list[DeploymentText], BeforeValidator(_listed)] = Field(default_factory=list)
     include_kept: bool = False
     ignore_checks: bool = False
 

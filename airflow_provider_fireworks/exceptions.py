@@ -1,12 +1,29 @@
 """
-Every exception that a task of this provider can end with, chosen for what Airflow does with it.
+Every exception that a task of this provider can end with::
 
-What is a :class:`FireworksFinalError` is not retried; anything else is, as the task's ``retries`` say. Those in
-:data:`NEVER_SKIPPED` fail a sensor even with ``soft_fail`` or ``never_fail``. A sensor that runs out of time
-raises Airflow's own ``AirflowSensorTimeout``. The table is in ``docs/errors.md``.
+    AirflowException
+    └── FireworksError                    retried, unless it is final
+        ├── FireworksUnreachable
+        ├── FireworksPreparationFailed
+        ├── FireworksDeploymentFailed
+        ├── FireworksQuotaExceeded
+        ├── FireworksTimeout
+        ├── FireworksInvalidEvent
+        └── FireworksFinalError           never retried: also an AirflowFailException
+            ├── FireworksInvalidArgument  also a ValueError
+            ├── FireworksBadConnection
+            ├── FireworksAccessDenied
+            ├── FireworksNotFound
+            ├── FireworksRefused
+            ├── FireworksModelNotReady
+            ├── FireworksDeploymentNotReady
+            └── FireworksDeploymentConflict
 
-The exceptions of :class:`~airflow_provider_fireworks.hooks.fireworks.FireworksHook` itself, which know nothing
-of Airflow, can be imported from here as well.
+A sensor that runs out of time raises Airflow's own ``AirflowSensorTimeout``. Those in :data:`NEVER_SKIPPED` fail a
+sensor even with ``soft_fail`` or ``never_fail``. What to do about each is in ``docs/errors.md``.
+
+The exceptions of :class:`~airflow_provider_fireworks.hooks.fireworks.FireworksHook` itself, such as :class:`ApiError`,
+can be imported from here as well.
 """
 
 from __future__ import annotations
@@ -21,134 +38,134 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError as AccessDeniedError,
-    AnswerLostError as AnswerLostError,
-    GatewayError as GatewayError,
+    ApiError as ApiError,
+    NoResponseError as NoResponseError,
     NotFoundError as NotFoundError,
     QuotaExceededError as QuotaExceededError,
     RateLimitedError as RateLimitedError,
     RefusedError as RefusedError,
     UnavailableError as UnavailableError,
     UnreachableError as UnreachableError,
-    one_line,
-    sentence,
 )
+from airflow_provider_fireworks.client.text import one_line, sentence
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.verdict import Verdict
+    from airflow_provider_fireworks.polling import Verdict
 
 
 _MESSAGE_LIMIT = 4000
-"""Characters of a message: it may hold several of the gateway's, and what a template was rendered to."""
+"""Characters of a message, which may quote several of the API's and what a template was rendered to."""
 
 
 class FireworksError(AirflowException):
-    """Anything that a task of this provider fails with. Retried, unless it is final."""
+    """Any failure of a task of this provider. Retried, unless it is final."""
 
-    what_to_do: ClassVar[str] = "A retry may mend it."
-    """One sentence, at the end of the message wherever that does not say more."""
+    hint: ClassVar[str] = "Retrying may help."
+    """The advice at the end of the message."""
 
     def __init__(self, message: object = "") -> None:
         super().__init__(one_line(message, limit=_MESSAGE_LIMIT))
 
 
 class FireworksFinalError(FireworksError, AirflowFailException):
-    """What another try cannot mend: the task fails at once, whatever its ``retries``."""
+    """Retrying does not help, so the task fails at once, whatever its ``retries``."""
 
 
 class FireworksInvalidArgument(FireworksFinalError, ValueError):
-    """An argument that makes no sense (a misspelt precision, a model id that is none); nothing was sent."""
+    """An argument is invalid, such as a misspelt precision; nothing was sent."""
 
-    what_to_do = "Correct the DAG."
+    hint = "Correct the DAG."
 
 
 class FireworksBadConnection(FireworksFinalError):
-    """The Airflow connection cannot be used: no key, plain http to elsewhere, no or several accounts."""
+    """The connection cannot be used: no key, plain http to another machine, no account or several."""
 
-    what_to_do = "Correct the connection; its Test button says what is wrong."
+    hint = "Correct the connection; its Test button says what is wrong."
 
 
 class FireworksUnreachable(FireworksError):
-    """The Fireworks API is not at the Base URL: something else answers, or its name does not resolve."""
+    """The Fireworks API is not at the Base URL: something else responds, or its name does not resolve."""
 
-    what_to_do = "Check the connection's Base URL, and whether a proxy or a firewall is answering instead."
+    hint = "Check the connection's Base URL, and whether a proxy or a firewall is answering instead."
 
 
 class FireworksAccessDenied(FireworksFinalError):
-    """The gateway refuses the key (401 or 403 in its own words)."""
+    """The API rejects the key (401 or 403 in its own words)."""
 
-    what_to_do = "Check the API key of the connection, and whether it may do this."
+    hint = "Check the connection's API key and its permissions."
 
 
 class FireworksNotFound(FireworksFinalError):
-    """The gateway knows no such model, or no such deployment."""
+    """The model or the deployment does not exist."""
 
-    what_to_do = "Check the id, its account, and the account of the connection."
+    hint = "Check the id, its account, and the account of the connection."
 
 
 class FireworksRefused(FireworksFinalError):
-    """The gateway will not do what was asked, for a reason of its own."""
+    """The API does not carry out the request, for a reason of its own."""
 
-    what_to_do = "The gateway says why; asking again is no use."
+    hint = "The API says why; retrying will not help."
 
 
 class FireworksPreparationFailed(FireworksError):
-    """The preparation failed, or ended without its precision. The operator's: a retry prepares again."""
+    """The preparation failed, or ended without its precision. Raised by the operator; a retry prepares again."""
 
-    what_to_do = "A retry asks for the preparation anew."
+    hint = "A retry requests the preparation again."
 
 
 class FireworksModelNotReady(FireworksFinalError):
     """
-    The model is not ready at a precision, and neither looking nor deploying again is of use.
+    The model is not ready at the precision, and neither polling nor deploying again helps.
 
-    A sensor's: the preparation failed, or ended without its precision. An operator's: it is to be deployed.
+    Raised by the sensor if the preparation failed or ended without its precision, and by the create operator if the
+    API does not list the precision.
     """
 
-    what_to_do = "Clear the task that prepares it, with all downstream of it."
+    hint = "Clear the task that prepares it, with everything downstream."
 
 
 class FireworksDeploymentFailed(FireworksError):
-    """The deployment failed, or was deleted while it was waited for. The operator's: a retry makes it anew."""
+    """The deployment failed, or was deleted while it was waited for. Raised by operators; a retry creates it again."""
 
-    what_to_do = "A retry makes it anew."
+    hint = "A retry creates it again."
 
 
 class FireworksDeploymentNotReady(FireworksFinalError):
-    """The deployment that a sensor waits for failed, or was deleted; looking again is no use."""
+    """The deployment failed, or was deleted. Raised by the sensor; polling again does not help."""
 
-    what_to_do = "Clear the task that creates it, with all downstream of it."
+    hint = "Clear the task that creates it, with everything downstream."
 
 
 class FireworksDeploymentConflict(FireworksFinalError):
-    """The id is taken, by a deployment that is not this task's or is another than was asked for: untouched."""
+    """The id belongs to a deployment of somebody else, or to one with other arguments, which is left alone."""
 
-    what_to_do = "Wait for it with FireworksDeploymentReadySensor, or delete it."
+    hint = "Wait for it with FireworksDeploymentReadySensor, or delete it."
 
 
 class FireworksQuotaExceeded(FireworksError):
-    """The account's quota has no GPUs left for it. Retried, as some may be free again by then."""
+    """The account's quota has no GPUs left. Retried, as some may be free by then."""
 
-    what_to_do = "Free GPUs, have the quota raised, or retry later: set retries and a long retry_delay."
+    hint = "Free GPUs, have the quota raised, or retry later: set retries and a long retry_delay."
 
 
 class FireworksTimeout(FireworksError):
-    """The operator's ``timeout`` is over: what was waited for, how long, and what was last seen."""
+    """The operator's ``timeout`` is over. The message says what was waited for and what was last seen."""
 
-    what_to_do = (
-        "It may need a longer timeout; if the gateway never answered, check Base URL, network and proxy; after 429, "
-        "raise the interval."
+    hint = (
+        "It may need a longer timeout. If the API never responded, check Base URL, network and proxy; after 429, raise "
+        "the interval."
     )
 
 
 class FireworksInvalidEvent(FireworksError):
-    """A trigger has sent what is no verdict on what was waited for."""
+    """A trigger has sent something else than a verdict on what was waited for."""
 
-    what_to_do = "Workers and triggerers need the same version of this package."
+    hint = "Workers and triggerers need the same version of this package."
 
     @classmethod
     def because(cls, reason: object) -> FireworksInvalidEvent:
         """Return one that says what is wrong with the event."""
-        return cls(_advised(f"The trigger's event makes no sense: {reason}", cls.what_to_do))
+        return cls(_with_hint(f"The trigger's event is invalid: {reason}", cls.hint))
 
 
 NEVER_SKIPPED = (
@@ -159,18 +176,18 @@ NEVER_SKIPPED = (
     FireworksRefused,
     FireworksInvalidEvent,
 )
-"""What fails a sensor even with ``soft_fail`` or ``never_fail``: nothing that waiting was meant to find out."""
+"""Fail a sensor even with ``soft_fail`` or ``never_fail``: waiting was not meant to find these out."""
 
-SENSOR_TIMED_OUT = (
-    "Clear the task to go on waiting; it may need a longer timeout. If the gateway never answered, check Base URL, "
+SENSOR_TIMEOUT_HINT = (
+    "Clear the task to go on waiting; it may need a longer timeout. If the API never responded, check Base URL, "
     "network and proxy; after 429, raise the interval."
 )
-"""What to do about Airflow's own ``AirflowSensorTimeout``."""
+"""For Airflow's own ``AirflowSensorTimeout``."""
 
-EXECUTION_TIMED_OUT = "A retry starts a new wait; raise execution_timeout if that is too short."
-"""What to do about Airflow's own ``AirflowTaskTimeout``, which also ends a deferred wait."""
+EXECUTION_TIMEOUT_HINT = "A retry starts a new wait; raise execution_timeout if that is too short."
+"""For Airflow's own ``AirflowTaskTimeout``, which also ends a deferred wait."""
 
-_ENDS: dict[str, type[FireworksError]] = {
+_BY_OUTCOME: dict[str, type[FireworksError]] = {
     "access_denied": FireworksAccessDenied,
     "not_found": FireworksNotFound,
     "refused": FireworksRefused,
@@ -178,51 +195,48 @@ _ENDS: dict[str, type[FireworksError]] = {
     "unreachable": FireworksUnreachable,
 }
 
-_OF_GATEWAY: dict[type[GatewayError], type[FireworksError]] = {
+_BY_API_ERROR: dict[type[ApiError], type[FireworksError]] = {
     QuotaExceededError: FireworksQuotaExceeded,
     AccessDeniedError: FireworksAccessDenied,
     NotFoundError: FireworksNotFound,
+    RefusedError: FireworksRefused,
 }
 
 
-def error_of_verdict(
+def error_from_verdict(
     verdict: Verdict,
     message: str,
     *,
     failed: type[FireworksError],
     timeout: type[BaseException],
-    not_found: str = FireworksNotFound.what_to_do,
+    not_found: str = FireworksNotFound.hint,
 ) -> BaseException:
     """
     Return what a task raises for a wait that did not end well.
 
-    :param verdict: of any outcome but pending and ready.
-    :param message: for people: what was waited for, and why it ended.
-    :param failed: raised where what was waited for will never be.
-    :param timeout: raised where time is over.
-    :param not_found: what to do if there is no such resource.
+    :param verdict: terminal, and not ready.
+    :param message: what was waited for, and why the wait ended.
+    :param failed: raised if what was waited for never will be.
+    :param timeout: raised if the time is over.
+    :param not_found: the hint if the resource does not exist.
     """
-    kind = {**_ENDS, "failed": failed, "timeout": timeout}[verdict.outcome.value]
+    kind = {**_BY_OUTCOME, "failed": failed, "timeout": timeout}[verdict.outcome.value]
     if kind is FireworksNotFound:
-        return kind(_advised(message, not_found))
-    own = EXECUTION_TIMED_OUT if kind is AirflowTaskTimeout else SENSOR_TIMED_OUT
-    return kind(_advised(message, getattr(kind, "what_to_do", own)))
+        return kind(_with_hint(message, not_found))
+    timeout_hint = EXECUTION_TIMEOUT_HINT if kind is AirflowTaskTimeout else SENSOR_TIMEOUT_HINT
+    return kind(_with_hint(message, getattr(kind, "hint", timeout_hint)))
 
 
-def error_of_gateway(error: GatewayError, message: str) -> FireworksError:
+def error_from_api(error: ApiError, message: str) -> FireworksError:
     """
-    Return what a task raises for a call that failed, and that it will not wait for any longer.
+    Return what a task raises for a request that failed and that it does not wait for any longer.
 
-    :param error: what came of it; for a blip, the task may be retried.
-    :param message: for people: what could not be done, and why.
+    :param message: what could not be done, and why.
     """
-    raised = next(
-        (raised for kind, raised in _OF_GATEWAY.items() if isinstance(error, kind)),
-        FireworksRefused if isinstance(error, RefusedError) else FireworksError,
-    )
+    kind = next((kind for each, kind in _BY_API_ERROR.items() if isinstance(error, each)), FireworksError)
     if error.misdirected:
-        raised = FireworksUnreachable
-    return raised(_advised(message, raised.what_to_do))
+        kind = FireworksUnreachable
+    return kind(_with_hint(message, kind.hint))
 
 
 def add_to_message(error: BaseException, sentence: str) -> None:
@@ -230,5 +244,5 @@ def add_to_message(error: BaseException, sentence: str) -> None:
     error.args = (f"{error} {sentence}".strip(), *error.args[1:])
 
 
-def _advised(message: str, what_to_do: str) -> str:
-    return f"{sentence(message, limit=_MESSAGE_LIMIT - len(what_to_do) - 2)} {what_to_do}"
+def _with_hint(message: str, hint: str) -> str:
+    return f"{sentence(message, limit=_MESSAGE_LIMIT - len(hint) - 2)} {hint}"

@@ -1,4 +1,4 @@
-"""What Airflow reads of this provider at its start: data only."""
+"""The metadata that Airflow reads of this provider: data only."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors.model", "sensors.deployment")],
         "triggers": [_modules("triggers.model", "triggers.deployment")],
         "extra-links": [
-            "airflow_provider_fireworks.links.model.FireworksModelLink",
-            "airflow_provider_fireworks.links.model.FireworksDeployedModelLink",
-            "airflow_provider_fireworks.links.deployment.FireworksDeploymentLink",
+            "airflow_provider_fireworks.links.FireworksModelLink",
+            "airflow_provider_fireworks.links.FireworksDeployedModelLink",
+            "airflow_provider_fireworks.links.FireworksDeploymentLink",
         ],
         "connection-types": [
             {
@@ -36,7 +36,7 @@ def get_provider_info() -> dict[str, Any]:
                     "hidden-fields": ["schema", "port", "extra"],
                     "relabeling": {"login": "Account ID", "password": "API key", "host": "Base URL"},
                     "placeholders": {
-                        "login": "found out from the key when left out",
+                        "login": "looked up from the key if left out",
                         "password": "fw_…",
                         "host": "https://api.fireworks.ai",
                     },

@@ -17,7 +17,7 @@ os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-provider-
 from airflow_provider_fireworks import metrics
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.watch import ModelWatch
+from airflow_provider_fireworks.polling import ModelWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +40,11 @@ def best(action: Callable[[], object], times: int) -> float:
 
 def main() -> None:
     """Measure a whole poll, and the counting alone."""
-    with Emulator() as gateway:
-        os.environ["AIRFLOW_CONN_FIREWORKS_DEFAULT"] = gateway.connection
+    with Emulator() as emulator:
+        os.environ["AIRFLOW_CONN_FIREWORKS_DEFAULT"] = emulator.connection
         hook = FireworksHook()
         now = time.time()
-        watch = ModelWatch(
+        watch = ModelWait(
             model="accounts/demo/models/my-model", precisions=["FP8"], deadline=now + 3600, poll_interval=30
         )
         poll = best(lambda: watch.see(hook.get_model("my-model"), now), 200)

@@ -1,7 +1,7 @@
 """
 ### Prepare several models every week, unattended
 
-Every model at every precision, each Monday at four, waited for by the task that asked. What the gateway names
+Every model at every precision, each Monday at four, waited for by the task that asked. What the API names
 as prepared already is not asked for again, so a run that is repeated or retried takes up what is there.
 """
 

@@ -21,12 +21,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from airflow_provider_fireworks.client import calls
-from airflow_provider_fireworks.client.endpoint import Endpoint, InvalidEndpointError
-from airflow_provider_fireworks.client.errors import GatewayError
-from airflow_provider_fireworks.client.worker import WorkerGateway, make_session
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.config import ClientConfig, InvalidConfigError
+from airflow_provider_fireworks.client.errors import ApiError
+from airflow_provider_fireworks.client.sync_client import SyncClient, make_session
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.identity import Identity
 from local_airflow import options
 from local_airflow.api import FINISHED, AirflowApiError, TaskInstance, without_groups
 from local_airflow.components import LocalAirflow, LocalAirflowError
@@ -36,7 +36,7 @@ from local_airflow.options import USUAL_PORT, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_fireworks.client.shapes import Deployment
+    from airflow_provider_fireworks.client.resources import Deployment
 
 DAG = "deploy_fan_out"
 #: Its tasks per precision, in their order.
@@ -77,7 +77,7 @@ class Row:
     What is known of one precision, in words.
 
     :ivar steps: how far each task is.
-    :ivar model: what the gateway says of the model at this precision.
+    :ivar model: what the API says of the model at this precision.
     :ivar deployment: what it says of the deployment.
     """
 
@@ -97,19 +97,19 @@ class Demo:
     One run of the example DAG.
 
     :param airflow: a running one.
-    :param gateway: the emulated gateway, or ``None`` if the run goes to Fireworks itself.
+    :param emulator: the emulated API, or ``None`` if the run goes to Fireworks itself.
     :param params: of the run.
     """
 
     def __init__(
         self,
         airflow: LocalAirflow,
-        gateway: Emulator | None,
+        emulator: Emulator | None,
         params: Mapping[str, Any],
         console: Console,
     ) -> None:
         self.airflow = airflow
-        self.gateway = gateway
+        self.emulator = emulator
         self.params = params
         self.console = console
         self.rows = [Row(precision) for precision in params["precisions"]]
@@ -154,11 +154,11 @@ class Demo:
 
     def _look(self) -> list[Row]:
         tasks = self.airflow.api.task_instances(DAG, self.run_id)
-        if self.gateway is None:
+        if self.emulator is None:
             made, models = {}, {}
         else:
-            made = {each["precision"]: each["state"] for each in self.gateway.deployments}
-            models = {row.precision: _in_gateway(self.gateway, row.precision) for row in self.rows}
+            made = {each["precision"]: each["state"] for each in self.emulator.deployments}
+            models = {row.precision: _in_gateway(self.emulator, row.precision) for row in self.rows}
         rows = []
         for index, row in enumerate(self.rows):
             # As long as a task is not mapped yet, or if what it maps over has failed, its index is -1.
@@ -175,7 +175,7 @@ class Demo:
 
     def _shown(self, row: Row) -> dict[str, str]:
         parts = row.parts()
-        if self.gateway is None:
+        if self.emulator is None:
             del parts["model"], parts["deployment"]
         return parts
 
@@ -191,8 +191,8 @@ class Demo:
             table.add_row(row.precision, *map(_coloured, self._shown(row).values()))
         told = f"\n{DAG}: {self.params['model']}, {self.elapsed:.0f} s"
         legend = "waiting: in the triggerer, no worker is occupied by it"
-        if self.gateway is not None:
-            legend += "\nmodel, deployment: what the gateway says"
+        if self.emulator is not None:
+            legend += "\nmodel, deployment: what the API says"
         return Group(Text(told, style="bold"), Text(), table, Text(legend, style="dim"))
 
     def _lines(self, before: Sequence[Row]) -> None:
@@ -200,7 +200,7 @@ class Demo:
             was = self._shown(old)
             for what, now in self._shown(new).items():
                 if was[what] != now:
-                    of = f"{what} in the gateway" if what in ("model", "deployment") else what
+                    of = f"{what} in the API" if what in ("model", "deployment") else what
                     _say(self.console, f"{self.elapsed:5.0f} s  {new.precision:<6} {of}: {now}")
 
 
@@ -220,10 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say(console, "Interrupted. Everything is down again.")
         return _INTERRUPTED
-    except (UsageError, InvalidEndpointError) as error:
+    except (UsageError, InvalidConfigError) as error:
         print(error, file=sys.stderr)
         return _USAGE_ERROR
-    except (LocalAirflowError, AirflowApiError, GatewayError) as error:
+    except (LocalAirflowError, AirflowApiError, ApiError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -245,7 +245,7 @@ def _demo(given: argparse.Namespace, console: Console) -> int:
             )
         else:
             account = EmulatedAccount(cleanup.enter_context(_emulator(given)))
-            _say(console, f"The Fireworks gateway, emulated, at {account.gateway.url}")
+            _say(console, f"The Fireworks API, emulated, at {account.emulator.url}")
             if os.environ.get("FIREWORKS_API_KEY"):
                 told = "With MODEL=… and SPEND=yes too, that model is deployed for real"
                 _say(console, f"(FIREWORKS_API_KEY is not used. {told}.)")
@@ -266,7 +266,7 @@ def _demo(given: argparse.Namespace, console: Console) -> int:
         try:
             with airflow:
                 _say(console, f"  Healthy after {time.monotonic() - begun:.0f} s: {airflow.url}")
-                demo = Demo(airflow, account.gateway, params, console)
+                demo = Demo(airflow, account.emulator, params, console)
                 state = demo.run(given.timeout)
                 _conclude(demo, state, home, secret=json.loads(account.connection)["password"])
                 if given.keep:
@@ -289,21 +289,21 @@ def _emulator(given: argparse.Namespace) -> Emulator:
 
 
 class EmulatedAccount:
-    """What deployments there are in the emulated gateway."""
+    """What deployments there are in the emulated API."""
 
-    def __init__(self, gateway: Emulator) -> None:
-        self.gateway = gateway
-        self.connection = gateway.connection
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.connection = emulator.connection
 
     def left(self) -> list[str]:
         """Return the names of those that nobody has deleted."""
-        return self.gateway.deployments_left
+        return self.emulator.deployments_left
 
     def told(self, left: Sequence[str]) -> str:
         """Return the end of the demo, for people."""
         names = "".join(f"\n  {name}" for name in left)
         note = " (emulated, so they cost nothing)" if left else ""
-        used = f"GPU-seconds used: {self.gateway.gpu_seconds:.0f}"
+        used = f"GPU-seconds used: {self.emulator.gpu_seconds:.0f}"
         return f"{used}\ndeployments left: {len(left)}{note}{names}"
 
 
@@ -312,35 +312,35 @@ class RealAccount:
     What deployments tasks have made at Fireworks since this was made.
 
     :param connection: of Airflow, as JSON.
-    :raises GatewayError: if it does not open an account.
+    :raises ApiError: if it does not open an account.
     """
 
-    gateway = None
+    emulator = None
 
     def __init__(self, connection: str) -> None:
         self.connection = connection
         parts = json.loads(connection)
-        endpoint = Endpoint.make(
+        endpoint = ClientConfig.make(
             host=parts.get("host"), api_key=parts["password"], account=parts.get("login")
         )
-        self._gateway = WorkerGateway(endpoint, make_session(endpoint))
+        self._emulator = SyncClient(endpoint, make_session(endpoint))
         self._accounts = [endpoint.account or ""]
         if not endpoint.account:
-            self._accounts = [each.account_id for each in self._gateway.run(calls.list_accounts())]
+            self._accounts = [each.account_id for each in self._emulator.run(api.list_accounts())]
         self._before = {each.name for each in self._deployments()}
 
     def left(self) -> list[str]:
         """Return the names of those that nobody has deleted, or why that is not known."""
         try:
             found = self._deployments()
-        except GatewayError as error:
+        except ApiError as error:
             return [f"not known: {error}"]
         return [
             str(each.name)
             for each in found
             if each.name not in self._before
             and each.state not in ("DELETING", "DELETED")
-            and Identity.of_description(each.description) is not None
+            and Owner.from_description(each.description) is not None
         ]
 
     def told(self, left: Sequence[str]) -> str:
@@ -355,7 +355,7 @@ class RealAccount:
 
     def _deployments(self) -> list[Deployment]:
         return [
-            each for account in self._accounts for each in self._gateway.run(calls.list_deployments(account))
+            each for account in self._accounts for each in self._emulator.run(api.list_deployments(account))
         ]
 
 
@@ -371,9 +371,9 @@ def _real_connection(env: Mapping[str, str]) -> str:
 def _conclude(demo: Demo, state: str, home: Path, *, secret: str) -> None:
     word = "succeeded" if state == "success" else "failed"
     _say(demo.console, f"The run {word} after {demo.elapsed:.0f} s.")
-    if demo.gateway is not None:
-        counts = ", ".join(f"{count} × {what}" for what, count in demo.gateway.counts.items())
-        _say(demo.console, f"The gateway was asked: {counts or 'nothing'}.")
+    if demo.emulator is not None:
+        counts = ", ".join(f"{count} × {what}" for what, count in demo.emulator.counts.items())
+        _say(demo.console, f"The API was asked: {counts or 'nothing'}.")
     if state == "success":
         return
     for task in demo.airflow.api.task_instances(DAG, demo.run_id):
@@ -395,11 +395,11 @@ def _stay(demo: Demo) -> None:
         _say(demo.console, "")
 
 
-def _in_gateway(gateway: Emulator, precision: str) -> str:
-    model = gateway.model(MODEL)
+def _in_gateway(emulator: Emulator, precision: str) -> str:
+    model = emulator.model(MODEL)
     if precision in model["supportedPrecisions"]:
         return "prepared"
-    if all(done.precision != precision for done in gateway.preparations):
+    if all(done.precision != precision for done in emulator.preparations):
         return _WORDS[None]
     return "preparing" if model["state"] == "PREPARING" else str(model["state"])
 

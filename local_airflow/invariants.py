@@ -1,4 +1,4 @@
-"""What must hold of deployments whatever is killed or frozen, judged from what the gateway and Airflow say."""
+"""What must hold of deployments whatever is killed or frozen, judged from what the API and Airflow say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.deployments.ownership import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ Kind = Literal["deleted", "doubled", "left", "not ready", "unsigned", "unexpecte
 
 
 class Gateway(Protocol):
-    """What is asked of the emulated gateway."""
+    """What is asked of the emulated API."""
 
     @property
     def creations(self) -> Sequence[Any]: ...
@@ -57,7 +57,7 @@ class Seen:
     """What has been seen of one deployment."""
 
     name: str
-    identity: Identity | None
+    identity: Owner | None
     precision: str
     created: str
     states: list[str] = field(default_factory=list)
@@ -91,9 +91,9 @@ class Seen:
 
 class Witness:
     """
-    Looks at the gateway's deployments all the time, and says what must not have been.
+    Looks at the API's deployments all the time, and says what must not have been.
 
-    :param gateway: where they are.
+    :param emulator: where they are.
     :param dag_id: the DAG that creates them.
     :param grace: seconds between the end of a run and the time when nothing of it may be left.
     :param failing: precisions whose deployments fail. A failed deployment may be deleted at any time, and can be
@@ -101,9 +101,9 @@ class Witness:
     """
 
     def __init__(
-        self, gateway: Gateway, dag_id: str, *, grace: float = 5, failing: Collection[str] = ()
+        self, emulator: Gateway, dag_id: str, *, grace: float = 5, failing: Collection[str] = ()
     ) -> None:
-        self._gateway = gateway
+        self._emulator = emulator
         self._dag_id = dag_id
         self._grace = grace
         self._failing = failing
@@ -154,7 +154,7 @@ class Witness:
         """Look once."""
         # Under the lock, so that what one thread has read does not count after what another one has read later.
         with self._lock:
-            found = self._gateway.deployments
+            found = self._emulator.deployments
             # Read after the states, so that a deletion is never noted earlier than it happened.
             now = time.time()
             unseen = self._deployments.keys() - {str(payload["name"]) for payload in found}
@@ -215,7 +215,7 @@ class Witness:
         """Judge what can be judged at the end only."""
         self.look()
         with self._lock:
-            for made in self._gateway.creations:
+            for made in self._emulator.creations:
                 name = f"accounts/{made.account}/deployments/{made.deployment}"
                 if name not in self._deployments:
                     self._add("unsigned", "", name, "created, and gone before it was seen", name)
@@ -223,7 +223,7 @@ class Witness:
     def _note(self, name: str, payload: dict[str, Any], now: float) -> None:
         seen = self._deployments.get(name)
         if seen is None:
-            identity = Identity.of_description(payload.get("description"))
+            identity = Owner.from_description(payload.get("description"))
             if identity is not None and identity.dag_id != self._dag_id:
                 identity = None
             created = str(payload["createTime"])
@@ -299,7 +299,7 @@ class Witness:
         self._violations.setdefault((kind, about), Violation(kind, run_id, task, seen))
 
 
-def _task(identity: Identity) -> str:
+def _task(identity: Owner) -> str:
     return identity.task_id if identity.map_index < 0 else f"{identity.task_id}[{identity.map_index}]"
 
 

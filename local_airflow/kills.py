@@ -3,7 +3,7 @@
 
 One Airflow on PostgreSQL stays up for all of it. Workers, triggerers and schedulers are killed as ``kill -9`` does,
 and started again, while many runs of ``dags/kill_run.py`` create, await and delete deployments of an emulated
-gateway. One of two triggerers at a time is frozen by SIGSTOP until the other one has taken over its triggers; Airflow
+emulator. One of two triggerers at a time is frozen by SIGSTOP until the other one has taken over its triggers; Airflow
 calls ``on_kill`` on these when it wakes (apache/airflow#73454). In the end no deployment may have been deleted while it
 was in use, none may have been made twice, none may be left, and nothing may have succeeded that never was READY.
 """
@@ -256,14 +256,14 @@ class Runs:
     """
 
     def __init__(
-        self, airflow: LocalAirflow, gateway: Emulator, witness: Witness, choose: random.Random
+        self, airflow: LocalAirflow, emulator: Emulator, witness: Witness, choose: random.Random
     ) -> None:
         #: Those that go on, and whether a deployment of theirs fails.
         self.going: dict[str, bool] = {}
         #: How many have ended in which state.
         self.states: Counter[str] = Counter()
         self._airflow = airflow
-        self._gateway = gateway
+        self._emulator = emulator
         self._witness = witness
         self._choose = choose
         self._begun = 0
@@ -281,7 +281,7 @@ class Runs:
         precisions, fails, duration = self._next
         run_id = f"r{self._begun + 1:03}"
         # So that kills meet deployments that are quick and such that are slow.
-        self._gateway.configure(deploy_duration=duration)
+        self._emulator.configure(deploy_duration=duration)
         params = {"serve": precisions[:2], "deferred": precisions[2], "worker": precisions[3]}
         try:
             self._airflow.api.trigger(DAG, params, run_id=run_id)
@@ -331,7 +331,7 @@ class Show:
     def __init__(
         self,
         airflow: LocalAirflow,
-        gateway: Emulator,
+        emulator: Emulator,
         witness: Witness,
         *,
         seed: int,
@@ -344,9 +344,9 @@ class Show:
         # Of their own, so that the runs of a seed are the same whatever else is chosen between two of them.
         chooses = random.Random(f"kills {seed}")
         self.killer = Killer(airflow, chooses, self._tell, kills=kills, freezes=freezes)
-        self.runs = Runs(airflow, gateway, witness, random.Random(f"runs {seed}"))
+        self.runs = Runs(airflow, emulator, witness, random.Random(f"runs {seed}"))
         self.took = 0.0
-        self._gateway = gateway
+        self._emulator = emulator
         self._witness = witness
         self._seed = seed
         self._wanted = kills + freezes
@@ -387,7 +387,7 @@ class Show:
         }
         more = "".join(f", {found[kind]} {word}" for kind, word in words.items() if found[kind])
         states = self.runs.states
-        created = self._gateway.creations
+        created = self._emulator.creations
         again = len(created) - len({made.deployment for made in created})
         return (
             f"seed {self._seed}: {faults.total()} faults ({faults['worker']} workers, "
@@ -425,7 +425,7 @@ class Show:
             states = self.runs.states
             self._tell(
                 f"{len(self.runs.going)} runs going, {states.total()} ended ({states['success']} succeeded), "
-                f"{len(self._gateway.creations)} deployments created, {self._witness.living()} of them there"
+                f"{len(self._emulator.creations)} deployments created, {self._witness.living()} of them there"
             )
             self._next_status = self.elapsed + 30
         time.sleep(0.5)
@@ -435,7 +435,7 @@ class Show:
         deadline = time.monotonic() + _SECONDS_TO_END
         moved, seen = time.monotonic(), (-1, -1)
         while self.runs.going and time.monotonic() < deadline:
-            now_seen = (self._step(begin=False), len(self._gateway.creations))
+            now_seen = (self._step(begin=False), len(self._emulator.creations))
             if now_seen != seen:
                 moved, seen = time.monotonic(), now_seen
             elif time.monotonic() - moved > _SECONDS_TO_MOVE and self.killer.all_up():
@@ -481,17 +481,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _kills(given: argparse.Namespace, say: Callable[[str], None]) -> int:
     with ExitStack() as cleanup:
         home = cleanup.enter_context(own(Path(given.home)))
-        gateway = cleanup.enter_context(
+        emulator = cleanup.enter_context(
             Emulator(create_lag=0.5, delete_duration=1, deploy_outcomes={FAILING: "failed"})
         )
-        gateway.set_model(MODEL, supportedPrecisions=[*PRECISIONS, FAILING])
+        emulator.set_model(MODEL, supportedPrecisions=[*PRECISIONS, FAILING])
         postgres = cleanup.enter_context(Postgres())
-        say(f"The Fireworks gateway, emulated, at {gateway.url}. Starting Airflow on PostgreSQL …")
+        say(f"The Fireworks API, emulated, at {emulator.url}. Starting Airflow on PostgreSQL …")
         airflow = LocalAirflow(
             home,
             _FOLDER / "dags",
             database=postgres.url,
-            env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": gateway.connection, **SOON_NOTICED},
+            env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": emulator.connection, **SOON_NOTICED},
             parallelism=_PARALLELISM,
             triggerers=2,
             say=lambda line: say(f"  {line}"),
@@ -499,12 +499,12 @@ def _kills(given: argparse.Namespace, say: Callable[[str], None]) -> int:
         cleanup.enter_context(airflow)
         airflow.wait_for_dag(DAG)
         say(f"  Healthy: {airflow.url} (no password, everyone is admin)")
-        witness = Witness(gateway, DAG, failing={FAILING})
+        witness = Witness(emulator, DAG, failing={FAILING})
         witness.start()
         cleanup.callback(witness.stop)
         show = Show(
             airflow,
-            gateway,
+            emulator,
             witness,
             seed=given.seed,
             kills=given.kills,
@@ -531,7 +531,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local_airflow.kills",
         description="Kill workers, triggerers and schedulers of an Airflow on PostgreSQL at random, and freeze "
-        "triggerers, while DAGs deploy on an emulated gateway. Check that no deployment is deleted while it is in use, "
+        "triggerers, while DAGs deploy on an emulated API. Check that no deployment is deleted while it is in use, "
         "made twice or left behind.",
         epilog="SEED, KILLS, FREEZES and MINUTES can be given in the environment: "
         "make kills KILLS=40 FREEZES=20 MINUTES=15.",

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_fireworks.client.endpoint import Endpoint, InvalidEndpointError
-from airflow_provider_fireworks.client.names import InvalidNameError, split_model
+from airflow_provider_fireworks.client.config import ClientConfig, InvalidConfigError
+from airflow_provider_fireworks.client.names import InvalidNameError, ModelName
 from airflow_provider_fireworks.client.precision import Precision, nearest_precisions
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         prog="python -m local_airflow.demo",
         description="Run the example DAG that prepares, deploys, tries and removes a model at several precisions "
         "on a whole Airflow on this machine (api-server, dag-processor, scheduler, triggerer), against an "
-        "emulated gateway.",
+        "emulated API.",
         epilog="With FIREWORKS_API_KEY in the environment, a model named and --spend, it goes to Fireworks itself; "
         "FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL are taken from the environment too. Of the options, "
         "PRECISIONS, MODEL, ACCELERATOR, SPEND, KEEP, FAIL, FAIL_DEPLOY and PORT can be given in the environment: "
@@ -101,7 +101,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         nargs="+",
         metavar="PRECISION",
         default=env.get("FAIL", "").split(),
-        help="let the emulated gateway fail to prepare these, to see what that looks like",
+        help="let the emulated API fail to prepare these, to see what that looks like",
     )
     parser.add_argument(
         "--fail-deploy",
@@ -115,7 +115,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         type=float,
         default=8,
         metavar="SECONDS",
-        help="of a preparation, and of a deployment, in the emulated gateway (default: %(default)s)",
+        help="of a preparation, and of a deployment, in the emulated API (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
@@ -192,15 +192,15 @@ def _is_real(given: argparse.Namespace, env: Mapping[str, str]) -> bool:
     if given.fail or given.fail_deploy:
         raise UsageError("FAIL and FAIL_DEPLOY need the emulator: leave them out, or leave MODEL out.")
     try:
-        split_model(given.model)
-        Endpoint.make(
+        ModelName.account_in(given.model)
+        ClientConfig.make(
             host=env.get("FIREWORKS_BASE_URL"),
             api_key=env["FIREWORKS_API_KEY"],
             account=env.get("FIREWORKS_ACCOUNT_ID"),
         )
     except InvalidNameError as error:
         raise UsageError(f"MODEL: {error}") from error
-    except InvalidEndpointError as error:
+    except InvalidConfigError as error:
         raise UsageError(f"FIREWORKS_API_KEY, FIREWORKS_ACCOUNT_ID or FIREWORKS_BASE_URL: {error}") from error
     return True
 

@@ -1,4 +1,19 @@
-"""Everything that can come of a call but its result: one tree, made from every kind of bad answer there is."""
+"""
+Exceptions raised for failed API requests::
+
+    ApiError
+    ├── UnreachableError    no connection; nothing was sent
+    ├── NoResponseError     sent, but no response that can be read
+    ├── UnavailableError    408, 5xx, or a 401, 403, 404 or redirect that is not the API's own
+    ├── RateLimitedError    429
+    ├── QuotaExceededError  no GPUs left in the account's quota
+    ├── AccessDeniedError   401 or 403 in the API's own words
+    ├── NotFoundError       404 in the API's own words
+    └── RefusedError        any other 4xx
+
+The first four are transient: they say nothing about the resource, so a wait goes on. After the second and the third the
+outcome of the request is unknown: the API may have carried it out.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +22,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_MESSAGE_LIMIT = 500
+from airflow_provider_fireworks.client.text import one_line
 
-# As captured: "global--h200-count for account X, in use: 14, quota: 16, requesting: 4". A limit of requests
-# may be called a quota as well, but does not count what is in use.
+# As captured: "global--h200-count for account X, in use: 14, quota: 16, requesting: 4". A limit on requests may be
+# called a quota as well, but says nothing of what is in use.
 _QUOTA = re.compile(
     r"\bin use: \d+.*\bquota: \d+|(?=.*\bquota\b)(?=.*\b(?:gpu|accelerator)s?\b)", re.IGNORECASE
 )
@@ -35,31 +50,31 @@ _CODE_NAMES = {
 }
 
 
-class GatewayError(Exception):
+class ApiError(Exception):
     """
-    A call that did not come to its result.
+    A request failed.
 
-    :ivar message: what went wrong, in the gateway's words where it had any; one line.
-    :ivar call: the call, as verb and path.
-    :ivar status: the HTTP status, ``None`` where no answer came.
-    :ivar code: the gateway's own code by name (``"FAILED_PRECONDITION"``), ``None`` where it named none.
-    :ivar request_id: the gateway's id of the request, ``None`` where it gave none.
-    :ivar retry_after: seconds (at most 60) that the gateway asks to be left alone for, ``None`` if it does not.
+    :ivar message: what went wrong, in the API's words if it has responded; one line.
+    :ivar request: its method and path.
+    :ivar status: the HTTP status, ``None`` without a response.
+    :ivar code: the API's own code by name (``"FAILED_PRECONDITION"``), ``None`` unless the API itself has responded.
+    :ivar request_id: the API's id of the request, ``None`` if it gave none.
+    :ivar retry_after: seconds (at most 60) for which the API asks to wait, ``None`` if it does not.
     :ivar misdirected: whether the Base URL plainly leads elsewhere: a redirect, a web page in place of JSON, a name
-        that does not resolve, a certificate that does not fit.
+        that does not resolve, a certificate of another name.
     """
 
-    blip = False
-    """Whether it says nothing of the resource, so that a wait goes on over it."""
-    may_have_acted = False
-    """Whether the gateway may have carried the call out nevertheless."""
+    is_transient = False
+    """Whether it says nothing about the resource, so that a wait goes on."""
+    outcome_unknown = False
+    """Whether the API may have carried out the request all the same."""
 
     # Keyword arguments with defaults, so that pickle can rebuild it from args and __dict__.
     def __init__(
         self,
         message: str,
         *,
-        call: str = "",
+        request: str = "",
         status: int | None = None,
         code: str | None = None,
         request_id: str | None = None,
@@ -68,7 +83,7 @@ class GatewayError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.call = call
+        self.request = request
         self.status = status
         self.code = code
         self.request_id = request_id
@@ -77,86 +92,86 @@ class GatewayError(Exception):
 
     @property
     def is_response(self) -> bool:
-        """Whether the API itself said so, in one of its own envelopes."""
+        """Whether the API itself has responded, in one of its own envelopes."""
         return self.code is not None
 
-    def hide(self, hider: Callable[[str], str]) -> None:
-        """Pass all that the gateway said through ``hider``, which takes the key out of it."""
-        self.message = hider(self.message)
-        self.code = hider(self.code) if self.code else None
-        self.request_id = hider(self.request_id) if self.request_id else None
+    def hide(self, hide_key: Callable[[str], str]) -> None:
+        """Pass everything that came from outside through a function that removes the key."""
+        self.message = hide_key(self.message)
+        self.code = hide_key(self.code) if self.code else None
+        self.request_id = hide_key(self.request_id) if self.request_id else None
         self.args = (self.message,)
 
     def __str__(self) -> str:
-        answer = " ".join(str(part) for part in (self.status and f"HTTP {self.status}", self.code) if part)
-        shown = f"{answer}: {self.message}" if answer else self.message
-        shown = f"{self.call}: {shown}" if self.call else shown
+        response = " ".join(str(part) for part in (self.status and f"HTTP {self.status}", self.code) if part)
+        shown = f"{response}: {self.message}" if response else self.message
+        shown = f"{self.request}: {shown}" if self.request else shown
         return shown + (f" (request id {self.request_id})" if self.request_id else "")
 
 
-class UnreachableError(GatewayError):
-    """No connection came about, so nothing was sent: a refused connection, DNS, TLS, a proxy."""
+class UnreachableError(ApiError):
+    """There was no connection, so nothing was sent: it was refused, or DNS, TLS or a proxy failed."""
 
-    blip = True
+    is_transient = True
 
 
-class AnswerLostError(GatewayError):
+class NoResponseError(ApiError):
     """
-    The call was sent and no readable answer came back, or none in time: the gateway may have acted on it.
+    The request was sent, and no response that can be read arrived in time.
 
-    Who only asks tries again, a few times or until its wait is over; who has changed something looks first.
+    A read is sent again. After a write, the resource has to be read before the write is sent again.
     """
 
-    blip = True
-    may_have_acted = True
+    is_transient = True
+    outcome_unknown = True
 
 
-class UnavailableError(GatewayError):
-    """408, 5xx, or a 401, 403, 404 or redirect that is not the gateway's own: something in between, or a blip."""
+class UnavailableError(ApiError):
+    """408, 5xx, or a 401, 403, 404 or redirect that is not the API's own: something on the way, or a short outage."""
 
-    blip = True
-    may_have_acted = True
-
-
-class RateLimitedError(GatewayError):
-    """429: not carried out, by a rate limit or a quota."""
-
-    blip = True
+    is_transient = True
+    outcome_unknown = True
 
 
-class QuotaExceededError(GatewayError):
-    """No GPUs are left in the account's quota (429, 400 or 403): nothing that asking again soon would mend."""
+class RateLimitedError(ApiError):
+    """429: not carried out, because of a rate limit."""
+
+    is_transient = True
 
 
-class AccessDeniedError(GatewayError):
-    """401 or 403 in the gateway's own words: the key is wrong, revoked, or may not do this."""
+class QuotaExceededError(ApiError):
+    """The account's quota has no GPUs left (429, 400 or 403). Sending the request again soon does not help."""
 
 
-class NotFoundError(GatewayError):
-    """404 in the gateway's own words."""
+class AccessDeniedError(ApiError):
+    """401 or 403 in the API's own words: the key is wrong, revoked, or lacks a permission."""
 
 
-class RefusedError(GatewayError):
-    """Any other 4xx: the gateway will not do this (now)."""
+class NotFoundError(ApiError):
+    """404 in the API's own words."""
 
 
-def error_of(
-    call: str, status: int, headers: Mapping[str, str], body: bytes, *, retry_after: float | None = None
-) -> GatewayError:
+class RefusedError(ApiError):
+    """Any other 4xx: the API does not carry out this request, at least not now."""
+
+
+def error_from_response(
+    request: str, status: int, headers: Mapping[str, str], body: bytes, *, retry_after: float | None = None
+) -> ApiError:
     """
-    Make the exception of an answer that is no success.
+    Return the exception for a response that is not a success.
 
-    :param call: the call, as verb and path.
+    :param request: its method and path.
     :param status: the HTTP status, 300 or more.
-    :param headers: the answer's headers, by lower-case name.
-    :param body: the answer's body, of any kind.
+    :param headers: by lower-case name.
+    :param body: of any kind.
     :param retry_after: seconds that the headers ask to wait.
     """
-    envelope = _envelope(body)
+    envelope = _parse_envelope(body)
     message, code, request_id = envelope or (excerpt(status, headers, body), None, None)
     return _class_of(status, message if envelope is not None else None)(
         message,
-        call=call,
+        request=request,
         status=status,
         code=code,
         request_id=request_id or one_line(headers.get("x-request-id", "")) or None,
@@ -165,29 +180,18 @@ def error_of(
     )
 
 
-def one_line(text: object, *, limit: int = _MESSAGE_LIMIT) -> str:
-    """
-    Return a text as one printable line, so that nobody else's words can forge a line of a log or colour it.
-
-    :param limit: characters, beyond which it is cut.
-    """
-    whole = str(text)
-    if len(whole) <= limit and whole.isprintable() and " " not in whole:
-        return whole
-    # Four times over, since what is folded does not count. All of a huge text would take its time.
-    kept = "".join(letter if letter.isprintable() else " " for letter in whole[: 4 * limit])
-    folded = " ".join(kept.split())
-    cut = len(folded) > limit or len(whole) > 4 * limit
-    return folded[: limit - 1] + "…" if cut else folded
+def excerpt(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """Describe in one line what responded in place of the API: a redirect, a page by its title, or its first words."""
+    if 300 <= status < 400:
+        return f"redirected to {one_line(headers.get('location', 'nowhere'))}, which is not followed"
+    text = body[:4096].decode("utf-8", "replace") + ("…" if len(body) > 4096 else "")
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    kind = "HTML page" if title or "<html" in text.lower() else "not JSON"
+    words = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text), limit=200)
+    return f"unexpected response ({kind}: {words or 'empty'})"
 
 
-def sentence(text: object, *, limit: int = _MESSAGE_LIMIT) -> str:
-    """Return a text as one line that ends as a sentence does, whatever it ended with."""
-    line = one_line(text, limit=limit).rstrip(". ")
-    return line if line.endswith(("?", "!", "…")) else f"{line}."
-
-
-def _class_of(status: int, own_words: str | None) -> type[GatewayError]:
+def _class_of(status: int, own_words: str | None) -> type[ApiError]:
     if own_words and status in (400, 403, 429) and _QUOTA.search(own_words):
         return QuotaExceededError
     if status == 429:
@@ -201,8 +205,8 @@ def _class_of(status: int, own_words: str | None) -> type[GatewayError]:
     return RefusedError
 
 
-def _envelope(body: bytes) -> tuple[str, str | None, str | None] | None:
-    """Return (message, code, request id) of the gateway's two JSON envelopes, ``None`` for anything else."""
+def _parse_envelope(body: bytes) -> tuple[str, str | None, str | None] | None:
+    """Return message, code and request id from either of the API's two JSON envelopes, ``None`` for anything else."""
     try:
         parsed: Any = json.loads(body)
     except (ValueError, RecursionError):
@@ -221,14 +225,3 @@ def _envelope(body: bytes) -> tuple[str, str | None, str | None] | None:
         one_line(name) if name else None,
         one_line(request_id) if request_id else None,
     )
-
-
-def excerpt(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """Say in a line what answered in place of the API: where a redirect leads, a page's title, the first words."""
-    if 300 <= status < 400:
-        return f"redirected to {one_line(headers.get('location', 'nowhere'))}, which is not followed"
-    text = body[:4096].decode("utf-8", "replace") + ("…" if len(body) > 4096 else "")
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    kind = "HTML page" if title or "<html" in text.lower() else "not JSON"
-    excerpt = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text), limit=200)
-    return f"unexpected response ({kind}: {excerpt or 'empty'})"

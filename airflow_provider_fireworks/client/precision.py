@@ -1,4 +1,4 @@
-"""The precisions a model can be prepared for. Plain Python: it is loaded wherever a DAG is parsed."""
+"""The precisions that a model can be prepared for."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ _SIMILAR = 0.65
 
 
 class UnknownPrecisionError(ValueError):
-    """A precision that the gateway's published schema does not name."""
+    """A precision that the API's published schema does not have."""
 
 
 class Precision(str, Enum):
     """
-    A precision that a model can be prepared for, as the gateway names it.
+    A precision that a model can be prepared for, as the API spells it.
 
-    The published schema has one name more, ``PRECISION_UNSPECIFIED``. It marks legacy models and is nothing
-    to prepare for.
+    The published schema has one more, ``PRECISION_UNSPECIFIED``, which marks legacy models.
     """
 
     FP16 = "FP16"
@@ -45,12 +44,11 @@ class Precision(str, Enum):
 
 def check_precision(value: object, *, allow_unknown: bool = False) -> str:
     """
-    Return the gateway's name of a precision, or refuse it by name.
+    Return a precision as the API spells it.
 
-    :param value: a :class:`Precision` or its name, exactly as the gateway spells it (``"FP8"``).
-    :param allow_unknown: pass a name that is newer than this package, as long as it is a name at all.
-    :return: the name as it goes over the wire, a plain ``str``.
-    :raises UnknownPrecisionError: with the nearest known names and the list of all of them.
+    :param value: a :class:`Precision` or its name (``"FP8"``).
+    :param allow_unknown: accept a name that this package does not know, as long as it is a plain name.
+    :raises UnknownPrecisionError: with the nearest known names and a list of all.
     """
     if isinstance(value, Precision):
         return value.value
@@ -66,10 +64,9 @@ def check_precision(value: object, *, allow_unknown: bool = False) -> str:
         return value
     near = nearest_precisions(value)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    newer = " For one that is newer than this package, pass allow_unknown_precision=True."
+    newer = " If it is newer than this package, set allow_unknown_precision=True."
     raise UnknownPrecisionError(
-        f"{value!r} is no precision that a model can be prepared for.{hint} Known: {', '.join(known)}."
-        f"{'' if allow_unknown else newer}"
+        f"Unknown precision {value!r}.{hint} Known: {', '.join(known)}.{'' if allow_unknown else newer}"
     )
 
 

@@ -1,16 +1,16 @@
 """
-The Fireworks gateway on this machine, over real HTTP: to try DAGs without an account, and to test them.
+The Fireworks API on this machine, over real HTTP: to try DAGs without an account, and to test them.
 
 From a shell: ``python -m airflow_provider_fireworks.emulator``. In Python::
 
     from airflow_provider_fireworks.emulator import Emulator
 
-    with Emulator(duration=0.5, precision_lists="absent") as gateway:
-        gateway.fault("status", status=503, times=2, method="GET")
+    with Emulator(duration=0.5, precision_lists="absent") as emulator:
+        emulator.fault("status", status=503, times=2, method="GET")
         ...
-        assert gateway.count("POST", ":prepare") == 1
+        assert emulator.count("POST", ":prepare") == 1
 
-In pytest: the fixture ``fireworks_emulator`` (:mod:`airflow_provider_fireworks.emulator.pytest_plugin`).
+In pytest: the fixture ``fireworks_emulator`` (:mod:`airflow_provider_fireworks.pytest_plugin`).
 
 Importing this package imports nothing but itself: its pytest plugin is loaded by everyone who runs pytest.
 """
@@ -22,18 +22,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.faults import Fault
     from airflow_provider_fireworks.emulator.options import Options
-    from airflow_provider_fireworks.emulator.records import Creation, Preparation, Request
+    from airflow_provider_fireworks.emulator.records import (
+        AcceptedPreparation,
+        CreatedDeployment,
+        ReceivedRequest,
+    )
     from airflow_provider_fireworks.emulator.server import Emulator
 
-__all__ = ["Creation", "Emulator", "Fault", "Options", "Preparation", "Request"]
+__all__ = ["AcceptedPreparation", "CreatedDeployment", "Emulator", "Fault", "Options", "ReceivedRequest"]
 
 _HOME = {
-    "Creation": "records",
+    "CreatedDeployment": "records",
     "Emulator": "server",
     "Fault": "faults",
     "Options": "options",
-    "Preparation": "records",
-    "Request": "records",
+    "AcceptedPreparation": "records",
+    "ReceivedRequest": "records",
 }
 
 

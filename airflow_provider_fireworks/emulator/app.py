@@ -1,4 +1,4 @@
-"""The emulated gateway as an ASGI application: requests are recorded, meet their fault, and are answered."""
+"""The emulated API as an ASGI application: requests are recorded, meet their fault, and are answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from airflow_provider_fireworks.emulator.answers import Answer, as_text, envelope
 from airflow_provider_fireworks.emulator.api import (
     accounts,
     admin,
@@ -23,7 +22,8 @@ from airflow_provider_fireworks.emulator.api import (
     routing,
     shapes,
 )
-from airflow_provider_fireworks.emulator.records import Request, without_secrets
+from airflow_provider_fireworks.emulator.records import ReceivedRequest, without_secrets
+from airflow_provider_fireworks.emulator.responses import Response, as_text, envelope
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.faults import Fault
@@ -53,14 +53,16 @@ _CHUNK = 65_536
 
 class App:
     """
-    The emulated gateway over HTTP.
+    The emulated API over HTTP.
 
     :param state: what it knows.
     :param hangup: how to close a connection, which ASGI itself has no word for.
-    :param log: called with every request to the gateway once it is answered, or will never be.
+    :param log: called with every request to the API once it is answered, or will never be.
     """
 
-    def __init__(self, state: State, hangup: Hangup, log: Callable[[Request], None] | None = None) -> None:
+    def __init__(
+        self, state: State, hangup: Hangup, log: Callable[[ReceivedRequest], None] | None = None
+    ) -> None:
         self._state = state
         self._hangup = hangup
         self._log = log
@@ -106,8 +108,8 @@ class App:
             if self._log is not None:
                 self._log(request)
 
-    def _record(self, target: str, call: routing.Call, headers: dict[str, str]) -> Request:
-        request = Request(
+    def _record(self, target: str, call: routing.Call, headers: dict[str, str]) -> ReceivedRequest:
+        request = ReceivedRequest(
             method=call.method,
             path=target,
             query=call.query,
@@ -118,12 +120,12 @@ class App:
         )
         self._state.requests.append(request)
         found = routing.find(GATEWAY_ROUTES, call.method, target)
-        self._state.counts[f"{call.method} {'other' if isinstance(found, Answer) else found[0].what}"] += 1
+        self._state.counts[f"{call.method} {'other' if isinstance(found, Response) else found[0].what}"] += 1
         return request
 
-    def _carry_out(self, target: str, call: routing.Call, headers: dict[str, str]) -> Answer:
+    def _carry_out(self, target: str, call: routing.Call, headers: dict[str, str]) -> Response:
         found = routing.find(GATEWAY_ROUTES, call.method, target)
-        if isinstance(found, Answer):
+        if isinstance(found, Response):
             return found
         route, ids = found
         with self._state.lock:
@@ -132,9 +134,9 @@ class App:
                 return refusal
             return routing.answer(route, self._state, replace(call, ids=ids))
 
-    def _administer(self, target: str, call: routing.Call) -> Answer:
+    def _administer(self, target: str, call: routing.Call) -> Response:
         found = routing.find(admin.ROUTES, call.method, target)
-        if isinstance(found, Answer):
+        if isinstance(found, Response):
             return found
         route, ids = found
         with self._state.lock:
@@ -146,7 +148,7 @@ class App:
         target: str,
         call: routing.Call,
         headers: dict[str, str],
-        request: Request,
+        request: ReceivedRequest,
         wire: tuple[Any, Receive, Send],
     ) -> None:
         peer, receive, send = wire
@@ -163,7 +165,7 @@ class App:
         elif fault.kind == "truncate":
             request.status = fault.status
             cut = answer.body[: len(answer.body) // 2] if answer else _CUT_OFF
-            await _send(send, Answer(fault.status or 200, cut), promised=len(cut) + 1000)
+            await _send(send, Response(fault.status or 200, cut), promised=len(cut) + 1000)
             self._hangup(peer)
             await _gone(receive)
         elif fault.kind == "huge":
@@ -180,13 +182,13 @@ class App:
             else:
                 await self._reply(send, request, _disguised(fault, answer))
 
-    async def _reply(self, send: Send, request: Request, answer: Answer) -> None:
+    async def _reply(self, send: Send, request: ReceivedRequest, answer: Response) -> None:
         request.status = answer.status
         await _send(send, answer)
 
 
-def _instead(fault: Fault) -> Answer:
-    """Return what a fault answers in place of the gateway."""
+def _instead(fault: Fault) -> Response:
+    """Return what a fault answers in place of the API."""
     status = fault.status or 503
     if fault.kind == "status":
         answer = envelope(
@@ -194,7 +196,7 @@ def _instead(fault: Fault) -> Answer:
         )
     elif fault.kind == "html":
         page = _PAGE.format(title=fault.message or f"{status} proxy error")
-        answer = Answer(status, page.encode(), "text/html; charset=utf-8")
+        answer = Response(status, page.encode(), "text/html; charset=utf-8")
     else:
         answer = as_text(status, fault.message or f"proxy error {status}\n")
     if fault.location is not None:
@@ -204,7 +206,7 @@ def _instead(fault: Fault) -> Answer:
     return answer
 
 
-def _disguised(fault: Fault, answer: Answer) -> Answer:
+def _disguised(fault: Fault, answer: Response) -> Response:
     """Return a good answer as a fault has it look."""
     if fault.kind == "gzip":
         headers = {**answer.headers, "content-encoding": "gzip"}
@@ -257,7 +259,7 @@ async def _send_slowly(
     _, receive, send = wire
     leaving = asyncio.create_task(_gone(receive))
     try:
-        await _send(send, Answer(status, b""), promised=length)
+        await _send(send, Response(status, b""), promised=length)
         for part in parts:
             await asyncio.wait({leaving}, timeout=pause)
             if leaving.done():
@@ -270,7 +272,7 @@ async def _send_slowly(
             await leaving
 
 
-async def _send(send: Send, answer: Answer, *, promised: int | None = None) -> None:
+async def _send(send: Send, answer: Response, *, promised: int | None = None) -> None:
     """
     Send an answer.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-    from airflow_provider_fireworks.emulator.records import Request
+    from airflow_provider_fireworks.emulator.records import ReceivedRequest
 
 _USAGE_ERROR = 2
 _PROGRAM = "python -m airflow_provider_fireworks.emulator"
@@ -29,7 +29,7 @@ _PROGRAM = "python -m airflow_provider_fireworks.emulator"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Serve the emulated gateway until Ctrl-C.
+    Serve the emulated API until Ctrl-C.
 
     :param arguments: the command line without the program's name; by default the process' own.
     :return: the exit code: 0 after Ctrl-C, 2 where it could not start as asked.
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description="The Fireworks gateway on this machine: its control plane over HTTP, with models that "
+        description="The Fireworks API on this machine: its control plane over HTTP, with models that "
         "prepare and deployments that come up in seconds. To try DAGs without an account; nothing leaves this machine.",
         epilog="While it runs, /emulator/requests, /emulator/counts, /emulator/preparations, "
         "/emulator/creations, /emulator/deployments, /emulator/gpu_seconds, /emulator/options, "
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         help="port to listen at, 0 for any free one (default: %(default)s)",
     )
     parser.add_argument("--quiet", action="store_true", help="no line per request")
-    group = parser.add_argument_group("how the gateway behaves")
+    group = parser.add_argument_group("how the API behaves")
     for name, field in Options.model_fields.items():
         _add_option(group, name, field)
     return parser
@@ -157,7 +157,7 @@ def _greet(emulator: Emulator) -> None:
     models = "\n".join(f"            {model['name']}  {model['state']}" for model in emulator.models)
     curl = f"{emulator.url}/v1/accounts/{account}/models/my-model"
     print(
-        f"The Fireworks gateway, emulated, at {emulator.url} (Ctrl-C stops it)\n"
+        f"The Fireworks API, emulated, at {emulator.url} (Ctrl-C stops it)\n"
         f"  API key   {emulator.api_key}\n"
         f"  account   {account}\n"
         f"  models\n{models}\n\n"
@@ -167,7 +167,7 @@ def _greet(emulator: Emulator) -> None:
     )
 
 
-def _log(request: Request) -> None:
+def _log(request: ReceivedRequest) -> None:
     met = f" (fault: {request.fault})" if request.fault else ""
     print(f"{request.method} {request.path} {request.status or '-'}{met}", flush=True)
 

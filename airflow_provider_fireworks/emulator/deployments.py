@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_fireworks.emulator.answers import GatewayError
 from airflow_provider_fireworks.emulator.models import rfc3339
+from airflow_provider_fireworks.emulator.responses import ErrorResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ _COUNTED = frozenset({"desiredReplicaCount", "region", "replicaCount", "replicaS
 _NEWER_FIELDS = frozenset({"enableMtp"})
 _KNOWN_FIELDS = frozenset({*BLANK, *_COUNTED, *_NEWER_FIELDS})
 
-#: What may be changed by ``PATCH``. The real gateway's list is not published; this leaves out what would need
+#: What may be changed by ``PATCH``. The real API's list is not published; this leaves out what would need
 #: other replicas.
 MUTABLE = frozenset(
     {
@@ -167,7 +167,7 @@ class Replica:
 
 class EmulatedDeployment:
     """
-    A deployment of the emulated gateway.
+    A deployment of the emulated API.
 
     ``settle(now)`` lets everything happen that was due by then, each thing at its own time; ask for nothing
     else before it.
@@ -177,7 +177,7 @@ class EmulatedDeployment:
     :param at: when it was created, in seconds since 1970.
     :param options: hold for what was asked of it, until it is asked for something else.
     :param precision: what its model is served at, also where the field ``precision`` is unset.
-    :param fields: fields as the gateway sends them, over the unset ones.
+    :param fields: fields as the API sends them, over the unset ones.
     """
 
     def __init__(
@@ -285,7 +285,7 @@ class EmulatedDeployment:
         """
         Ask for a number of replicas, as ``PATCH …:scale`` does. A number beyond the maximum raises it.
 
-        :raises GatewayError: for a deployment that is deleted, being deleted or FAILED.
+        :raises ErrorResponse: for a deployment that is deleted, being deleted or FAILED.
         """
         self._check_alive()
         self._fields["maxReplicaCount"] = max(wanted, self._fields["maxReplicaCount"])
@@ -295,7 +295,7 @@ class EmulatedDeployment:
         """
         Change fields as a user does with ``PATCH``; replicas come and go where the limits ask for it.
 
-        :raises GatewayError: as for :meth:`scale`.
+        :raises ErrorResponse: as for :meth:`scale`.
         """
         self._check_alive()
         self._fields.update(copy.deepcopy(fields))
@@ -310,18 +310,18 @@ class EmulatedDeployment:
 
         :param hard: leave nothing of it, and free its id.
         :param ignore_checks: also if it served lately.
-        :raises GatewayError: if it served lately, or is deleted already and ``hard`` is not asked for.
+        :raises ErrorResponse: if it served lately, or is deleted already and ``hard`` is not asked for.
         """
         if self.state == "DELETED":
             if not hard:
-                raise GatewayError("NOT_FOUND", f"deployment {self.name} is deleted already")
+                raise ErrorResponse("NOT_FOUND", f"deployment {self.name} is deleted already")
             self.purged = True
             return
         if self.state == "DELETING":
             self._hard = self._hard or hard
             return
         if at - self._served_at < options.recent_traffic and not ignore_checks:
-            raise GatewayError(
+            raise ErrorResponse(
                 "FAILED_PRECONDITION",
                 f"deployment {self.name} served requests within the last {options.recent_traffic:g} seconds; "
                 "set ignore_checks to delete it all the same",
@@ -338,10 +338,10 @@ class EmulatedDeployment:
         """
         Bring it back, as ``POST …:undelete`` does: it is created anew under its old name.
 
-        :raises GatewayError: unless it is deleted.
+        :raises ErrorResponse: unless it is deleted.
         """
         if self.state != "DELETED":
-            raise GatewayError("FAILED_PRECONDITION", f"deployment {self.name} is not deleted")
+            raise ErrorResponse("FAILED_PRECONDITION", f"deployment {self.name} is not deleted")
         self._fields.update(deleteTime=None, purgeTime=None)
         self._purge_at = math.inf
         # What it served before its deletion says nothing of what it is used for now.
@@ -504,4 +504,4 @@ class EmulatedDeployment:
 
     def _check_alive(self) -> None:
         if self.state in ("DELETING", "DELETED", "FAILED"):
-            raise GatewayError("FAILED_PRECONDITION", f"deployment {self.name} is {self.state}")
+            raise ErrorResponse("FAILED_PRECONDITION", f"deployment {self.name} is {self.state}")

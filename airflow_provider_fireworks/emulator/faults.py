@@ -1,4 +1,4 @@
-"""Faults to order: answers that are none of the gateway's, or that never come."""
+"""Faults to order: answers that are none of the API's, or that never come."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Fault(BaseModel):
     """
     What is to go wrong, with which requests, and how often.
 
-    ``status`` answers in the gateway's own envelope; ``html`` and ``text`` as a proxy or a firewall would;
+    ``status`` answers in the API's own envelope; ``html`` and ``text`` as a proxy or a firewall would;
     ``drop`` closes the connection without an answer; ``truncate`` closes it in the middle of the body;
     ``slow`` and ``hang`` carry the request out, but late (a client that has left by then gets nothing done);
     ``redirect`` points elsewhere; ``huge`` answers with a JSON object of ``size`` bytes.
@@ -68,7 +68,7 @@ class Fault(BaseModel):
         description="HTTP status. Unset: 503, for html and text 502, for redirect 307, for huge 200.",
     )
     code: int | None = Field(
-        default=None, description="Code in the gateway's envelope. Unset: the one that fits the status."
+        default=None, description="Code in the API's envelope. Unset: the one that fits the status."
     )
     message: str | None = Field(
         default=None, description="Message, or the page's text. Unset: a fitting one."

@@ -1,4 +1,4 @@
-"""All deployments of the emulated gateway: which may be made, who may touch them, what they cost."""
+"""All deployments of the emulated API: which may be made, who may touch them, what they cost."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import re
 import string
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_fireworks.client.names import InvalidNameError, check_id, split_model
+from airflow_provider_fireworks.client.names import InvalidNameError, ModelName, check_id
 from airflow_provider_fireworks.emulator import shapes
-from airflow_provider_fireworks.emulator.answers import GatewayError, not_found
 from airflow_provider_fireworks.emulator.deployments import BLANK, MUTABLE, EmulatedDeployment
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT
-from airflow_provider_fireworks.emulator.records import Creation
+from airflow_provider_fireworks.emulator.records import CreatedDeployment
+from airflow_provider_fireworks.emulator.responses import ErrorResponse, not_found
 from airflow_provider_fireworks.emulator.schema import (
     PRECISION_UNSPECIFIED,
     AutoscalingPolicy,
@@ -37,9 +37,9 @@ _RANDOM_ID = string.ascii_lowercase + string.digits
 
 class Fleet:
     """
-    The deployments of a gateway. Like its models they are brought up to the present when they are looked at.
+    The deployments of an API. Like its models they are brought up to the present when they are looked at.
 
-    :param state: the gateway.
+    :param state: the API.
     """
 
     def __init__(self, state: State) -> None:
@@ -107,7 +107,7 @@ class Fleet:
         self._state.check_own(account)
         deployment = check_id(deployment or _random_id(), "deployment id")
         if self.find(account, deployment) is not None:
-            raise GatewayError(
+            raise ErrorResponse(
                 "ALREADY_EXISTS", f"deployment accounts/{account}/deployments/{deployment} already exists"
             )
         model = self._model(fields.get("baseModel", ""))
@@ -120,7 +120,7 @@ class Fleet:
         if not validate_only:
             self._deployments[account, deployment] = created
             self._state.creations.append(
-                Creation(account, deployment, created.base_model, created.precision, now)
+                CreatedDeployment(account, deployment, created.base_model, created.precision, now)
             )
             self._state.counts["deployment created"] += 1
         return created
@@ -227,14 +227,12 @@ class Fleet:
 
     def _model(self, name: str) -> EmulatedModel:
         try:
-            account, model = split_model(name)
+            model = ModelName.parse(name)
         except InvalidNameError as error:
-            raise GatewayError("INVALID_ARGUMENT", f"baseModel: {error}") from error
-        if account is None:
-            raise GatewayError("INVALID_ARGUMENT", f"baseModel: {name!r} is no full name of a model")
-        found = self._state.readable_model(account, model)
+            raise ErrorResponse("INVALID_ARGUMENT", f"baseModel: {error}") from error
+        found = self._state.readable_model(model.account, model.id)
         if found.state == "UPLOADING":
-            raise GatewayError("FAILED_PRECONDITION", f"model {found.name} is still being uploaded")
+            raise ErrorResponse("FAILED_PRECONDITION", f"model {found.name} is still being uploaded")
         return found
 
     def _base(self, model: EmulatedModel) -> EmulatedModel:
@@ -248,7 +246,7 @@ class Fleet:
         if asked == PRECISION_UNSPECIFIED:
             return str(base.details.get("defaultPrecision", PRECISION_UNSPECIFIED))
         if not base.is_prepared_for(asked):
-            raise GatewayError(
+            raise ErrorResponse(
                 "FAILED_PRECONDITION", f"model {base.name} is not prepared for precision {asked}"
             )
         return str(asked)
@@ -269,15 +267,15 @@ class Fleet:
         ]
         if not name:
             if "acceleratorType" not in own:
-                raise GatewayError(
+                raise ErrorResponse(
                     "INVALID_ARGUMENT", "acceleratorType: needed unless a deploymentShape is given"
                 )
             return dict(fields)
         if own and self._state.options.shape_exclusive:
-            raise GatewayError("INVALID_ARGUMENT", f"{own[0]}: must not be set beside a deploymentShape")
+            raise ErrorResponse("INVALID_ARGUMENT", f"{own[0]}: must not be set beside a deploymentShape")
         shape = self._shape(account, model, name, bool(fields.get("enableAddons")))
         if not (shape.validated or skip_validation):
-            raise GatewayError("FAILED_PRECONDITION", f"deployment shape {shape.name} is not validated")
+            raise ErrorResponse("FAILED_PRECONDITION", f"deployment shape {shape.name} is not validated")
         return {
             **fields,
             "deploymentShape": shape.name,
@@ -290,14 +288,14 @@ class Fleet:
         if name == "default":
             fitting = self.matching(account, model.name, enable_addons=enable_addons)
             if not fitting:
-                raise GatewayError(
+                raise ErrorResponse(
                     "FAILED_PRECONDITION", f"no validated deployment shape fits model {model.name}"
                 )
             return fitting[0]
         for version in self.shape_versions(None, None):
             if name == version.name or (name == version.shape_name and version.latest):
                 return version
-        raise GatewayError("NOT_FOUND", f"deployment shape {name} not found")
+        raise ErrorResponse("NOT_FOUND", f"deployment shape {name} not found")
 
     def _gpus(self, account: str) -> int:
         return sum(deployment.gpus for deployment in self.all() if deployment.account == account)
@@ -308,7 +306,7 @@ class Fleet:
             return
         in_use = self._gpus(deployment.account)
         if in_use + requesting > options.gpu_quota:
-            raise GatewayError(
+            raise ErrorResponse(
                 "RESOURCE_EXHAUSTED",
                 f"global--{_short(deployment.accelerator_type)}-count for account {deployment.account}, "
                 f"in use: {in_use}, quota: {options.gpu_quota}, requesting: {requesting}",
@@ -320,7 +318,7 @@ def _check_limits(fields: dict[str, Any]) -> None:
     """Refuse limits of replicas that contradict each other."""
     least, most = fields["minReplicaCount"], fields["maxReplicaCount"]
     if most < least:
-        raise GatewayError(
+        raise ErrorResponse(
             "INVALID_ARGUMENT", f"maxReplicaCount: {most} is less than minReplicaCount {least}"
         )
 
@@ -348,13 +346,13 @@ def _edited(present: dict[str, Any], body: dict[str, Any], mask: str) -> dict[st
     for name in names:
         whole, dot, part = name.partition(".")
         if dot and whole in MUTABLE and not _has_part(whole, part):
-            raise GatewayError("INVALID_ARGUMENT", f"updateMask: unknown field {name!r}")
+            raise ErrorResponse("INVALID_ARGUMENT", f"updateMask: unknown field {name!r}")
     tops = dict.fromkeys(name.partition(".")[0] for name in names)
     for name in tops:
         if name not in present and name not in MUTABLE:
-            raise GatewayError("INVALID_ARGUMENT", f"updateMask: unknown field {name!r}")
+            raise ErrorResponse("INVALID_ARGUMENT", f"updateMask: unknown field {name!r}")
         if name not in MUTABLE and not _same(name, body.get(name), present[name]):
-            raise GatewayError("INVALID_ARGUMENT", f"{name}: cannot be changed")
+            raise ErrorResponse("INVALID_ARGUMENT", f"{name}: cannot be changed")
     fields = {name: copy.deepcopy(body.get(name, BLANK.get(name))) for name in tops if name in MUTABLE}
     for whole, _, part in (name.partition(".") for name in names):
         if part and whole in fields:

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_fireworks.client.precision import Precision
-from airflow_provider_fireworks.emulator.answers import GatewayError
-from airflow_provider_fireworks.emulator.records import Preparation
+from airflow_provider_fireworks.emulator.records import AcceptedPreparation
+from airflow_provider_fireworks.emulator.responses import ErrorResponse
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.options import Options
@@ -87,7 +87,7 @@ _KNOWN_FIELDS = frozenset({*_BLANK, *_NEWER_FIELDS, "status", "snapshotType"})
 
 
 def rfc3339(at: float) -> str:
-    """Return seconds since 1970 as the gateway writes times: UTC, with 0, 3, 6 or 9 fractional digits."""
+    """Return seconds since 1970 as the API writes times: UTC, with 0, 3, 6 or 9 fractional digits."""
     seconds = math.floor(at)
     digits = f"{int((at - seconds) * 1_000_000_000):09}"
     while digits.endswith("000"):
@@ -122,7 +122,7 @@ class _Event:
 
 class EmulatedModel:
     """
-    A model of the emulated gateway.
+    A model of the emulated API.
 
     ``settle(now)`` lets everything happen that was due by then, each thing at its own time; ask for nothing
     else before it.
@@ -130,7 +130,7 @@ class EmulatedModel:
     :param account: id of the account that it belongs to.
     :param model: its id.
     :param at: when it was created, in seconds since 1970.
-    :param fields: fields as the gateway sends them, over those of a READY base model at FP16. Of
+    :param fields: fields as the API sends them, over those of a READY base model at FP16. Of
         ``baseModelDetails`` only the parts that differ are needed.
     """
 
@@ -204,7 +204,9 @@ class EmulatedModel:
             self._fields["state"] = "UPLOADING"
             self._plan(at + options.upload_duration, "uploaded", "", options)
 
-    def prepare(self, precision: str, at: float, options: Options) -> tuple[Asked, Preparation | None]:
+    def prepare(
+        self, precision: str, at: float, options: Options
+    ) -> tuple[Asked, AcceptedPreparation | None]:
         """
         Ask for a preparation, as ``POST …/models/{model}:prepare`` does.
 
@@ -212,13 +214,13 @@ class EmulatedModel:
         :param at: when it was asked for, in seconds since 1970.
         :param options: hold for this preparation until it ends.
         :return: what came of it, and the preparation if it is a new one.
-        :raises GatewayError: where the options say that it is refused, for a model that is still UPLOADING,
+        :raises ErrorResponse: where the options say that it is refused, for a model that is still UPLOADING,
             and for add-ons.
         """
         if self.state == "UPLOADING":
-            raise GatewayError("FAILED_PRECONDITION", f"model {self.name} is still being uploaded")
+            raise ErrorResponse("FAILED_PRECONDITION", f"model {self.name} is still being uploaded")
         if "ADDON" in self.kind:
-            raise GatewayError(
+            raise ErrorResponse(
                 "FAILED_PRECONDITION", f"model {self.name} is an add-on: prepare its base model"
             )
         if precision in self._active:
@@ -241,7 +243,7 @@ class EmulatedModel:
             self._plan(end, "end", precision, options)
             if outcome in ("ok", "calibrated"):
                 self._plan(end + options.lists_lag, "list", precision, options)
-        return "accepted", Preparation(self.account, self.model, precision, at, outcome)
+        return "accepted", AcceptedPreparation(self.account, self.model, precision, at, outcome)
 
     def edit(self, at: float, fields: dict[str, Any]) -> None:
         """Change fields as a user does with ``PATCH``: ``updateTime`` moves."""
@@ -285,7 +287,7 @@ class EmulatedModel:
         self._events.append(_Event(at, self._number, step, precision, options))
 
     def _prepared(self) -> set[str]:
-        """What the gateway knows the model to be prepared for, also where the lists still lag behind."""
+        """What the API knows the model to be prepared for, also where the lists still lag behind."""
         details = self._fields["baseModelDetails"] or {}
         plain, calibrated = (self._fields[name] or [] for name in _LISTS)
         return {
@@ -295,10 +297,10 @@ class EmulatedModel:
             *(event.precision for event in self._events if event.step == "list"),
         }
 
-    def _repeated(self, how: str, what: str) -> tuple[Asked, Preparation | None]:
+    def _repeated(self, how: str, what: str) -> tuple[Asked, AcceptedPreparation | None]:
         if how == "ok":
             return "already", None
-        raise GatewayError(how.upper(), f"model {self.name} {what}")
+        raise ErrorResponse(how.upper(), f"model {self.name} {what}")
 
     def _happen(self, event: _Event) -> None:
         options, precision = event.options, event.precision

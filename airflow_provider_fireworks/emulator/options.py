@@ -1,4 +1,4 @@
-"""How the emulated gateway behaves. Whatever is not known of the real one is an option here."""
+"""How the emulated API behaves. Whatever is not known of the real one is an option here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def header_text(value: object) -> object:
 
 class Options(BaseModel):
     """
-    All that can be chosen about the emulated gateway; each field is also a flag of the command line.
+    All that can be chosen about the emulated API; each field is also a flag of the command line.
 
     Changed options hold for what is asked from then on; a preparation keeps those it was accepted under.
     """

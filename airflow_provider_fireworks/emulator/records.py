@@ -13,9 +13,9 @@ _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "
 
 
 @dataclass
-class Request:
+class ReceivedRequest:
     """
-    One request to the gateway. Those to the emulator's own admin path are not recorded.
+    One request to the API. Those to the emulator's own admin path are not recorded.
 
     :param method: ``GET``, ``POST``, ``PATCH``, ``DELETE``, …
     :param path: as it was sent, without the query.
@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Preparation:
+class AcceptedPreparation:
     """
     One prepare that was accepted as a new preparation (not as a repetition of one).
 
@@ -59,7 +59,7 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class Creation:
+class CreatedDeployment:
     """
     One create of a deployment that was accepted.
 

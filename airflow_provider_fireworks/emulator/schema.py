@@ -1,4 +1,4 @@
-"""The bodies that the gateway takes. Unknown fields, wrong types and wrong enum values are refused."""
+"""The bodies that the API takes. Unknown fields, wrong types and wrong enum values are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_fireworks.client.precision import Precision
-from airflow_provider_fireworks.emulator.answers import GatewayError
+from airflow_provider_fireworks.emulator.responses import ErrorResponse
 
 PRECISION_UNSPECIFIED = "PRECISION_UNSPECIFIED"
 _PRECISIONS = frozenset({PRECISION_UNSPECIFIED, *(precision.value for precision in Precision)})
@@ -156,7 +156,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     def given(self) -> dict[str, Any]:
-        """Return what was sent; a null means unset, as in every message of the gateway."""
+        """Return what was sent; a null means unset, as in every message of the API."""
         return self.model_dump(exclude_none=True)
 
 
@@ -212,7 +212,7 @@ class ModelBody(_Body):
     """
     Body of ``PATCH …/models/{model}``, and ``model`` in that of a create.
 
-    The fields that only the gateway sets are known here, and ignored, as output-only fields are.
+    The fields that only the API sets are known here, and ignored, as output-only fields are.
     """
 
     displayName: str | None = Field(default=None, max_length=63)
@@ -303,7 +303,7 @@ class DeploymentBody(_Body):
     """
     Body of ``POST …/deployments`` and ``PATCH …/deployments/{deployment}``.
 
-    The fields that only the gateway sets are known here, and ignored, as output-only fields are.
+    The fields that only the API sets are known here, and ignored, as output-only fields are.
     """
 
     baseModel: Annotated[str, Field(min_length=1)]
@@ -362,7 +362,7 @@ class DeploymentBody(_Body):
 
 
 class ScaleBody(_Body):
-    """Body of ``PATCH …/deployments/{deployment}:scale``. Unset is 0, as in every message of the gateway."""
+    """Body of ``PATCH …/deployments/{deployment}:scale``. Unset is 0, as in every message of the API."""
 
     replicaCount: Replicas | None = None
 
@@ -415,15 +415,15 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 
 def parse(shape: type[BodyT], body: bytes) -> BodyT:
     """
-    Read a request's body, or refuse it in the gateway's words.
+    Read a request's body, or refuse it in the API's words.
 
     :param body: as it was sent; none at all is an empty message.
-    :raises GatewayError: ``INVALID_ARGUMENT``, naming the first field that is wrong.
+    :raises ErrorResponse: ``INVALID_ARGUMENT``, naming the first field that is wrong.
     """
     try:
         return shape.model_validate_json(body.strip() or b"{}")
     except ValidationError as error:
-        raise GatewayError("INVALID_ARGUMENT", explain(error)) from error
+        raise ErrorResponse("INVALID_ARGUMENT", explain(error)) from error
 
 
 def camel(name: str) -> str:

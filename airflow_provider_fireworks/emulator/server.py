@@ -1,4 +1,4 @@
-"""The emulated gateway as a server in a thread of this process."""
+"""The emulated API as a server in a thread of this process."""
 
 from __future__ import annotations
 
@@ -19,22 +19,26 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from airflow_provider_fireworks.emulator.deployments import EmulatedDeployment
-    from airflow_provider_fireworks.emulator.records import Creation, Preparation, Request
+    from airflow_provider_fireworks.emulator.records import (
+        AcceptedPreparation,
+        CreatedDeployment,
+        ReceivedRequest,
+    )
 
 _SECONDS_TO_START = 30
 
 
 class Emulator:
     """
-    The Fireworks gateway on this machine, at a real port, in a thread of its own.
+    The Fireworks API on this machine, at a real port, in a thread of its own.
 
     Use it as a context manager, or call :meth:`start` and :meth:`stop`. It may be used from any thread.
 
-    :param options: how the gateway behaves. Instead, or to change some of them, pass its fields by name:
+    :param options: how the API behaves. Instead, or to change some of them, pass its fields by name:
         ``Emulator(duration=0.5, precision_lists="absent")``.
     :param host: the loopback address to listen at; no other is taken.
     :param port: the port to listen at, 0 for any free one.
-    :param log: called with every request to the gateway once it is answered, or never will be. It is called
+    :param log: called with every request to the API once it is answered, or never will be. It is called
         in the server's thread.
     :param fields: fields of :class:`Options`.
     """
@@ -45,7 +49,7 @@ class Emulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        log: Callable[[Request], None] | None = None,
+        log: Callable[[ReceivedRequest], None] | None = None,
         **fields: Any,
     ) -> None:
         self._host = check_loopback(host)
@@ -96,7 +100,7 @@ class Emulator:
             raise RuntimeError("the emulator could not start") from failures[0]
 
     def stop(self) -> None:
-        """Stop listening and cut every connection, answered or not. What the gateway knows stays."""
+        """Stop listening and cut every connection, answered or not. What the API knows stays."""
         if self._thread is None or self._loop is None or self._stopping is None:
             return
         self._loop.call_soon_threadsafe(self._stopping.set)
@@ -138,19 +142,19 @@ class Emulator:
             return self._state.options
 
     @property
-    def requests(self) -> list[Request]:
-        """Every request to the gateway since the start or the last :meth:`clear`, oldest first."""
+    def requests(self) -> list[ReceivedRequest]:
+        """Every request to the API since the start or the last :meth:`clear`, oldest first."""
         with self._state.lock:
             return list(self._state.requests)
 
     @property
-    def preparations(self) -> list[Preparation]:
+    def preparations(self) -> list[AcceptedPreparation]:
         """Every preparation that was accepted since then, oldest first."""
         with self._state.lock:
             return list(self._state.preparations)
 
     @property
-    def creations(self) -> list[Creation]:
+    def creations(self) -> list[CreatedDeployment]:
         """Every create of a deployment that was accepted since then, oldest first."""
         with self._state.lock:
             return list(self._state.creations)
@@ -223,7 +227,7 @@ class Emulator:
 
         :param model: its id.
         :param account: the account's id; the first one by default.
-        :param fields: fields as the gateway sends them, with any value.
+        :param fields: fields as the API sends them, with any value.
         """
         with self._state.lock:
             added = self._state.add(account or self.account_id, model, **fields)

@@ -1,4 +1,4 @@
-"""The deployment shapes that the emulated gateway has: what a deployment may be made of, by name."""
+"""The deployment shapes that the emulated API has: what a deployment may be made of, by name."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def stock(home: str, born: float) -> list[ShapeVersion]:
     Return the shapes that are there from the start, by name; the one for ``default`` is the first that fits.
 
     :param home: the account of the models to start with.
-    :param born: when the gateway began, in seconds since 1970.
+    :param born: when the API began, in seconds since 1970.
     """
     model, public = f"accounts/{home}/models/my-model", f"accounts/{PUBLIC_ACCOUNT}/models/yi-6b"
     month_ago, week_ago = born - 30 * _DAY, born - 7 * _DAY

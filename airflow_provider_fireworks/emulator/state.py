@@ -1,4 +1,4 @@
-"""All that the emulated gateway knows: models, deployments, its options, the faults ordered, what it was asked."""
+"""All that the emulated API knows: models, deployments, its options, the faults ordered, what it was asked."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fireworks.client.names import check_id
-from airflow_provider_fireworks.emulator.answers import (
-    Answer,
-    GatewayError,
-    envelope,
-    not_found,
-    unauthorized,
-)
 from airflow_provider_fireworks.emulator.faults import Faults
 from airflow_provider_fireworks.emulator.fleet import Fleet
 from airflow_provider_fireworks.emulator.models import EmulatedModel, rfc3339
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT, Options
+from airflow_provider_fireworks.emulator.responses import (
+    ErrorResponse,
+    Response,
+    envelope,
+    not_found,
+    unauthorized,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_fireworks.emulator.records import Creation, Preparation, Request
+    from airflow_provider_fireworks.emulator.records import (
+        AcceptedPreparation,
+        CreatedDeployment,
+        ReceivedRequest,
+    )
 
 _DAY = 86_400
 # Enough for any test; an emulator that runs for weeks does not grow without end.
@@ -32,7 +36,7 @@ _REQUESTS_KEPT = 100_000
 
 class State:
     """
-    The emulated gateway without HTTP.
+    The emulated API without HTTP.
 
     Everything happens lazily: a model or a deployment is brought up to the present when it is looked at.
     ``lock`` is held by whoever reads or changes anything here.
@@ -62,9 +66,9 @@ class State:
     def clear(self) -> None:
         """Forget what was asked; models and deployments stay as they are."""
         with self.lock:
-            self.requests: deque[Request] = deque(maxlen=_REQUESTS_KEPT)
-            self.preparations: list[Preparation] = []
-            self.creations: list[Creation] = []
+            self.requests: deque[ReceivedRequest] = deque(maxlen=_REQUESTS_KEPT)
+            self.preparations: list[AcceptedPreparation] = []
+            self.creations: list[CreatedDeployment] = []
             self.counts: Counter[str] = Counter()
             self._answered: deque[float] = deque()
 
@@ -74,7 +78,7 @@ class State:
             self.options = self.options.changed(**changes)
             return self.options
 
-    def admit(self, authorization: str | None) -> Answer | None:
+    def admit(self, authorization: str | None) -> Response | None:
         """
         Judge a request by its key and by the rate limit.
 
@@ -96,7 +100,7 @@ class State:
         return None
 
     def accounts(self) -> list[str]:
-        """Ids of the key's accounts, in the order in which the gateway lists them: by name."""
+        """Ids of the key's accounts, in the order in which the API lists them: by name."""
         return sorted(self.options.accounts)
 
     def account(self, account: str) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class State:
     def check_own(self, account: str) -> None:
         """Refuse an account that is not the key's."""
         if account == PUBLIC_ACCOUNT:
-            raise GatewayError(
+            raise ErrorResponse(
                 "PERMISSION_DENIED", f"no permission on accounts/{account} beyond reading public models"
             )
         if account not in self.options.accounts:
@@ -160,7 +164,7 @@ class State:
 
     def add(self, account: str, model: str, /, **fields: Any) -> EmulatedModel:
         """
-        Add a model, past the gateway's rules.
+        Add a model, past the API's rules.
 
         :param fields: as in :class:`EmulatedModel`.
         :raises ValueError: for what is no id, a field that no model has, or a model that is there already.
@@ -175,7 +179,7 @@ class State:
         """Create a model for the key, as ``POST …/models`` does."""
         self.check_own(account)
         if (account, model) in self._models:
-            raise GatewayError("ALREADY_EXISTS", f"model accounts/{account}/models/{model} already exists")
+            raise ErrorResponse("ALREADY_EXISTS", f"model accounts/{account}/models/{model} already exists")
         created = self.add(account, model, **fields)
         created.upload(self.clock(), self.options)
         return created

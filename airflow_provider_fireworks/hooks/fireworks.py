@@ -1,270 +1,282 @@
-"""The connection to the Fireworks gateway: for workers, and, shared by its triggers, for the triggerer."""
+"""The hook: the connection to Fireworks and bearer auth, for workers and for the triggerer."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 from asgiref.sync import sync_to_async
 
-from airflow_provider_fireworks.client import calls
-from airflow_provider_fireworks.client.answers import without_locals
-from airflow_provider_fireworks.client.endpoint import Endpoint, InvalidEndpointError
-from airflow_provider_fireworks.client.errors import AccessDeniedError, GatewayError, one_line
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.config import ClientConfig, InvalidConfigError
+from airflow_provider_fireworks.client.errors import ApiError
 from airflow_provider_fireworks.client.names import (
     DeploymentName,
     InvalidNameError,
     ModelName,
+    ResourceName,
     check_id,
-    parse_deployment,
-    parse_model,
-    split_deployment,
-    split_model,
 )
 from airflow_provider_fireworks.client.precision import UnknownPrecisionError, check_precision
-from airflow_provider_fireworks.client.triggerer import TriggererGateway
-from airflow_provider_fireworks.client.worker import ATTEMPTS, WorkerGateway, make_session
+from airflow_provider_fireworks.client.responses import clear_locals
+from airflow_provider_fireworks.client.shared_client import SharedClient, shared_client
+from airflow_provider_fireworks.client.sync_client import ATTEMPTS, SyncClient, make_session
+from airflow_provider_fireworks.client.text import one_line
 from airflow_provider_fireworks.exceptions import FireworksBadConnection, FireworksInvalidArgument
 from airflow_provider_fireworks.get_provider_info import get_provider_info
+from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 
 if TYPE_CHECKING:
     import requests
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_fireworks.client.shapes import Account, Deployment, DeploymentShapeVersion, Model
+    from airflow_provider_fireworks.client.resources import Account, Deployment, DeploymentShapeVersion, Model
 
 ResultT = TypeVar("ResultT")
-
-CONNECTION_TTL = 60.0
-"""Seconds for which the triggerer goes on with a connection before it reads it anew."""
-TEST_TIMEOUT = 9.0
-"""Seconds after which a connection test gives up."""
+NameT = TypeVar("NameT", bound=ResourceName)
 
 
 class FireworksHook(BaseHook):
     """
-    Talk to the Fireworks gateway: login is the account id, password the API key, host the base URL.
+    Send requests to the Fireworks API with the API key of an Airflow connection.
 
-    All methods raise :class:`~airflow_provider_fireworks.client.GatewayError` where the gateway does not do as
-    asked, and :class:`~airflow_provider_fireworks.exceptions.FireworksBadConnection` where the connection is of
-    no use. Calls that can do no harm twice are repeated up to three times over a blip.
+    The connection's login is the account ID, its password the API key, its host the base URL. No method waits for a
+    preparation or a deployment. Requests that can be sent again without harm are sent up to three times over transient
+    errors.
 
-    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY``,
-        ``FIREWORKS_ACCOUNT_ID`` and ``FIREWORKS_BASE_URL`` from the environment instead.
-    :param account_id: the account of ids that name none, instead of the connection's.
+    Every method that sends a request raises :class:`~airflow_provider_fireworks.client.ApiError` if it fails,
+    ``FireworksBadConnection`` if the connection cannot be used, and ``FireworksInvalidArgument``, before anything is
+    sent, for an invalid name.
+
+    Example::
+
+        hook = FireworksHook()
+        model = hook.get_model("my-model")
+        hook.prepare_model("my-model", "FP8")
+
+    :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY``, ``FIREWORKS_ACCOUNT_ID`` and
+        ``FIREWORKS_BASE_URL`` from the environment instead.
+    :param account_id: the account of bare ids, instead of the connection's.
     """
 
     conn_name_attr = "fireworks_conn_id"
     default_conn_name = "fireworks_default"
     conn_type = "fireworks"
     hook_name = "Fireworks AI"
+    timing: ClassVar[Timing] = DEFAULT_TIMING
 
     def __init__(
         self, fireworks_conn_id: str | None = default_conn_name, *, account_id: str | None = None
     ) -> None:
         super().__init__()
         self.fireworks_conn_id = fireworks_conn_id
-        self._asked_account = account_id or None
+        self._given_account = account_id or None
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the form's labels to Airflow 3.0 and 3.1; later versions read them from the metadata."""
+        """Return the form's labels to Airflow 3.0 and 3.1; later versions read them from the provider's metadata."""
         behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
         return {key.replace("-", "_"): value for key, value in behaviour.items()}
 
     @cached_property
-    def endpoint(self) -> Endpoint:
-        """The base URL and the key that the connection holds."""
-        with without_locals():
-            return self._read_endpoint()
-
-    def _read_endpoint(self) -> Endpoint:
-        if self.fireworks_conn_id is None:
-            return _endpoint_of_environment()
-        try:
-            connection = self.get_connection(self.fireworks_conn_id)
-        except AirflowNotFoundException as error:
-            raise FireworksBadConnection(
-                f"{error}. Create it, of the type Fireworks AI, where workers and the triggerer find it."
-            ) from None
-        return _endpoint_of(self.fireworks_conn_id, connection)
+    def config(self) -> ClientConfig:
+        """The base URL and the key of the connection."""
+        with clear_locals():
+            return self._read_config()
 
     @cached_property
-    def _gateway(self) -> WorkerGateway:
-        return WorkerGateway(self.endpoint, self.get_conn())
+    def _client(self) -> SyncClient:
+        return SyncClient(self.config, self.get_conn())
 
     def get_conn(self) -> requests.Session:
         """
-        Return a session that carries the bearer token to the base URL, and follows no redirect.
+        Return a session that sends the API key to the base URL, and follows no redirect.
 
-        A time limit is each request's own: requests knows none for a session.
+        Give each request a ``timeout``: requests has no default for a session. Example::
+
+            url = hook.config.url("inference/v1/chat/completions")
+            hook.get_conn().post(url, json={...}, timeout=60)
         """
-        return make_session(self.endpoint)
+        return make_session(self.config)
+
+    def quick_client(self, *, timeout: float) -> SyncClient:
+        """
+        Return a client for a process that will be killed soon.
+
+        :param timeout: seconds to connect, and seconds for a response.
+        """
+        timing = replace(self.timing, connect_timeout=timeout, read_timeout=timeout, response_timeout=timeout)
+        return SyncClient(replace(self.config, timing=timing), self.get_conn())
+
+    @classmethod
+    def shared_async_client(cls, fireworks_conn_id: str | None) -> AbstractAsyncContextManager[SharedClient]:
+        """Use the client that all triggers of this event loop share for a connection."""
+
+        async def read_config() -> ClientConfig:
+            # On Airflow 3.0 and 3.1 only asgiref's thread can ask the supervisor. Shielded, because asgiref would lose
+            # the reason of a cancellation, and Airflow then not call on_kill.
+            reading = asyncio.ensure_future(sync_to_async(lambda: cls(fireworks_conn_id).config)())
+            return await asyncio.shield(reading)
+
+        return shared_client(fireworks_conn_id, read_config)
 
     @property
-    def has_answered(self) -> bool:
-        """Whether the API has answered a request of this hook: with a success, or with one of its own errors."""
-        return "_gateway" in vars(self) and self._gateway.has_answered
+    def has_responded(self) -> bool:
+        """Whether the API has responded to this hook: with a success, or with one of its own errors."""
+        return "_client" in vars(self) and self._client.has_responded
 
     @property
     def known_account(self) -> str | None:
-        """The account of ids that name none, if it is known without a request: as asked for, or the connection's."""
-        return self._asked_account or self.endpoint.account
+        """The account of bare ids, if it is known without a request."""
+        return self._given_account or self.config.account
 
     @cached_property
     def account_id(self) -> str:
         """
-        The account of model ids that name none: as asked for, the connection's, or found out from the key.
+        The account of bare ids: as given, the connection's, or looked up from the key (``GET /v1/accounts``).
 
-        :raises FireworksBadConnection: if the key opens several accounts, or none, or one whose id is none.
-        :raises FireworksInvalidArgument: if what was asked for is no account id.
+        :raises FireworksBadConnection: if the key has access to none or several, or the id is invalid.
+        :raises FireworksInvalidArgument: if the given one is invalid.
         """
-        if self._asked_account is not None:
-            return _checked(self._asked_account)
-        if self.endpoint.account is not None:
-            return self.endpoint.account
+        if self._given_account is not None:
+            return _check_account(self._given_account)
+        if self.config.account is not None:
+            return self.config.account
         found = [each.account_id for each in self.list_accounts()]
         if len(found) == 1:
             try:
                 return check_id(found[0], "account id")
             except InvalidNameError as error:
                 raise FireworksBadConnection(
-                    f"What the API key opens at the gateway is odd: {error}"
+                    f"The account returned for this API key has an invalid id: {error}"
                 ) from None
         which = f"several accounts ({', '.join(found)})" if found else "no account"
         raise FireworksBadConnection(
-            f"{_named(self.fireworks_conn_id)} has an API key that opens {which}. "
+            f"{_named(self.fireworks_conn_id)} has an API key with access to {which}. "
             "Set the one to use: in the connection's login, as account_id, or as accounts/<account>/models/<model>."
         )
 
-    def model_name(self, model: str) -> ModelName:
+    def model_name(self, model: str | ModelName) -> ModelName:
         """
         Return the full resource name of a model.
 
         :param model: ``my-model`` or ``accounts/my-account/models/my-model``.
-        :raises FireworksInvalidArgument: if it is neither, or of another account than the one asked for.
+        :raises FireworksInvalidArgument: if it is invalid, or belongs to another account than the given one.
         """
-        try:
-            named, _ = split_model(model)
-            return parse_model(model, account=self._asked_account if named else self.account_id)
-        except InvalidNameError as error:
-            raise FireworksInvalidArgument(str(error)) from None
+        return self._full_name(ModelName, model)
 
-    def base_model_name(self, model: str) -> ModelName:
+    def base_model_name(self, model: str | ModelName) -> ModelName:
         """
-        Return the full resource name of a model that is deployed, which may be of any account.
+        Return the full resource name of a model to deploy, which may belong to any account.
 
         :param model: ``my-model`` or ``accounts/any-account/models/any-model``.
-        :raises FireworksInvalidArgument: if it is neither.
+        :raises FireworksInvalidArgument: if it is invalid.
         """
-        try:
-            named, _ = split_model(model)
-            return parse_model(model, account=named or self.account_id)
-        except InvalidNameError as error:
-            raise FireworksInvalidArgument(str(error)) from None
+        return self._full_name(ModelName, model, any_account=True)
 
-    def deployment_name(self, deployment: str) -> DeploymentName:
+    def deployment_name(self, deployment: str | DeploymentName) -> DeploymentName:
         """
         Return the full resource name of a deployment.
 
         :param deployment: ``my-deployment`` or ``accounts/my-account/deployments/my-deployment``.
-        :raises FireworksInvalidArgument: if it is neither, or of another account than the one asked for.
+        :raises FireworksInvalidArgument: if it is invalid, or belongs to another account than the given one.
         """
+        return self._full_name(DeploymentName, deployment)
+
+    def _full_name(self, kind: type[NameT], name: str | NameT, *, any_account: bool = False) -> NameT:
+        if isinstance(name, kind):
+            return name
         try:
-            named, _ = split_deployment(deployment)
-            return parse_deployment(deployment, account=self._asked_account if named else self.account_id)
+            if kind.account_in(name) is None:
+                return kind.parse(name, account=self.account_id)
+            return kind.parse(name, account=None if any_account else self._given_account)
         except InvalidNameError as error:
             raise FireworksInvalidArgument(str(error)) from None
 
-    def send(self, call: calls.Call[ResultT], *, attempts: int = ATTEMPTS) -> ResultT:
+    def send(self, request: api.Request[ResultT], *, attempts: int = ATTEMPTS) -> ResultT:
         """
-        Make any call of ``gateway.calls``.
+        Send a request of ``client.api``.
 
-        :param attempts: how often at most, over blips and where it can do no harm.
+        :param attempts: how often at most, over transient errors and if that can do no harm.
         """
-        return self._gateway.send(call, attempts=attempts)
+        return self._client.send(request, attempts=attempts)
 
-    def hurried(self, *, timeout: float) -> WorkerGateway:
-        """
-        Return a gateway to the same endpoint that waits for no answer for long.
-
-        :param timeout: seconds to connect, and seconds for the answer.
-        """
-        return WorkerGateway(
-            self.endpoint, self.get_conn(), timeout=(timeout, timeout), answer_timeout=timeout
-        )
-
-    def get_model(self, model: str) -> Model:
+    def get_model(self, model: str | ModelName) -> Model:
         """
         Read a model: ``GET /v1/accounts/{account}/models/{model}``.
 
         :param model: id or full resource name.
         """
-        return self.send(calls.get_model(self.model_name(model)))
+        return self.send(api.get_model(self.model_name(model)))
 
     def list_models(self, *, account_id: str | None = None, filter: str = "") -> list[Model]:
         """
         Read all models of an account: ``GET /v1/accounts/{account}/models``, all pages.
 
-        :param account_id: another account than the connection's; public models live in ``fireworks``.
-        :param filter: an AIP-160 filter, passed on as it is.
+        :param account_id: another account than the connection's; public models are in ``fireworks``.
+        :param filter: an AIP-160 filter, sent unchanged.
         """
-        account = _checked(account_id) if account_id else self.account_id
-        return self._gateway.run(calls.list_models(account, filter=filter))
+        account = _check_account(account_id) if account_id else self.account_id
+        return self._client.send_all(api.list_models(account, filter=filter))
 
     def list_accounts(self) -> list[Account]:
-        """Read the accounts that the key opens: ``GET /v1/accounts``, all pages."""
-        return self._gateway.run(calls.list_accounts())
+        """Read the accounts that the key has access to: ``GET /v1/accounts``, all pages."""
+        return self._client.send_all(api.list_accounts())
 
-    def prepare_model(self, model: str, precision: str, *, allow_unknown_precision: bool = False) -> None:
+    def prepare_model(
+        self, model: str | ModelName, precision: str, *, allow_unknown_precision: bool = False
+    ) -> None:
         """
-        Ask for a preparation: ``POST /v1/accounts/{account}/models/{model}:prepare``. Does not wait for it.
+        Request a preparation: ``POST /v1/accounts/{account}/models/{model}:prepare``. Does not wait for it.
 
-        Repeated only where the gateway cannot have acted: no connection, or 429.
+        Sent again only if the API cannot have carried it out: no connection, or 429.
 
         :param model: id or full resource name.
-        :param precision: as the gateway spells it (``"FP8"``).
-        :param allow_unknown_precision: pass a precision that is newer than this package.
-        :raises FireworksInvalidArgument: for a precision or a model that is none; nothing was sent.
+        :param precision: as the API spells it (``"FP8"``).
+        :param allow_unknown_precision: accept a precision that is newer than this package.
+        :raises FireworksInvalidArgument: if the precision or the model is invalid; nothing was sent.
         """
         try:
-            wanted = check_precision(precision, allow_unknown=allow_unknown_precision)
+            checked = check_precision(precision, allow_unknown=allow_unknown_precision)
         except UnknownPrecisionError as error:
             raise FireworksInvalidArgument(str(error)) from None
-        self.send(calls.prepare_model(self.model_name(model), wanted))
+        self.send(api.prepare_model(self.model_name(model), checked))
 
     def create_deployment(
-        self, deployment_id: str, spec: Mapping[str, Any], *, validate_only: bool = False
+        self,
+        deployment_id: str | DeploymentName,
+        spec: Mapping[str, Any],
+        *,
+        validate_only: bool = False,
     ) -> Deployment:
         """
         Create a deployment: ``POST /v1/accounts/{account}/deployments``. Does not wait for it, and **it costs money**.
 
-        Repeated only where the gateway cannot have acted: no connection, or 429 for too many requests.
+        Sent again only if the API cannot have carried it out: no connection, or 429 for too many requests.
 
-        :param deployment_id: the id that it gets.
-        :param spec: its fields, as the gateway spells them (``baseModel``, ``acceleratorType``, ``precision``,
+        :param deployment_id: the id of the new deployment.
+        :param spec: its fields, as the API spells them (``baseModel``, ``acceleratorType``, ``precision``,
             ``minReplicaCount``, …).
         :param validate_only: create nothing, and return what would be created.
-        :raises FireworksInvalidArgument: for an id that is none; nothing was sent.
+        :raises FireworksInvalidArgument: if the id is invalid; nothing was sent.
         """
         name = self.deployment_name(deployment_id)
-        return self.send(calls.create_deployment(name, spec, validate_only=validate_only))
+        return self.send(api.create_deployment(name, spec, validate_only=validate_only))
 
-    def get_deployment(self, deployment: str) -> Deployment:
+    def get_deployment(self, deployment: str | DeploymentName) -> Deployment:
         """
         Read a deployment: ``GET /v1/accounts/{account}/deployments/{deployment}``.
 
         :param deployment: id or full resource name.
         """
-        return self.send(calls.get_deployment(self.deployment_name(deployment)))
+        return self.send(api.get_deployment(self.deployment_name(deployment)))
 
     def list_deployments(
         self, *, account_id: str | None = None, filter: str = "", show_deleted: bool = False
@@ -273,222 +285,155 @@ class FireworksHook(BaseHook):
         Read all deployments of an account: ``GET /v1/accounts/{account}/deployments``, all pages.
 
         :param account_id: another account than the connection's.
-        :param filter: an AIP-160 filter, passed on as it is.
-        :param show_deleted: those too that are softly deleted.
+        :param filter: an AIP-160 filter, sent unchanged.
+        :param show_deleted: include those that are deleted softly.
         """
-        account = _checked(account_id) if account_id else self.account_id
-        return self._gateway.run(calls.list_deployments(account, filter=filter, show_deleted=show_deleted))
+        account = _check_account(account_id) if account_id else self.account_id
+        return self._client.send_all(api.list_deployments(account, filter=filter, show_deleted=show_deleted))
 
-    def listed_name(self, listed: Deployment) -> str:
+    def listed_name(self, listed: Deployment) -> DeploymentName:
         """
-        Return the full resource name of a deployment that was listed, to ask something else about it.
+        Return the full resource name of a listed deployment, to send another request about it.
 
-        :raises GatewayError: if it is none, or one of another account: a gateway does not choose the path of a call.
+        :raises ApiError: if it is invalid or of another account: a response must not choose the path of a request.
         """
         try:
-            return str(parse_deployment(listed.name, account=self.account_id))
+            return DeploymentName.parse(listed.name, account=self.account_id)
         except InvalidNameError as error:
-            raise GatewayError(f"the list has what does not belong there: {error}") from None
+            raise ApiError(f"the list has an invalid entry: {error}") from None
 
-    def update_deployment(self, deployment: str, **fields: Any) -> Deployment:
+    def update_deployment(self, deployment: str | DeploymentName, **fields: Any) -> Deployment:
         """
-        Change some fields: ``PATCH /v1/accounts/{account}/deployments/{deployment}`` with a mask of just these.
+        Update some fields: ``PATCH /v1/accounts/{account}/deployments/{deployment}``, with a mask of just these.
 
         :param deployment: id or full resource name.
-        :param fields: as the gateway spells them (``displayName``).
+        :param fields: as the API spells them (``displayName``).
         """
         name = self.deployment_name(deployment)
-        base_model = self.get_deployment(deployment).base_model or ""
-        return self.send(calls.update_deployment(name, fields, base_model=base_model))
+        base_model = self.get_deployment(name).base_model or ""
+        return self.send(api.update_deployment(name, fields, base_model=base_model))
 
-    def scale_deployment(self, deployment: str, replica_count: int) -> None:
+    def scale_deployment(self, deployment: str | DeploymentName, replica_count: int) -> None:
         """
         Scale: ``PATCH /v1/accounts/{account}/deployments/{deployment}:scale``. Does not wait for it.
 
         :param deployment: id or full resource name.
         :param replica_count: replicas, 0 or more.
         """
-        self.send(calls.scale_deployment(self.deployment_name(deployment), replica_count))
+        self.send(api.scale_deployment(self.deployment_name(deployment), replica_count))
 
-    def delete_deployment(self, deployment: str, *, hard: bool = False, ignore_checks: bool = False) -> None:
+    def delete_deployment(
+        self, deployment: str | DeploymentName, *, hard: bool = False, ignore_checks: bool = False
+    ) -> None:
         """
         Delete a deployment: ``DELETE /v1/accounts/{account}/deployments/{deployment}``.
 
         :param deployment: id or full resource name.
         :param hard: for good. Otherwise its id stays taken for some days, and it can be undeleted.
-        :param ignore_checks: also where it has served lately, which the gateway refuses otherwise.
+        :param ignore_checks: also if it has served recently, which the API refuses otherwise.
         """
         name = self.deployment_name(deployment)
-        self.send(calls.delete_deployment(name, hard=hard, ignore_checks=ignore_checks))
+        self.send(api.delete_deployment(name, hard=hard, ignore_checks=ignore_checks))
 
-    def undelete_deployment(self, deployment: str) -> Deployment:
+    def undelete_deployment(self, deployment: str | DeploymentName) -> Deployment:
         """
-        Bring a softly deleted deployment back: ``POST /v1/accounts/{account}/deployments/{deployment}:undelete``.
+        Undelete a softly deleted deployment: ``POST /v1/accounts/{account}/deployments/{deployment}:undelete``.
 
         :param deployment: id or full resource name.
         """
-        return self.send(calls.undelete_deployment(self.deployment_name(deployment)))
+        return self.send(api.undelete_deployment(self.deployment_name(deployment)))
 
-    def match_deployment_shapes(self, model: str) -> list[DeploymentShapeVersion]:
+    def match_deployment_shapes(self, model: str | ModelName) -> list[DeploymentShapeVersion]:
         """
         Read the shapes that a model can be deployed in: ``POST …/deploymentShapeVersions:match``.
 
         :param model: id or full resource name.
         """
-        return self.send(calls.match_deployment_shapes(self.account_id, self.base_model_name(model)))
+        return self.send(api.match_deployment_shapes(self.account_id, self.base_model_name(model)))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say which account the key opens, within ten seconds. Airflow's "Test" button calls it."""
+        """Say which account the key has access to, within ten seconds. Airflow's "Test" button calls it."""
         outcome: list[tuple[bool, str]] = []
-        # A thread, since no time limit of a request bounds a slow name server.
+        # A thread, since no timeout of a request bounds a slow name server.
         thread = threading.Thread(target=lambda: outcome.append(self._test()), daemon=True)
         thread.start()
-        thread.join(TEST_TIMEOUT)
-        return outcome[0] if outcome else (False, f"No answer within {TEST_TIMEOUT:.0f} s.")
+        limit = self.timing.connection_test_timeout
+        thread.join(limit)
+        return outcome[0] if outcome else (False, f"No response within {limit:.0f} s.")
 
     def _test(self) -> tuple[bool, str]:
         try:
-            gateway = WorkerGateway(self.endpoint, self.get_conn(), timeout=(3.0, 5.0), answer_timeout=5.0)
-            page = gateway.send(next(calls.list_accounts()), attempts=1)
-        except (GatewayError, FireworksBadConnection) as error:
+            page = self.quick_client(timeout=5.0).send(next(api.list_accounts()), attempts=1)
+        except (ApiError, FireworksBadConnection) as error:
             return False, str(error)
         except Exception as error:
-            return False, f"{type(error).__name__}: {self.endpoint.hide_key(str(error))}"
+            return False, f"{type(error).__name__}: {self.config.hide_key(str(error))}"
         found = [account.account_id for account in page.items]
         accounts = one_line(", ".join(found)) or "no account"
-        told = f"The key opens {accounts} at {self.endpoint.base_url}."
-        wanted = self._asked_account or self.endpoint.account
+        summary = f"The API key has access to {accounts} at {self.config.base_url}."
+        wanted = self.known_account
         if wanted is None:
             if len(found) == 1:
                 try:
                     check_id(found[0], "account id")
                 except InvalidNameError as error:
-                    return False, f"{told} {error}"
-                return True, told
-            return False, f"{told} Set the Account ID to use."
+                    return False, f"{summary} {error}"
+                return True, summary
+            return False, f"{summary} Set the Account ID to use."
         if wanted in found or page.next_page_token:
-            return True, told
-        return False, f"{told} The connection's Account ID, {wanted}, is not among them."
+            return True, summary
+        return False, f"{summary} The connection's Account ID, {wanted}, is not among them."
 
-
-class _SharedGateway:
-    """
-    One connection's gateway on one event loop, shared by all triggers there.
-
-    The connection is read anew now and then, and at once when the key is refused, so that a key which was
-    replaced ends no wait.
-    """
-
-    def __init__(self, conn_id: str | None) -> None:
-        self._conn_id = conn_id
-        self._lock = asyncio.Lock()
-        self._gateway: TriggererGateway | None = None
-        self._retired: list[TriggererGateway] = []
-        self._read_at = 0.0
-        self.users = 0
-
-    async def send(self, call: calls.Call[ResultT]) -> ResultT:
-        """Make a call once; with the new key, if the one at hand is refused and has been replaced."""
-        gateway = await self._current(CONNECTION_TTL)
+    def _read_config(self) -> ClientConfig:
+        if self.fireworks_conn_id is None:
+            return self._config_from_environment()
         try:
-            return await gateway.send(call)
-        except AccessDeniedError:
-            renewed = await self._current(0.0)
-            if renewed.endpoint == gateway.endpoint:
-                raise
-            return await renewed.send(call)
+            connection = self.get_connection(self.fireworks_conn_id)
+        except AirflowNotFoundException as error:
+            raise FireworksBadConnection(
+                f"{error}. Create it, with the type Fireworks AI, where workers and the triggerer find it."
+            ) from None
+        return self._config_from_connection(connection)
 
-    async def close(self) -> None:
-        """Close all clients."""
-        for gateway in [*self._retired, *([self._gateway] if self._gateway else [])]:
-            await gateway.close()
+    def _config_from_connection(self, connection: Connection) -> ClientConfig:
+        try:
+            return ClientConfig.make(
+                host=connection.host,
+                api_key=connection.password,
+                account=connection.login,
+                schema=connection.schema,
+                port=connection.port,
+                timing=self.timing,
+            )
+        except InvalidConfigError as error:
+            raise FireworksBadConnection(
+                f"{_named(self.fireworks_conn_id)} cannot be used: {error}. Its password is the API key, its login the "
+                "Account ID, its host the Base URL."
+            ) from None
 
-    async def _current(self, ttl: float) -> TriggererGateway:
-        async with self._lock:
-            if self._gateway is not None and time.monotonic() - self._read_at < ttl:
-                return self._gateway
-            try:
-                # Airflow 3.0 and 3.1 can ask the supervisor from no other threads than asgiref's. Cancelled in it,
-                # asgiref would forget why, and Airflow then call no on_kill.
-                reading = asyncio.ensure_future(
-                    sync_to_async(lambda: FireworksHook(self._conn_id).endpoint)()
-                )
-                with without_locals():
-                    endpoint = await asyncio.shield(reading)
-            except Exception:
-                # A backend of secrets that is away for a moment ends no wait that has a key already.
-                if self._gateway is None:
-                    raise
-                endpoint = self._gateway.endpoint
-            self._read_at = time.monotonic()
-            if self._gateway is None or self._gateway.endpoint != endpoint:
-                if self._gateway is not None:
-                    # Others may be in the middle of a call on it: closed with the last user.
-                    self._retired.append(self._gateway)
-                self._gateway = TriggererGateway(endpoint)
-            return self._gateway
-
-
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, _SharedGateway]] = WeakKeyDictionary()
-
-
-@asynccontextmanager
-async def triggerer_gateway(conn_id: str | None) -> AsyncIterator[_SharedGateway]:
-    """
-    Enter the one door through which the triggers of an event loop read over a connection.
-
-    :param conn_id: the Airflow connection, ``None`` for the environment's.
-    """
-    doors = _shared.setdefault(asyncio.get_running_loop(), {})
-    gateway = doors.setdefault(conn_id, _SharedGateway(conn_id))
-    gateway.users += 1
-    try:
-        yield gateway
-    finally:
-        gateway.users -= 1
-        if not gateway.users:
-            del doors[conn_id]
-            await gateway.close()
+    def _config_from_environment(self) -> ClientConfig:
+        key = os.environ.get("FIREWORKS_API_KEY")
+        if key:
+            _mask(key)
+        try:
+            return ClientConfig.make(
+                host=os.environ.get("FIREWORKS_BASE_URL"),
+                api_key=key,
+                account=os.environ.get("FIREWORKS_ACCOUNT_ID"),
+                timing=self.timing,
+            )
+        except InvalidConfigError as error:
+            raise FireworksBadConnection(
+                f"{_named(None)} cannot be used: {error}. On workers and the triggerer, set FIREWORKS_API_KEY and, if "
+                "needed, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL; or name an Airflow connection."
+            ) from None
 
 
-def _checked(account_id: str) -> str:
+def _check_account(account_id: str) -> str:
     try:
         return check_id(account_id, "account id")
     except InvalidNameError as error:
         raise FireworksInvalidArgument(str(error)) from None
-
-
-def _endpoint_of(conn_id: str, connection: Connection) -> Endpoint:
-    try:
-        return Endpoint.make(
-            host=connection.host,
-            api_key=connection.password,
-            account=connection.login,
-            schema=connection.schema,
-            port=connection.port,
-        )
-    except InvalidEndpointError as error:
-        raise FireworksBadConnection(
-            f"{_named(conn_id)} cannot be used: {error}. Its password is the API key, its login the Account "
-            "ID, its host the Base URL."
-        ) from None
-
-
-def _endpoint_of_environment() -> Endpoint:
-    key = os.environ.get("FIREWORKS_API_KEY")
-    if key:
-        _mask(key)
-    try:
-        return Endpoint.make(
-            host=os.environ.get("FIREWORKS_BASE_URL"),
-            api_key=key,
-            account=os.environ.get("FIREWORKS_ACCOUNT_ID"),
-        )
-    except InvalidEndpointError as error:
-        raise FireworksBadConnection(
-            f"{_named(None)} cannot be used: {error}. On workers and the triggerer, set FIREWORKS_API_KEY and, "
-            "where they are needed, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL; or name an Airflow connection."
-        ) from None
 
 
 def _named(conn_id: str | None) -> str:

@@ -1,4 +1,4 @@
-"""What the operators share: the connection, and waiting, in the task or in the triggerer."""
+"""What the operators share: the hook, patience with the API, and waiting in the task or in the triggerer."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from abc import abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
+from pydantic import BaseModel
 
 from airflow_provider_fireworks.arguments import Arguments, TimeLimit, WaitingArguments
-from airflow_provider_fireworks.client.calls import Call
-from airflow_provider_fireworks.client.errors import GatewayError
+from airflow_provider_fireworks.client.errors import ApiError
 from airflow_provider_fireworks.exceptions import (
     FireworksError,
     FireworksInvalidEvent,
     FireworksTimeout,
-    error_of_gateway,
-    error_of_verdict,
+    error_from_api,
+    error_from_verdict,
 )
-from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
-from airflow_provider_fireworks.verdict import Outcome, Verdict
-from airflow_provider_fireworks.watch import Watch
+from airflow_provider_fireworks.polling import Event, Outcome, ResponseWait, Verdict, Wait
+from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
+from airflow_provider_fireworks.triggers.base import FireworksTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-    from pydantic import BaseModel
 
+    from airflow_provider_fireworks.client.api import Request
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
+ModelT = TypeVar("ModelT", bound=BaseModel)
 ResultT = TypeVar("ResultT")
 
 
@@ -41,14 +42,23 @@ def show_precision(context: Context, precision: str | None) -> None:
         context["map_index_template"] = ti.rendered_map_index = precision
 
 
+def parse_resumed(model: type[ModelT], data: dict[str, Any]) -> ModelT:
+    """Parse what came back from a deferral; an invalid event fails the task with ``FireworksInvalidEvent``."""
+    try:
+        return model.model_validate(data)
+    except ValueError as error:
+        raise FireworksInvalidEvent.because(error) from None
+
+
 class FireworksOperator(BaseOperator):
     """A task that sends requests to the Fireworks API."""
 
-    _noted = ""
+    timing: ClassVar[Timing] = DEFAULT_TIMING
+    _logged_note = ""
 
     @cached_property
     def hook(self) -> FireworksHook:
-        """The connection to the gateway."""
+        """The hook of the connection."""
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
         return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
@@ -58,70 +68,65 @@ class FireworksOperator(BaseOperator):
     def _arguments(self) -> Arguments:
         """The arguments, rendered and checked."""
 
-    def _note(self, note: str) -> None:
-        """Log why the task pauses, unless the pause before was for the same reason."""
-        if note != self._noted:
-            self._noted = note
-            self.log.info("%s Polling until that changes.", note)
-
-    def _rendered(self) -> dict[str, Any]:
+    def _given(self) -> dict[str, Any]:
+        """Return the arguments as they are now: literals or templates in the DAG file, rendered in a task."""
         return {name: getattr(self, name) for name in self.template_fields}
 
-    def _read(self, call: Call[ResultT]) -> ResultT | GatewayError:
-        """Make a call once, and return what came of it."""
+    def _log_pause(self, note: str) -> None:
+        """Log why the task pauses, unless it paused for the same reason before."""
+        if note != self._logged_note:
+            self._logged_note = note
+            self.log.info("%s Polling until that changes.", note)
+
+    def _send_once(self, request: Request[ResultT]) -> ResultT | ApiError:
+        """Send a request once, and return its result or its error."""
         try:
-            return self.hook.send(call, attempts=1)
-        except GatewayError as error:
+            return self.hook.send(request, attempts=1)
+        except ApiError as error:
             return error
 
-    def _patiently(
-        self, ask: Callable[[], ResultT], watch: Watch, what: str, fail: Callable[[Verdict], None]
-    ) -> ResultT:
+    def _send_patiently(self, send: Callable[[], ResultT], wait: ResponseWait, what: str) -> ResultT:
         """
-        Ask until an answer comes, with growing pauses.
+        Send requests again, with growing delays, until they succeed or the time is over.
 
-        :param watch: says for how long.
-        :param what: it is about, for the message of an error.
-        :param fail: raises what the task ends with when that time is over.
-        :raises FireworksError: for an error that waiting cannot mend.
+        :param send: sends them.
+        :param wait: says for how long.
+        :param what: the beginning of an error's message.
+        :raises FireworksError: for an error that is not transient, and if the time is over.
         """
         while True:
             try:
-                return ask()
-            except GatewayError as error:
-                if not error.blip:
-                    raise error_of_gateway(error, f"{what}: {error}") from None
-                verdict = watch.see(error, time.time())
-            if verdict.ends:
-                fail(verdict)
-            if line := watch.news(verdict, time.time()):
+                return send()
+            except ApiError as error:
+                if not error.is_transient:
+                    raise error_from_api(error, f"{what}: {error}") from None
+                verdict = wait.observe(error, time.time())
+            if verdict.is_terminal:
+                raise self._error_from(verdict, what)
+            if line := wait.log_line(verdict, time.time()):
                 self.log.warning("%s", line)
-            time.sleep(watch.pause(time.time()))
+            time.sleep(wait.next_delay(time.time()))
+
+    def _error_from(self, verdict: Verdict, what: str) -> BaseException:
+        """
+        Return what to raise for a wait that did not end well.
+
+        :param what: was waited for; the beginning of the message.
+        """
+        message = f"{what}: {verdict.reason}"
+        return error_from_verdict(verdict, message, failed=FireworksError, timeout=FireworksTimeout)
 
 
 class WaitingOperator(FireworksOperator):
     """
-    A task that also waits.
+    A task that also waits, in the worker or in the triggerer.
 
-    Where it stands is an object that goes with a deferral and comes back with the trigger's event.
+    How far it has come is its resume state, which travels with a deferral and comes back in the trigger's event.
     """
 
-    _answered = False
-
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """
-        Go on after a deferral.
-
-        :param event: the trigger's verdict, and where the task stood when it was deferred.
-        """
-        try:
-            verdict, carried = Verdict.of_event(event)
-            progress = self._resumed(carried)
-            # A trigger that never got an answer ends with that as its verdict, and the task with it.
-            self._answered = True
-        except ValueError as error:
-            raise FireworksInvalidEvent.because(error) from None
-        return self._resume(context, progress, verdict)
+    failure: ClassVar[type[FireworksError]]
+    """Raised if what is waited for never will be ready."""
+    _had_response = False
 
     @property
     @abstractmethod
@@ -133,68 +138,82 @@ class WaitingOperator(FireworksOperator):
         return self._arguments.time_limit(self.execution_timeout)
 
     @property
-    def _has_answered(self) -> bool:
-        """Whether the API has answered this task before, so that what answers at the Base URL is the API."""
-        return self._answered or self.hook.has_answered
+    def _has_responded(self) -> bool:
+        """Whether the API has responded to this task before, so that the Base URL is right."""
+        return self._had_response or self.hook.has_responded
 
-    def _error_of(self, verdict: Verdict, what: str, *, failed: type[FireworksError]) -> BaseException:
-        """
-        Return what to raise for a wait that did not end well.
+    @abstractmethod
+    def _resume(self, context: Context, event: Event) -> Any:
+        """Continue after a wait, from the event's resume state."""
 
-        :param what: was waited for.
-        :param failed: raised where it will never be.
+    @abstractmethod
+    def _trigger(self, wait: Wait, resume_state: dict[str, Any]) -> FireworksTrigger:
+        """Return the trigger that continues a wait."""
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
         """
+        Continue after a deferral.
+
+        :param event: the payload of the trigger's event.
+        :raises FireworksInvalidEvent: if it is invalid.
+        """
+        try:
+            parsed = Event.parse(event)
+        except ValueError as error:
+            raise FireworksInvalidEvent.because(error) from None
+        # A trigger without a response would have ended with that as its verdict, and the task with it.
+        self._had_response = True
+        return self._resume(context, parsed)
+
+    def _error_from(self, verdict: Verdict, what: str) -> BaseException:
         limit = self._time_limit
-        over = ""
-        if verdict.outcome is Outcome.TIMEOUT:
-            over = f"{limit.argument} of {limit.seconds:.0f} s is over, "
-        return error_of_verdict(
+        is_timeout = verdict.outcome is Outcome.TIMEOUT
+        over = f"{limit.argument} of {limit.seconds:.0f} s is over, " if is_timeout else ""
+        return error_from_verdict(
             verdict,
             f"{what}: {over}{verdict.reason}",
-            failed=failed,
+            failed=self.failure,
             timeout=AirflowTaskTimeout if limit.argument == "execution_timeout" else FireworksTimeout,
         )
 
-    @abstractmethod
-    def _resumed(self, carried: dict[str, Any]) -> Any:
-        """Return where the task stood, of what a deferral carried."""
+    def _response_wait(self, about: str, deadline: float) -> ResponseWait:
+        return ResponseWait(
+            about=about,
+            deadline=deadline,
+            poll_interval=self._arguments.poll_interval,
+            has_responded=self._has_responded,
+            timing=self.timing,
+        )
 
-    @abstractmethod
-    def _resume(self, context: Context, progress: Any, verdict: Verdict) -> Any:
-        """Go on from there, after a wait that has ended with this verdict."""
+    def _wait(self, wait: Wait, state: BaseModel | None = None) -> Verdict:
+        """
+        Wait, and return how that ended. If the task is deferrable this does not return: the task is resumed instead.
 
-    @abstractmethod
-    def _trigger(self, watch: Watch, carry: dict[str, Any]) -> FireworksTrigger:
-        """Return the trigger that does this wait."""
-
-    def _wait(self, watch: Watch, progress: BaseModel) -> Verdict:
-        """Wait, and return how that has ended; deferrable, this does not return, but the task is resumed with it."""
+        :param state: the resume state.
+        """
         if self._arguments.deferrable:
+            resume_state = state.model_dump(mode="json", exclude_defaults=True) if state else {}
             self.defer(
-                trigger=self._trigger(watch, progress.model_dump(mode="json", exclude_defaults=True)),
+                trigger=self._trigger(wait, resume_state),
                 method_name="execute_complete",
-                timeout=timedelta(seconds=max(watch.deadline - time.time(), 0) + DEFERRAL_SLACK),
+                timeout=timedelta(seconds=max(wait.deadline - time.time(), 0) + self.timing.deferral_slack),
             )
         while True:
-            time.sleep(watch.pause(time.time()))
-            self._heed_kill()
-            verdict = watch.see(self._read(watch.call()), time.time())
-            if verdict.ends:
+            time.sleep(wait.next_delay(time.time()))
+            self._stop_if_killed()
+            verdict = wait.observe(self._send_once(wait.next_request()), time.time())
+            if verdict.is_terminal:
                 return verdict
-            if not watch.half_way and (line := watch.news(verdict, time.time())):
+            if line := wait.log_line(verdict, time.time()):
                 self.log.info("%s", line)
 
-    def _heed_kill(self) -> None:
-        """End the task if it is being killed and something depends on that."""
-
-    def _after_blip(self, error: GatewayError, watch: Watch, progress: BaseModel) -> Verdict:
-        """
-        Return how a call that failed is to be taken: at once, or, if it says nothing, once the gateway answers again.
-
-        :param watch: a wait until it does.
-        """
-        verdict = watch.see(error, time.time())
-        if verdict.ends:
+    def _wait_after_error(self, error: ApiError, wait: Wait, state: BaseModel) -> Verdict:
+        """Judge a request that failed: at once, or, if the error is transient, when the API responds again."""
+        verdict = wait.observe(error, time.time())
+        if verdict.is_terminal:
             return verdict
         self.log.warning("%s", error)
-        return self._wait(watch, progress)
+        return self._wait(wait, state)
+
+    def _stop_if_killed(self) -> None:
+        """End the task if it is being killed."""

@@ -1,4 +1,4 @@
-"""Asking for the preparation of a model."""
+"""The operator that requests the preparation of a model."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_fireworks.arguments import PrepareArguments
-from airflow_provider_fireworks.client.errors import GatewayError, RefusedError
-from airflow_provider_fireworks.exceptions import (
-    FireworksPreparationFailed,
-    FireworksRefused,
-)
-from airflow_provider_fireworks.links.model import FireworksModelLink
-from airflow_provider_fireworks.operators.base import WaitingOperator, show_precision
-from airflow_provider_fireworks.preparation import Preparation, Step
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.errors import ApiError, RefusedError
+from airflow_provider_fireworks.exceptions import FireworksPreparationFailed, FireworksRefused
+from airflow_provider_fireworks.links import FireworksModelLink
+from airflow_provider_fireworks.models.preparation import ModelPreparation, PrepareStep
+from airflow_provider_fireworks.models.wait import ModelWait
+from airflow_provider_fireworks.operators.base import WaitingOperator, parse_resumed, show_precision
+from airflow_provider_fireworks.polling import Event, Outcome, Until, Verdict, Wait
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
-from airflow_provider_fireworks.verdict import Outcome, Verdict
-from airflow_provider_fireworks.watch import ModelWatch, Until, Watch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -30,33 +28,37 @@ class FireworksPrepareModelOperator(WaitingOperator):
     """
     Prepare a model for a precision, so that it can be deployed at it.
 
-    The model is read first, and where the gateway names the precision already, nothing is asked for. Otherwise
-    it is: ``POST /v1/accounts/{account}/models/{model}:prepare``, also while something else is being prepared,
-    since the gateway decides. If it refuses for that, the task waits its turn. After an answer that was lost
-    it looks what became of the request before it would make it again. A retry or a cleared task adopts what is
-    there.
+    It reads the model first, and requests nothing if the API lists the precision already. Otherwise it requests the
+    preparation, ``POST /v1/accounts/{account}/models/{model}:prepare``. If the API refuses because another preparation
+    is in progress, the task waits for that to end. If the outcome of the request is unknown, the task reads the model
+    before it would send the request again. A retry or a cleared task adopts the preparation that it finds.
 
-    Returns ``{"model": "accounts/…/models/…", "precision": "FP8", "baseline": {…}}``, which
-    :class:`~airflow_provider_fireworks.sensors.model.FireworksModelReadySensor` takes whole, as
-    ``prepared=prepare.output``; every key is an XCom too.
+    Returns ``{"model": "accounts/…/models/…", "precision": "FP8", "baseline": {…}}``.
+    :class:`~airflow_provider_fireworks.sensors.model.FireworksModelReadySensor` takes the result whole, as
+    ``prepared=prepare.output``. Every key is an XCom too.
+
+    Example::
+
+        prepare = FireworksPrepareModelOperator.partial(task_id="prepare", model="my-model").expand(
+            precision=["FP8", "FP4"]
+        )
 
     :param model: id or full resource name.
-    :param precision: one, as the gateway spells it (``"FP8"``); to prepare for several, map over it.
-    :param accept_precisions: others that are just as good: where one is there already, nothing is asked for.
-    :param allow_unknown_precision: pass a precision that is newer than this package.
+    :param precision: as the API spells it (``"FP8"``). To prepare for several, map over them.
+    :param accept_precisions: precisions that will do as well: if the API lists one of them, nothing is requested.
+    :param allow_unknown_precision: accept a precision that is newer than this package.
     :param wait_for_completion: wait in this task until the model is ready. If the preparation ends without its
-        precision, it is asked for once more.
-    :param require_confirmation: with ``wait_for_completion``, fail where readiness could only be inferred, because the
-        gateway lists no precisions.
+        precision, it is requested once more.
+    :param require_confirmation: with ``wait_for_completion``, fail if readiness can only be inferred, because the API
+        lists no precisions.
     :param deferrable: wait in the triggerer.
-    :param poll_interval: seconds between two looks.
-    :param timeout: seconds for waiting its turn and, where asked for, for completion.
-    :param account_id: the account of a model id, instead of the connection's.
-    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
-    :raises FireworksInvalidArgument: for a misspelt precision or a model that is none; nothing was sent.
-    :raises FireworksAccessDenied, FireworksNotFound, FireworksRefused: at once, in the gateway's words.
-    :raises FireworksPreparationFailed: retried, as the task's ``retries`` say.
-    :raises FireworksTimeout: retried likewise.
+    :param poll_interval: seconds between two polls.
+    :param timeout: seconds for which the task waits, for another preparation and for its own.
+    :param account_id: the account of a bare model id, instead of the connection's.
+    :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
+    :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
+    :raises FireworksAccessDenied, FireworksNotFound, FireworksRefused: not retried.
+    :raises FireworksPreparationFailed, FireworksTimeout: retried, as the task's ``retries`` say.
     """
 
     template_fields: Sequence[str] = (
@@ -74,6 +76,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
     )
     operator_extra_links = (FireworksModelLink(),)
     ui_color = "#e9e1ff"
+    failure = FireworksPreparationFailed
 
     def __init__(
         self,
@@ -104,142 +107,129 @@ class FireworksPrepareModelOperator(WaitingOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        PrepareArguments.check_literals(**self._rendered())
+        PrepareArguments.check_literals(**self._given())
 
     @cached_property
     def _arguments(self) -> PrepareArguments:
-        return PrepareArguments.check(**self._rendered())
+        return PrepareArguments.check(**self._given())
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look, ask, and wait where there is something to wait for."""
+        """Read the model, request the preparation if it is needed, and wait if asked to."""
         show_precision(context, self._arguments.precision)
-        preparation = Preparation(
-            model=self._arguments.model, deadline=time.time() + self._time_limit.seconds
+        deadline = time.time() + self._time_limit.seconds
+        model = self._send_patiently(
+            lambda: self.hook.model_name(self._arguments.model),
+            self._response_wait(self._arguments.model, deadline),
+            f"{self._arguments.model} at {self._arguments.precision}",
         )
-        # To find the account of a bare id out may take a request, and so patience.
-        preparation.model = str(
-            self._patiently(
-                lambda: self.hook.model_name(self._arguments.model),
-                self._watch(Until.ANSWER, preparation),
-                self._arguments.model,
-                lambda verdict: self._settle(preparation, verdict),
-            )
-        )
-        # For the link, which is wanted while the task waits.
-        context["ti"].xcom_push(key="model", value=preparation.model)
-        return self._go_on(preparation)
+        # For the link, which the UI shows while the task waits.
+        context["ti"].xcom_push(key="model", value=str(model))
+        return self._run(ModelPreparation(model=model, deadline=deadline, timing=self.timing))
 
-    def _resumed(self, carried: dict[str, Any]) -> Preparation:
-        return Preparation.model_validate(carried)
-
-    def _resume(self, context: Context, preparation: Preparation, verdict: Verdict) -> dict[str, Any]:
+    def _resume(self, context: Context, event: Event) -> dict[str, Any]:
         show_precision(context, self._arguments.precision)
-        self._settle(preparation, verdict)
-        return self._go_on(preparation)
+        preparation = parse_resumed(ModelPreparation, {**event.resume_state, "timing": self.timing})
+        self._take_in(preparation, event.verdict)
+        return self._run(preparation)
 
-    def _go_on(self, preparation: Preparation) -> dict[str, Any]:
-        precision = self._arguments.precision
+    def _run(self, preparation: ModelPreparation) -> dict[str, Any]:
         while True:
             step = preparation.step
-            if step is Step.LOOK:
-                self._look(preparation, precision)
-            elif step in (Step.POST, Step.PAUSE, Step.WAIT_TURN) and time.time() >= preparation.deadline:
-                # POST as well: one whose answers are lost only after START_LAG is made again without a pause.
-                seen = preparation.note or "nothing was asked for yet."
-                self._settle(preparation, Verdict(Outcome.TIMEOUT, f"last seen: {seen}"))
-            elif step is Step.POST:
-                self._post(preparation, precision)
-            elif step is Step.PAUSE:
-                self._note(preparation.note)
-                time.sleep(preparation.pause(self._arguments.poll_interval))
-            elif step is Step.WAIT_TURN:
-                self.log.info("%s Waiting for its turn.", preparation.note)
-                self._wait_until(Until.TURN, preparation)
-            elif step is Step.REFUSED:
-                raise FireworksRefused(
-                    f"{preparation.model} at {precision}: {preparation.note} {FireworksRefused.what_to_do}"
-                )
-            elif step is Step.POSTED and self._arguments.wait_for_completion:
-                self._wait_until(Until.READY, preparation)
+            may_last = step in (PrepareStep.REQUEST, PrepareStep.PAUSE, PrepareStep.WAIT_UNTIL_IDLE)
+            if may_last and time.time() >= preparation.deadline:
+                seen = preparation.note or "nothing was requested yet."
+                self._take_in(preparation, Verdict(Outcome.TIMEOUT, f"last seen: {seen}"))
+            elif step is PrepareStep.READ:
+                self._read(preparation)
+            elif step is PrepareStep.REQUEST:
+                self._request(preparation)
+            elif step is PrepareStep.PAUSE:
+                self._log_pause(preparation.note)
+                time.sleep(preparation.begin_pause(self._arguments.poll_interval))
+            elif step is PrepareStep.WAIT_UNTIL_IDLE:
+                self.log.info("%s Waiting until the model is idle.", preparation.note)
+                self._take_in(preparation, self._wait(self._new_wait(Until.IDLE, preparation), preparation))
+            elif step is PrepareStep.REFUSED:
+                what = f"{preparation.model} at {self._arguments.precision}"
+                raise FireworksRefused(f"{what}: {preparation.note} {FireworksRefused.hint}")
+            elif step is PrepareStep.REQUESTED and self._arguments.wait_for_completion:
+                self._take_in(preparation, self._wait(self._new_wait(Until.READY, preparation), preparation))
             else:
                 return self._result(preparation)
 
-    def _look(self, preparation: Preparation, precision: str) -> None:
+    def _read(self, preparation: ModelPreparation) -> None:
         try:
             model = self.hook.get_model(preparation.model)
-        except GatewayError as error:
-            # It has outlasted the hook's own attempts.
-            watch = self._watch(Until.ANSWER, preparation)
-            self._settle(preparation, self._after_blip(error, watch, preparation))
+        except ApiError as error:
+            self._take_in_error(preparation, error)
         else:
-            preparation.look(model, precision, self._arguments.accept_precisions, time.time())
+            arguments = self._arguments
+            preparation.on_read(model, arguments.precision, arguments.accept_precisions, time.time())
 
-    def _post(self, preparation: Preparation, precision: str) -> None:
-        self.log.info("Asking for the preparation of %s for %s.", preparation.model, precision)
+    def _request(self, preparation: ModelPreparation) -> None:
+        precision = self._arguments.precision
+        self.log.info("Requesting the preparation of %s for %s.", preparation.model, precision)
         at = time.time()
         try:
-            self.hook.prepare_model(
-                preparation.model, precision, allow_unknown_precision=self._arguments.allow_unknown_precision
-            )
+            self.hook.send(api.prepare_model(preparation.model, precision))
         except RefusedError as error:
-            preparation.refused(error, at)
-        except GatewayError as error:
-            if error.blip and error.may_have_acted:
-                preparation.lost(error, at)
+            preparation.on_refused(error, at)
+        except ApiError as error:
+            if error.is_transient and error.outcome_unknown:
+                preparation.on_unknown_outcome(error, at)
                 if not error.retry_after:
                     return
-                # The look that is to follow has to wait.
             else:
-                preparation.look_again()
-            watch = self._watch(Until.ANSWER, preparation)
-            self._settle(preparation, self._after_blip(error, watch, preparation))
+                preparation.step = PrepareStep.READ
+            # The next read waits until the API responds again.
+            self._take_in_error(preparation, error)
         else:
-            preparation.accepted(at)
-            self.log.info("The gateway has accepted it. No way to cancel it is known.")
+            preparation.on_accepted(at)
+            self.log.info("The API has accepted it. No request to cancel it is known.")
 
-    def _wait_until(self, until: Until, preparation: Preparation) -> None:
-        self._settle(preparation, self._wait(self._watch(until, preparation), preparation))
+    def _take_in_error(self, preparation: ModelPreparation, error: ApiError) -> None:
+        wait = self._new_wait(Until.RESPONSE, preparation)
+        self._take_in(preparation, self._wait_after_error(error, wait, preparation))
 
-    def _watch(self, until: Until, preparation: Preparation) -> ModelWatch:
-        return ModelWatch(
-            model=preparation.model,
-            precision=self._arguments.precision,
-            accept=self._arguments.accept_precisions,
-            require_confirmation=self._arguments.require_confirmation,
-            baseline=preparation.baseline,
-            memory=preparation.memory,
-            until=until,
-            answered=self._has_answered,
-            deadline=preparation.deadline,
-            poll_interval=self._arguments.poll_interval,
-        )
-
-    def _trigger(self, watch: Watch, carry: dict[str, Any]) -> FireworksModelReadyTrigger:
-        return FireworksModelReadyTrigger(
-            fireworks_conn_id=self._arguments.fireworks_conn_id, watch=watch.as_arguments(), carry=carry
-        )
-
-    def _settle(self, preparation: Preparation, verdict: Verdict) -> None:
-        """Take in how a wait has ended; raise where that is the task's end as well."""
+    def _take_in(self, preparation: ModelPreparation, verdict: Verdict) -> None:
+        """Take in how a wait has ended, or raise its error."""
         if verdict.outcome is Outcome.READY:
-            preparation.waited(verdict)
+            preparation.on_waited(verdict)
             if verdict.inferred:
                 self.log.warning(
                     "%s is ready at %s, %s.", preparation.model, verdict.precision, verdict.reason
                 )
             return
-        if verdict.may_post_again and preparation.post_again():
-            self.log.warning("%s: %s. Asking for it once more.", preparation.model, verdict.reason)
+        if verdict.can_prepare_again and preparation.request_again():
+            self.log.warning("%s: %s. Requesting it once more.", preparation.model, verdict.reason)
             return
-        raise self._error_of(
-            verdict,
-            f"{preparation.model} at {self._arguments.precision}",
-            failed=FireworksPreparationFailed,
+        raise self._error_from(verdict, f"{preparation.model} at {self._arguments.precision}")
+
+    def _new_wait(self, until: Until, preparation: ModelPreparation) -> ModelWait:
+        return ModelWait(
+            model=preparation.model,
+            precision=self._arguments.precision,
+            accept=self._arguments.accept_precisions,
+            require_confirmation=self._arguments.require_confirmation,
+            baseline=preparation.baseline,
+            history=preparation.history,
+            until=until,
+            has_responded=self._has_responded,
+            deadline=preparation.deadline,
+            poll_interval=self._arguments.poll_interval,
+            timing=self.timing,
         )
 
-    def _result(self, preparation: Preparation) -> dict[str, Any]:
-        precision = preparation.precision or self._arguments.precision
-        if preparation.precision:
+    def _trigger(self, wait: Wait, resume_state: dict[str, Any]) -> FireworksModelReadyTrigger:
+        return FireworksModelReadyTrigger(
+            fireworks_conn_id=self._arguments.fireworks_conn_id,
+            wait=wait.to_arguments(),
+            resume_state=resume_state,
+        )
+
+    def _result(self, preparation: ModelPreparation) -> dict[str, Any]:
+        precision = preparation.ready_precision or self._arguments.precision
+        if preparation.ready_precision:
             self.log.info("%s is ready at %s.", preparation.model, precision)
         baseline = preparation.baseline.model_dump(mode="json") if preparation.baseline else None
-        return {"model": preparation.model, "precision": precision, "baseline": baseline}
+        return {"model": str(preparation.model), "precision": precision, "baseline": baseline}

@@ -1,4 +1,4 @@
-"""What the sensors share: one wait, whose looks mean the same in a worker, rescheduled and deferred."""
+"""What the sensors share: one wait, which means the same in every mode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -20,42 +20,39 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_fireworks.arguments import TimeLimit, WaitingArguments
-from airflow_provider_fireworks.client.errors import GatewayError
+from airflow_provider_fireworks.client.errors import ApiError
 from airflow_provider_fireworks.exceptions import (
     NEVER_SKIPPED,
     FireworksError,
     FireworksInvalidEvent,
     FireworksNotFound,
-    error_of_verdict,
+    error_from_verdict,
 )
-from airflow_provider_fireworks.triggers.base import DEFERRAL_SLACK, FireworksTrigger
-from airflow_provider_fireworks.verdict import Outcome, Verdict
-from airflow_provider_fireworks.watch import Watch
+from airflow_provider_fireworks.polling import Event, Outcome, ResponseWait, Verdict, Wait
+from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
+from airflow_provider_fireworks.triggers.base import FireworksTrigger
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fireworks.client.names import ResourceName
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
 
 class FireworksSensor(BaseSensorOperator):
-    """
-    A wait for something at the gateway.
+    """A wait for a resource of the Fireworks API. A subclass says for which one; how to wait is the same for all."""
 
-    A subclass says what it waits for; how often to look, for how long, and where, is said here.
-    """
-
-    failure: type[FireworksError]
-    """Raised where what is waited for will never be."""
-    not_found_hint = FireworksNotFound.what_to_do
-    """What to do if it does not exist."""
+    timing: ClassVar[Timing] = DEFAULT_TIMING
+    failure: ClassVar[type[FireworksError]]
+    """Raised if what is waited for never will be ready."""
+    not_found_hint: ClassVar[str] = FireworksNotFound.hint
     deferrable: bool
 
     @cached_property
     def hook(self) -> FireworksHook:
-        """The connection to the gateway."""
+        """The hook of the connection."""
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
         return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
@@ -70,68 +67,76 @@ class FireworksSensor(BaseSensorOperator):
     def _arguments(self) -> WaitingArguments:
         """The arguments, rendered and checked."""
 
+    @property
     @abstractmethod
-    def _begin(self, **common: Any) -> Watch:
-        """Return the wait, with these fields in it."""
+    def _resource(self) -> str:
+        """The id or full resource name of what is waited for, as it was given."""
 
     @abstractmethod
-    def _full_name(self, name: str) -> str:
-        """Return the full resource name of what is waited for; may take a request to find the account out."""
+    def _full_name(self) -> ResourceName:
+        """Return its full resource name, which may take a request to look the account up."""
 
     @abstractmethod
-    def _trigger(self, watch: dict[str, Any]) -> FireworksTrigger:
-        """Return the trigger that goes on with the wait."""
+    def _new_wait(self, name: Any, **common: Any) -> Wait:
+        """Return the wait for it, with these fields."""
 
     @abstractmethod
-    def _resumed(self, carried: dict[str, Any]) -> Watch:
-        """Return the wait that a deferral carried."""
+    def _parse_wait(self, arguments: dict[str, Any]) -> Wait:
+        """Return the wait that a deferral brought back."""
 
     @abstractmethod
-    def _success(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
+    def _trigger(self, wait: dict[str, Any]) -> FireworksTrigger:
+        """Return the trigger that continues the wait."""
+
+    @abstractmethod
+    def _success(self, wait: Any, verdict: Verdict) -> dict[str, Any]:
         """Return the task's result."""
 
     def execute(self, context: Context) -> Any:
-        """Poke until the wait is over; deferrable, until the first poke has found that there is one."""
-        # Rescheduled, every poke is a new process; the wait began with the first.
+        """Poke until the wait is over; a deferrable sensor pokes once and defers."""
+        # In reschedule mode every poke is a new process, and the wait began with the first one.
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         began = first.timestamp() if first else time.time()
-        self._watch = self._begin(
-            began=began,
-            deadline=began + self._time_limit.seconds,
-            poll_interval=self.poke_interval,
-            growing=self.exponential_backoff,
-            longest_interval=self.max_wait.total_seconds() if self.max_wait else None,
-        )
-        with _skipping_none_of(NEVER_SKIPPED):
+        self._common: dict[str, Any] = {
+            "began": began,
+            "deadline": began + self._time_limit.seconds,
+            "poll_interval": self.poke_interval,
+            "exponential": self.exponential_backoff,
+            "max_interval": self.max_wait.total_seconds() if self.max_wait else None,
+            "timing": self.timing,
+        }
+        # Until the full name is known, the wait is one for the lookup of the account.
+        self._wait: Wait = ResponseWait(about=self._resource, **self._common)
+        with _not_skipping(NEVER_SKIPPED):
             return super().execute(context)
 
     @property
     def _time_limit(self) -> TimeLimit:
-        # Of a poking sensor Airflow itself bounds the whole wait, of a rescheduled one, by contract, each poke.
+        # Airflow itself ends a poking sensor by execution_timeout. In reschedule mode that is meant for each poke.
         return self._arguments.time_limit(self.execution_timeout if self._arguments.deferrable else None)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once. Where the wait is not over, a deferrable sensor is deferred."""
-        watch = self._watch
-        verdict = watch.see(self._read(), time.time())
-        while watch.half_way and not verdict.ends:
-            verdict = watch.see(self._read(), time.time())
-        if verdict.ends:
-            return PokeReturnValue(is_done=True, xcom_value=self._result(watch, verdict))
-        if line := watch.news(verdict, time.time()):
+        """Poll once. If the wait is not over, a deferrable sensor defers."""
+        verdict = self._poll()
+        while self._wait.is_mid_poll and not verdict.is_terminal:
+            verdict = self._poll()
+        if verdict.is_terminal:
+            return PokeReturnValue(is_done=True, xcom_value=self._result(self._wait, verdict))
+        if line := self._wait.log_line(verdict, time.time()):
             self.log.info("%s", line)
-        # A trigger needs the full name. While the account cannot be found out, the worker goes on asking.
-        name = getattr(watch, watch.resource)
-        if self._arguments.deferrable and "/" in name:
-            # For the link, which is wanted while the task waits.
-            context["ti"].xcom_push(key=watch.resource, value=name)
+        # A trigger needs the full name. While the account cannot be looked up, the worker goes on trying.
+        if self._arguments.deferrable and not isinstance(self._wait, ResponseWait):
+            # For the link, which the UI shows while the task is deferred.
+            context["ti"].xcom_push(key=self._wait.resource, value=str(self._name))
             self.defer(
-                trigger=self._trigger(watch.as_arguments()),
+                trigger=self._trigger(self._wait.to_arguments()),
                 method_name="execute_complete",
-                timeout=timedelta(seconds=max(watch.deadline - time.time(), 0) + DEFERRAL_SLACK),
+                timeout=timedelta(
+                    seconds=max(self._wait.deadline - time.time(), 0) + self.timing.deferral_slack
+                ),
             )
-        if time.time() >= watch.deadline:
-            # Airflow would end the wait now, with less to say and whatever never_fail is. A last look does it.
+        if time.time() >= self._wait.deadline:
+            # Airflow would end the wait now, with less to say and ignoring never_fail. One last poll does it instead.
             return self.poke(context)
         return PokeReturnValue(is_done=False)
 
@@ -139,22 +144,23 @@ class FireworksSensor(BaseSensorOperator):
         """
         End a deferred wait.
 
-        :param event: the trigger's verdict, and what it was a wait for.
+        :param event: the payload of the trigger's event.
+        :raises FireworksInvalidEvent: if it is invalid.
         """
         try:
-            verdict, carried = Verdict.of_event(event)
-            watch = self._resumed(carried)
+            parsed = Event.parse(event)
+            wait = self._parse_wait(parsed.wait)
         except ValueError as error:
             raise FireworksInvalidEvent.because(error) from None
-        return self._result(watch, verdict)
+        return self._result(wait, parsed.verdict)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume as any sensor does, but for what must not be skipped."""
+        """Resume as any sensor does, except for what must not be skipped."""
         try:
-            with _skipping_none_of(NEVER_SKIPPED):
+            with _not_skipping(NEVER_SKIPPED):
                 return super().resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
-            # The sensors of Airflow 3.0 forget never_fail here.
+            # Sensors of Airflow 3.0 ignore never_fail here.
             if not self.never_fail or isinstance(error, (AirflowSkipException, *NEVER_SKIPPED)):
                 raise
             raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
@@ -162,47 +168,55 @@ class FireworksSensor(BaseSensorOperator):
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        """Return the seconds until the next poke: Airflow's, but longer while the gateway does not answer."""
-        asked = super()._get_next_poke_interval(started_at, run_duration, poke_count)
-        return float(max(asked, self._watch.pause(time.time())))
+        """Return the seconds until the next poke: Airflow's, but longer while requests fail."""
+        interval = super()._get_next_poke_interval(started_at, run_duration, poke_count)
+        return float(max(interval, self._wait.next_delay(time.time())))
 
-    def _read(self) -> Any:
+    def _poll(self) -> Verdict:
+        """Send the next request, and judge its result."""
+        result: Any
         try:
-            watch = self._watch
-            setattr(watch, watch.resource, self._full_name(getattr(watch, watch.resource)))
-            return self.hook.send(watch.call(), attempts=1)
-        except GatewayError as error:
-            return error
+            if isinstance(self._wait, ResponseWait):
+                self._name = self._full_name()
+                self._wait = self._new_wait(
+                    self._name,
+                    **self._common,
+                    has_responded=self._wait.has_responded or self.hook.has_responded,
+                )
+            result = self.hook.send(self._wait.next_request(), attempts=1)
+        except ApiError as error:
+            result = error
+        return self._wait.observe(result, time.time())
 
-    def _result(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
-        """Return the task's result, or raise what a wait that has ended badly is to end with."""
+    def _result(self, wait: Wait, verdict: Verdict) -> dict[str, Any]:
+        """Return the task's result, or raise the error of a wait that did not end well."""
         if verdict.outcome is Outcome.READY:
-            return self._success(watch, verdict)
-        waited = f"Waited {time.time() - watch.began:.0f} s for {watch.wanted}"
+            return self._success(wait, verdict)
+        waited = f"Waited {time.time() - wait.began:.0f} s for {wait.goal}"
         limit = self._time_limit
         if verdict.outcome is not Outcome.TIMEOUT or limit.argument == "timeout":
-            raise error_of_verdict(
+            raise error_from_verdict(
                 verdict,
                 f"{waited}: {verdict.reason}",
                 failed=self.failure,
                 timeout=AirflowSensorTimeout,
                 not_found=self.not_found_hint,
             )
-        error = error_of_verdict(
+        error = error_from_verdict(
             verdict,
             f"{waited}: execution_timeout of {limit.seconds:.0f} s is over, {verdict.reason}",
             failed=self.failure,
             timeout=AirflowTaskTimeout,
         )
         if self.soft_fail or self.never_fail:
-            # A resumed sensor does not skip for it, as a poking one does: it is no Exception.
+            # Airflow skips a poking sensor for it, but not a resumed one, because AirflowTaskTimeout is no Exception.
             raise AirflowSkipException(str(error)) from error
         raise error
 
 
 @contextmanager
-def _skipping_none_of(errors: tuple[type[BaseException], ...]) -> Iterator[None]:
-    """Undo what Airflow's ``soft_fail`` and ``never_fail`` make of these."""
+def _not_skipping(errors: tuple[type[BaseException], ...]) -> Iterator[None]:
+    """Raise these errors even though Airflow's ``soft_fail`` or ``never_fail`` turned them into a skip."""
     try:
         yield
     except AirflowSkipException as skip:

@@ -1,4 +1,4 @@
-"""Waiting until a deployment is ready."""
+"""The sensor that waits until a deployment is ready."""
 
 from __future__ import annotations
 
@@ -10,39 +10,47 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_fireworks.arguments import DeploymentReadyArguments
+from airflow_provider_fireworks.deployments.wait import DeploymentWait
 from airflow_provider_fireworks.exceptions import FireworksDeploymentNotReady
-from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
+from airflow_provider_fireworks.links import FireworksDeploymentLink
+from airflow_provider_fireworks.polling import Until
 from airflow_provider_fireworks.sensors.base import FireworksSensor
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
-from airflow_provider_fireworks.watch import DeploymentWatch, Until
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.verdict import Verdict
-    from airflow_provider_fireworks.watch import Watch
+    from airflow_provider_fireworks.client.names import DeploymentName
+    from airflow_provider_fireworks.polling import Verdict
 
 
 class FireworksDeploymentReadySensor(FireworksSensor):
     """
     Wait until a deployment is ready: ``GET /v1/accounts/{account}/deployments/{deployment}``.
 
-    One that is scaled to zero is ready. READY is no proof that inference answers: minutes can lie between the
-    two, and ``wait_for_inference`` waits for these too. It asks the deployment for a token at each look, which
-    wakes it from zero replicas, is billed, and counts as traffic when it is to be deleted.
+    A deployment that is scaled to zero is ready. READY does not mean that inference answers already, which can take
+    minutes more: ``wait_for_inference`` waits for that, too. The first poll is in the worker, so a deployment that is
+    ready already is not deferred. Transient errors never end the wait.
 
-    Returns ``{"deployment": "accounts/…/deployments/…"}``, which is an XCom too. The first look is the worker's,
-    so what is ready is not deferred. A deployment that failed or was deleted ends the wait; ``soft_fail`` and
-    ``never_fail`` then skip, in every mode. A key that is refused is never skipped.
+    The wait fails if the deployment failed or was deleted; with ``soft_fail`` or ``never_fail`` the task is skipped
+    instead, in every mode. A rejected API key fails at once and is never skipped.
+
+    Returns ``{"deployment": "accounts/…/deployments/…"}``, which is an XCom too.
+
+    Example::
+
+        FireworksDeploymentReadySensor(task_id="up", deployment=deploy.output["deployment"], deferrable=True)
 
     :param deployment: id or full resource name.
-    :param wait_for_inference: wait until inference answers, ``POST /inference/v1/chat/completions``.
-    :param deferrable: wait in the triggerer; all other arguments mean the same there.
-    :param poke_interval: seconds between two looks.
-    :param timeout: seconds until it gives up.
-    :param account_id: the account of a deployment id, instead of the connection's.
-    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
-    :raises FireworksInvalidArgument: for a deployment that is none; nothing was sent.
+    :param wait_for_inference: wait until inference answers, ``POST /inference/v1/chat/completions``. Each poll then
+        requests a token, which wakes a deployment that is scaled to zero, is billed, and counts as recent traffic when
+        the deployment is deleted.
+    :param deferrable: wait in the triggerer.
+    :param poke_interval: seconds between two polls.
+    :param timeout: seconds until the wait fails.
+    :param account_id: the account of a bare deployment id, instead of the connection's.
+    :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
+    :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
     :raises FireworksAccessDenied, FireworksNotFound, FireworksDeploymentNotReady: not retried.
-    :raises AirflowSensorTimeout: says what was waited for, how long, and what was last seen; not retried.
+    :raises AirflowSensorTimeout: with what was waited for and what was last seen; not retried.
     """
 
     template_fields: Sequence[str] = (
@@ -56,7 +64,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     ui_color = "#d9e7ff"
     failure = FireworksDeploymentNotReady
     not_found_hint = (
-        "Clear the task that creates it, with all downstream of it; if its id was given by hand, check that."
+        "Clear the task that creates it, with everything downstream; if you chose its id, check that."
     )
 
     def __init__(
@@ -84,22 +92,23 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     def _arguments(self) -> DeploymentReadyArguments:
         return DeploymentReadyArguments.check(**self._given())
 
-    def _begin(self, **common: Any) -> DeploymentWatch:
-        until = Until.SERVING if self._arguments.wait_for_inference else Until.READY
-        return DeploymentWatch(deployment=self._arguments.deployment, until=until, **common)
+    @property
+    def _resource(self) -> str:
+        return self._arguments.deployment
 
-    def _full_name(self, name: str) -> str:
-        return str(self.hook.deployment_name(name))
+    def _full_name(self) -> DeploymentName:
+        return self.hook.deployment_name(self._arguments.deployment)
 
-    def _trigger(self, watch: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
-        return FireworksDeploymentReadyTrigger(
-            fireworks_conn_id=self._arguments.fireworks_conn_id, watch=watch, carry=watch
-        )
+    def _new_wait(self, name: DeploymentName, **common: Any) -> DeploymentWait:
+        until = Until.INFERENCE if self._arguments.wait_for_inference else Until.READY
+        return DeploymentWait(deployment=name, until=until, **common)
 
-    def _resumed(self, carried: dict[str, Any]) -> DeploymentWatch:
-        return DeploymentWatch.model_validate(carried)
+    def _parse_wait(self, arguments: dict[str, Any]) -> DeploymentWait:
+        return DeploymentWait.model_validate(arguments)
 
-    def _success(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
-        deployment = getattr(watch, watch.resource)
-        self.log.info("%s is ready: %s.", deployment, verdict.reason)
-        return {"deployment": deployment}
+    def _trigger(self, wait: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
+        return FireworksDeploymentReadyTrigger(fireworks_conn_id=self._arguments.fireworks_conn_id, wait=wait)
+
+    def _success(self, wait: DeploymentWait, verdict: Verdict) -> dict[str, Any]:
+        self.log.info("%s is ready: %s.", wait.deployment, verdict.reason)
+        return {"deployment": str(wait.deployment)}

@@ -1,4 +1,4 @@
-"""Waiting until a model is ready."""
+"""The sensor that waits until a model is ready."""
 
 from __future__ import annotations
 
@@ -11,49 +11,55 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_fireworks.arguments import ModelReadyArguments
 from airflow_provider_fireworks.exceptions import FireworksInvalidEvent, FireworksModelNotReady
-from airflow_provider_fireworks.links.model import FireworksModelLink
+from airflow_provider_fireworks.links import FireworksModelLink
+from airflow_provider_fireworks.models.wait import ModelWait
 from airflow_provider_fireworks.operators.base import show_precision
 from airflow_provider_fireworks.sensors.base import FireworksSensor
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
-from airflow_provider_fireworks.watch import ModelWatch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fireworks.verdict import Verdict
-    from airflow_provider_fireworks.watch import Watch
+    from airflow_provider_fireworks.client.names import ModelName
+    from airflow_provider_fireworks.polling import Verdict
 
 
 class FireworksModelReadySensor(FireworksSensor):
     """
     Wait until a model is ready at a precision.
 
-    Returns ``{"model": "accounts/…/models/…", "precision": "FP8"}`` with the precision that is ready, which what
-    deploys it takes whole, as ``prepared=ready.output``; every key is an XCom too. It reads the model,
-    ``GET /v1/accounts/{account}/models/{model}``, and nothing else. The first look is the worker's, so what is
-    ready is not deferred.
+    It polls the model, ``GET /v1/accounts/{account}/models/{model}``. The first poll is in the worker, so a model that
+    is ready already is not deferred. Transient errors never end the wait.
 
-    A failed preparation and a model that is gone end the wait; ``soft_fail`` and ``never_fail`` then skip, in
-    every mode. A key that is refused fails at once and is never skipped. While the gateway does not answer the
-    wait goes on, until its ``timeout`` (``AirflowSensorTimeout``).
+    The wait fails if the preparation failed or the model was deleted; with ``soft_fail`` or ``never_fail`` the task is
+    skipped instead, in every mode. A rejected API key fails at once and is never skipped.
+
+    Returns ``{"model": "accounts/…/models/…", "precision": "FP8"}``, with the precision that is ready. Whatever deploys
+    the model takes the result whole, as ``prepared=ready.output``. Every key is an XCom too.
+
+    Example::
+
+        prepare = FireworksPrepareModelOperator(task_id="prepare", model="my-model", precision="FP8")
+        ready = FireworksModelReadySensor(task_id="ready", prepared=prepare.output, deferrable=True)
 
     :param prepared: the whole result of ``FireworksPrepareModelOperator``, ``prepare.output``, instead of the next
-        three; one of the two ways is needed.
+        three arguments.
     :param model: id or full resource name.
-    :param precision: one, as the API spells it (``"FP8"``); to wait for several, map over it.
-    :param baseline: what ``FireworksPrepareModelOperator`` returned under this key. Without one, the sensor succeeds
-        only if the API lists the precision, and fails at its first poll if the API lists none.
-    :param accept_precisions: others that satisfy the wait as well.
-    :param allow_unknown_precision: pass a precision that is newer than this package.
-    :param require_confirmation: fail where readiness could only be inferred, because the gateway lists no precisions.
-    :param deferrable: wait in the triggerer; all other arguments mean the same there.
-    :param poke_interval: seconds between two looks.
-    :param timeout: seconds until it gives up.
-    :param account_id: the account of a model id, instead of the connection's.
-    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
-    :raises FireworksInvalidArgument: for a misspelt precision or a model that is none; nothing was sent.
+    :param precision: as the API spells it (``"FP8"``). To wait for several, map over them.
+    :param baseline: what ``FireworksPrepareModelOperator`` returned under this key. Without it the sensor cannot tell
+        whether the model changed, so it succeeds only if the API lists the precision, and fails at its first poll if
+        the API lists none.
+    :param accept_precisions: precisions that satisfy the wait as well.
+    :param allow_unknown_precision: accept a precision that is newer than this package.
+    :param require_confirmation: fail if readiness can only be inferred, because the API lists no precisions.
+    :param deferrable: wait in the triggerer.
+    :param poke_interval: seconds between two polls.
+    :param timeout: seconds until the wait fails.
+    :param account_id: the account of a bare model id, instead of the connection's.
+    :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
+    :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
     :raises FireworksAccessDenied, FireworksNotFound, FireworksModelNotReady: not retried.
-    :raises AirflowSensorTimeout: says what was waited for, how long, and what was last seen; not retried.
+    :raises AirflowSensorTimeout: with what was waited for and what was last seen; not retried.
     """
 
     template_fields: Sequence[str] = (
@@ -117,9 +123,16 @@ class FireworksModelReadySensor(FireworksSensor):
         show_precision(context, self._arguments.precision)
         return super().execute_complete(context, event)
 
-    def _begin(self, **common: Any) -> ModelWatch:
-        return ModelWatch(
-            model=self._arguments.model,
+    @property
+    def _resource(self) -> str:
+        return self._arguments.model
+
+    def _full_name(self) -> ModelName:
+        return self.hook.model_name(self._arguments.model)
+
+    def _new_wait(self, name: ModelName, **common: Any) -> ModelWait:
+        return ModelWait(
+            model=name,
             precision=self._arguments.precision,
             accept=self._arguments.accept_precisions,
             require_confirmation=self._arguments.require_confirmation,
@@ -127,21 +140,15 @@ class FireworksModelReadySensor(FireworksSensor):
             **common,
         )
 
-    def _full_name(self, name: str) -> str:
-        return str(self.hook.model_name(name))
+    def _parse_wait(self, arguments: dict[str, Any]) -> ModelWait:
+        return ModelWait.model_validate(arguments)
 
-    def _trigger(self, watch: dict[str, Any]) -> FireworksModelReadyTrigger:
-        return FireworksModelReadyTrigger(
-            fireworks_conn_id=self._arguments.fireworks_conn_id, watch=watch, carry=watch
-        )
+    def _trigger(self, wait: dict[str, Any]) -> FireworksModelReadyTrigger:
+        return FireworksModelReadyTrigger(fireworks_conn_id=self._arguments.fireworks_conn_id, wait=wait)
 
-    def _resumed(self, carried: dict[str, Any]) -> ModelWatch:
-        return ModelWatch.model_validate(carried)
-
-    def _success(self, watch: Watch, verdict: Verdict) -> dict[str, Any]:
+    def _success(self, wait: ModelWait, verdict: Verdict) -> dict[str, Any]:
         if verdict.precision not in (self._arguments.precision, *self._arguments.accept_precisions):
             raise FireworksInvalidEvent.because(f"{verdict.precision} was not waited for")
-        model = getattr(watch, watch.resource)
         log = self.log.warning if verdict.inferred else self.log.info
-        log("%s is ready at %s: %s.", model, verdict.precision, verdict.reason)
-        return {"model": model, "precision": verdict.precision}
+        log("%s is ready at %s: %s.", wait.model, verdict.precision, verdict.reason)
+        return {"model": str(wait.model), "precision": verdict.precision}

@@ -1,4 +1,4 @@
-"""One Airflow and one emulated gateway for all end-to-end tests."""
+"""One Airflow and one emulated API for all end-to-end tests."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from airflow_provider_fireworks.client import calls
-from airflow_provider_fireworks.client.endpoint import Endpoint
-from airflow_provider_fireworks.client.names import parse_deployment
-from airflow_provider_fireworks.client.worker import WorkerGateway, make_session
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.config import ClientConfig
+from airflow_provider_fireworks.client.names import DeploymentName
+from airflow_provider_fireworks.client.sync_client import SyncClient, make_session
 from airflow_provider_fireworks.emulator import Emulator
 from local_airflow import LocalAirflow
 from tests.e2e.search import files, find
@@ -51,9 +51,9 @@ def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def session_gateway() -> Iterator[Emulator]:
-    with Emulator(api_key=f"fw_right_{secrets.token_hex(16)}") as gateway:
-        yield gateway
+def session_emulator() -> Iterator[Emulator]:
+    with Emulator(api_key=f"fw_right_{secrets.token_hex(16)}") as emulator:
+        yield emulator
 
 
 @pytest.fixture(scope="session")
@@ -81,18 +81,18 @@ def fernet_key() -> str:
 def airflow(
     tmp_path_factory: pytest.TempPathFactory,
     dags: Path,
-    session_gateway: Emulator,
+    session_emulator: Emulator,
     wrong_key: str,
     fernet_key: str,
     statsd: socket.socket,
 ) -> Iterator[LocalAirflow]:
-    """A whole Airflow. Its connection ``fireworks_default`` leads to the emulated gateway."""
-    connection = json.loads(session_gateway.connection)
+    """A whole Airflow. Its connection ``fireworks_default`` leads to the emulated API."""
+    connection = json.loads(session_emulator.connection)
     env = {
         "AIRFLOW__CORE__FERNET_KEY": fernet_key,
         # So that it is seen to be searched there as well.
         "AIRFLOW__CORE__COMPRESS_SERIALIZED_DAGS": "True",
-        "AIRFLOW_CONN_FIREWORKS_OF_ENVIRONMENT": session_gateway.connection,
+        "AIRFLOW_CONN_FIREWORKS_OF_ENVIRONMENT": session_emulator.connection,
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
         "AIRFLOW__METRICS__STATSD_PORT": str(statsd.getsockname()[1]),
@@ -106,32 +106,32 @@ def airflow(
 
 
 @pytest.fixture
-def gateway(airflow: LocalAirflow, session_gateway: Emulator, wrong_key: str) -> Iterator[Emulator]:
+def emulator(airflow: LocalAirflow, session_emulator: Emulator, wrong_key: str) -> Iterator[Emulator]:
     """
-    The emulated gateway as at its start, for one test.
+    The emulated API as at its start, for one test.
 
     Whatever the test has let Airflow do, no key may be found in any file of it afterwards.
     """
-    session_gateway.reset()
-    yield session_gateway
+    session_emulator.reset()
+    yield session_emulator
     places = files(airflow.home)
-    leaks = [*find(session_gateway.api_key, places), *find(wrong_key, places)]
+    leaks = [*find(session_emulator.api_key, places), *find(wrong_key, places)]
     assert not leaks, f"a key is in {leaks}"
 
 
 @pytest.fixture
-def deploy_by_hand(gateway: Emulator) -> Callable[[str, str], None]:
+def deploy_by_hand(emulator: Emulator) -> Callable[[str, str], None]:
     """Create a deployment without a task, with this id and this description."""
 
     def deploy(deployment_id: str, description: str) -> None:
-        endpoint = Endpoint.make(host=gateway.url, api_key=gateway.api_key)
+        config = ClientConfig.make(host=emulator.url, api_key=emulator.api_key)
         spec = {
             "baseModel": "accounts/demo/models/my-model",
             "acceleratorType": "NVIDIA_H100_80GB",
             "description": description,
         }
-        name = parse_deployment(deployment_id, account=gateway.account_id)
-        WorkerGateway(endpoint, make_session(endpoint)).send(calls.create_deployment(name, spec))
+        name = DeploymentName.parse(deployment_id, account=emulator.account_id)
+        SyncClient(config, make_session(config)).send(api.create_deployment(name, spec))
 
     return deploy
 

@@ -201,7 +201,7 @@ class Walk:
         self.answers[asked] = answer.content + str(dict(answer.headers)).encode()
         if not answer.ok:
             return 0
-        self.answered.add(route)
+        self.has_responded.add(route)
         if "json" not in answer.headers.get("Content-Type", ""):
             return 0
         lines = answer.text.splitlines() if "ndjson" in answer.headers["Content-Type"] else [answer.text]

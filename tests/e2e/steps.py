@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.deployments.ownership import Owner
 from local_airflow.api import poll_until
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def deployments_of(emulator: Emulator, dag_id: str, run_id: str) -> dict[str, st
     """
     found = {}
     for deployment in emulator.deployments:
-        identity = Identity.of_description(deployment["description"])
+        identity = Owner.from_description(deployment["description"])
         if identity is not None and (identity.dag_id, identity.run_id) == (dag_id, run_id):
             index = "" if identity.map_index < 0 else f"[{identity.map_index}]"
             found[f"{identity.task_id}{index}"] = deployment["name"].rpartition("/")[2]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.identity import Identity
 from local_airflow import LocalAirflow, LocalAirflowError, TaskInstance
 from local_airflow.api import poll_until
 from local_airflow.invariants import Witness
@@ -45,8 +45,8 @@ SETTINGS = {
 
 
 @pytest.fixture
-def witness(gateway: Emulator) -> Iterator[Witness]:
-    witness = Witness(gateway, DAG)
+def witness(emulator: Emulator) -> Iterator[Witness]:
+    witness = Witness(emulator, DAG)
     witness.start()
     yield witness
     witness.stop()
@@ -68,18 +68,18 @@ def servers() -> tuple[Postgres, Redis]:
 
 
 @pytest.fixture
-def gateway() -> Iterator[Emulator]:
-    with Emulator(duration=25, deploy_duration=6, create_lag=0.5, delete_duration=1) as gateway:
+def emulator() -> Iterator[Emulator]:
+    with Emulator(duration=25, deploy_duration=6, create_lag=0.5, delete_duration=1) as emulator:
         for model in MODELS:
-            gateway.add_model(model)
-        yield gateway
+            emulator.add_model(model)
+        yield emulator
 
 
 @pytest.fixture
 def airflow(
     tmp_path_factory: pytest.TempPathFactory,
     dags: Path,
-    gateway: Emulator,
+    emulator: Emulator,
     servers: tuple[Postgres, Redis],
     processes_in: Callable[[Path], list[str]],
     say: Callable[[str], None],
@@ -100,7 +100,7 @@ def airflow(
             workers=2,
             triggerers=2,
             parallelism=8,
-            env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": gateway.connection, **SETTINGS},
+            env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": emulator.connection, **SETTINGS},
             say=say,
         ) as airflow,
     ):
@@ -115,13 +115,13 @@ def airflow(
     reason="The scheduler of Airflow 3.4.0b2 ends with an IntegrityError when a worker with a mapped task is killed.",
 )
 def test_losing_workers_and_a_triggerer_doubles_nothing_and_leaves_nothing(
-    airflow: LocalAirflow, gateway: Emulator, witness: Witness, say: Callable[[str], None]
+    airflow: LocalAirflow, emulator: Emulator, witness: Witness, say: Callable[[str], None]
 ) -> None:
     def until(what: str, condition: Callable[[], object]) -> object:
         return poll_until(condition, timeout=180, what=what, meanwhile=airflow.check, every=0.2)
 
     def stuck(part: str) -> Request | None:
-        return next((r for r in gateway.requests if r.fault == "hang" and part in r.path), None)
+        return next((r for r in emulator.requests if r.fault == "hang" and part in r.path), None)
 
     def kill_worker_of(task_id: str, index: int) -> None:
         """Kill the worker that has this task, with all its tasks, and start it anew."""
@@ -137,9 +137,9 @@ def test_losing_workers_and_a_triggerer_doubles_nothing_and_leaves_nothing(
         airflow.launch(task.component)
 
     # Both are done, and whoever has asked never learns of it.
-    gateway.fault("hang", method="POST", path="model-d:prepare", after_work=True)
-    slow = Identity(DAG, RUN, "serve.deploy", 0).deployment_id
-    gateway.fault("hang", method="POST", path=f"deploymentId={slow}", after_work=True)
+    emulator.fault("hang", method="POST", path="model-d:prepare", after_work=True)
+    slow = Owner(DAG, RUN, "serve.deploy", 0).deployment_id
+    emulator.fault("hang", method="POST", path=f"deploymentId={slow}", after_work=True)
     airflow.wait_for_dag(DAG)
     airflow.api.trigger(DAG, {"models": MODELS, "precisions": PRECISIONS}, run_id=RUN)
     say(f"The run has begun: {len(MODELS)} models at {len(PRECISIONS)} precisions.")
@@ -177,28 +177,28 @@ def test_losing_workers_and_a_triggerer_doubles_nothing_and_leaves_nothing(
     assert tries[f"serve.prepare[{prepared}]"] > 1
     assert tries["serve.deploy[0]"] > 1
 
-    assert Counter((done.model, done.precision) for done in gateway.preparations) == Counter(PAIRS)
+    assert Counter((done.model, done.precision) for done in emulator.preparations) == Counter(PAIRS)
     asked = Counter(
         (post.path.rpartition("/")[2].removesuffix(":prepare"), post.body["precision"])
-        for post in gateway.requests
+        for post in emulator.requests
         if post.path.endswith(":prepare")
     )
-    # The gateway does not say what it prepares a model for, so another try may ask again, without effect.
+    # The API does not say what it prepares a model for, so another try may ask again, without effect.
     assert all(1 <= asked[pair] <= tries[f"serve.prepare[{index}]"] for index, pair in enumerate(PAIRS))
     expected = {
-        Identity(DAG, RUN, "serve.deploy", index).deployment_id: pair for index, pair in enumerate(PAIRS)
+        Owner(DAG, RUN, "serve.deploy", index).deployment_id: pair for index, pair in enumerate(PAIRS)
     }
     created = [
-        (made.deployment, (made.base_model.rpartition("/")[2], made.precision)) for made in gateway.creations
+        (made.deployment, (made.base_model.rpartition("/")[2], made.precision)) for made in emulator.creations
     ]
     assert sorted(created) == sorted(expected.items())
-    # Deleting takes the gateway a moment more, which no task waits for.
-    until("Waiting for nothing to be left", lambda: not gateway.deployments_left)
+    # Deleting takes the API a moment more, which no task waits for.
+    until("Waiting for nothing to be left", lambda: not emulator.deployments_left)
 
     again = sum(tries.values()) - len(tries)
     say(
-        f"{len(gateway.preparations)} preparations, {len(created)} deployments created, "
-        f"{len(gateway.deployments_left)} left; {again} tries more than tasks."
+        f"{len(emulator.preparations)} preparations, {len(created)} deployments created, "
+        f"{len(emulator.deployments_left)} left; {again} tries more than tasks."
     )
 
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_fireworks.client import calls
-from airflow_provider_fireworks.client.endpoint import Endpoint
-from airflow_provider_fireworks.client.names import parse_deployment
-from airflow_provider_fireworks.client.worker import WorkerGateway, make_session
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.config import ClientConfig
+from airflow_provider_fireworks.client.names import DeploymentName
+from airflow_provider_fireworks.client.sync_client import SyncClient, make_session
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.identity import Identity
 from local_airflow import LocalAirflow, LocalAirflowError
 from local_airflow.demo import RealAccount
 
@@ -138,27 +138,27 @@ def test_what_is_to_fail_must_be_among_the_precisions(tmp_path: Path) -> None:
 
 
 def test_at_fireworks_itself_it_names_what_is_left() -> None:
-    signed = Identity("deploy_fan_out", "run", "serve.deploy", 0).description
-    with Emulator() as gateway:
-        deploy(gateway, "earlier", signed)
-        account = RealAccount(gateway.connection)
-        deploy(gateway, "left", signed)
-        deploy(gateway, "somebodys-own", "Made by hand.")
+    signed = Owner("deploy_fan_out", "run", "serve.deploy", 0).description
+    with Emulator() as emulator:
+        deploy(emulator, "earlier", signed)
+        account = RealAccount(emulator.connection)
+        deploy(emulator, "left", signed)
+        deploy(emulator, "somebodys-own", "Made by hand.")
 
         assert account.left() == ["accounts/demo/deployments/left"]
         assert "deployments left: 1. THEY COST MONEY" in account.told(account.left())
         assert account.told(account.left()).endswith("\n  accounts/demo/deployments/left")
 
-        gateway.set_deployment("left", state="DELETED")
+        emulator.set_deployment("left", state="DELETED")
         assert account.told(account.left()) == "deployments left: 0"
 
 
-def deploy(gateway: Emulator, deployment_id: str, description: str) -> None:
-    endpoint = Endpoint.make(host=gateway.url, api_key=gateway.api_key)
+def deploy(emulator: Emulator, deployment_id: str, description: str) -> None:
+    config = ClientConfig.make(host=emulator.url, api_key=emulator.api_key)
     model = "accounts/demo/models/my-model"
     spec = {"baseModel": model, "acceleratorType": "NVIDIA_H100_80GB", "description": description}
-    name = parse_deployment(deployment_id, account="demo")
-    WorkerGateway(endpoint, make_session(endpoint)).send(calls.create_deployment(name, spec))
+    name = DeploymentName.parse(deployment_id, account="demo")
+    SyncClient(config, make_session(config)).send(api.create_deployment(name, spec))
 
 
 def test_a_component_that_ends_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.deployments.ownership import Owner
 from local_airflow.api import poll_until
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ def mark_as_failed(airflow: LocalAirflow, path: str, **state: str) -> None:
     airflow.api.request("PATCH", f"/api/v2/dags/{path}", json=state)
 
 
-def left(gateway: Emulator) -> set[str]:
-    return {name.rpartition("/")[2] for name in gateway.deployments_left}
+def left(emulator: Emulator) -> set[str]:
+    return {name.rpartition("/")[2] for name in emulator.deployments_left}
 
 
 def test_each_precision_is_deployed_asked_and_removed_whatever_becomes_of_the_others(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(duration=4, deploy_duration=4, deploy_outcomes={"FP4": "failed"})
+    emulator.configure(duration=4, deploy_duration=4, deploy_outcomes={"FP4": "failed"})
 
     # Side by side, to save time.
     well = airflow.trigger(DAG, {"precisions": ["FP8", "BF16"]})
@@ -73,12 +73,10 @@ def test_each_precision_is_deployed_asked_and_removed_whatever_becomes_of_the_ot
     finish(DAG, well)
     finish(DAG, ill, "failed")
 
-    assert gateway.deployments_left == []
-    made = [
-        Identity(DAG, run, "serve.deploy", index).deployment_id for run in (well, ill) for index in (0, 1)
-    ]
-    assert sorted(creation.deployment for creation in gateway.creations) == sorted(made)
-    assert gateway.count("DELETE") == 4
+    assert emulator.deployments_left == []
+    made = [Owner(DAG, run, "serve.deploy", index).deployment_id for run in (well, ill) for index in (0, 1)]
+    assert sorted(creation.deployment for creation in emulator.creations) == sorted(made)
+    assert emulator.count("DELETE") == 4
 
     assert {task.state for task in airflow.api.task_instances(DAG, well)} == {"success"}
     assert {task.try_number for task in airflow.api.task_instances(DAG, well)} == {1}
@@ -88,7 +86,7 @@ def test_each_precision_is_deployed_asked_and_removed_whatever_becomes_of_the_ot
     assert "no capacity" in airflow.api.log(in_ill["serve.up[0]"])
 
     name = f"accounts/demo/deployments/{made[0]}"
-    assert f"{MODEL}#{name} says: This is the emulated gateway." in airflow.api.log(
+    assert f"{MODEL}#{name} says: This is the emulated API." in airflow.api.log(
         in_well["serve.smoke_test[0]"]
     )
     assert airflow.api.xcom(in_well["serve.remove[0]"]) == {"deleted": [name]}
@@ -97,35 +95,35 @@ def test_each_precision_is_deployed_asked_and_removed_whatever_becomes_of_the_ot
         "Deployment in Fireworks": f"{CONSOLE}/dashboard/deployments/{made[0]}",
     }
     # Per precision: deploy twice, up twice, remove; the one that fails may be looked at once less.
-    assert gateway.count("GET", "/deployments/") <= 4 * 5
+    assert emulator.count("GET", "/deployments/") <= 4 * 5
 
 
 def test_nothing_is_left_of_a_deployment_that_fails_its_smoke_test(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None], until: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None], until: Callable[..., None]
 ) -> None:
-    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
-    gateway.configure(deploy_duration=1)
+    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    emulator.configure(deploy_duration=1)
 
     run = airflow.trigger(DAG, {"precisions": ["FP8"]})
     # The sensor has asked once, so the next one to ask is the smoke test.
-    until(lambda: gateway.count("POST", "/inference/"), "Waiting for the deployment to be asked", every=0.05)
-    gateway.fault("status", status=500, path="/inference/", times=-1)
+    until(lambda: emulator.count("POST", "/inference/"), "Waiting for the deployment to be asked", every=0.05)
+    emulator.fault("status", status=500, path="/inference/", times=-1)
     finish(DAG, run, "failed")
 
     assert states(airflow, run, 0) == [*["success"] * 4, "failed", "success"]
-    assert len(gateway.creations) == 1
-    assert gateway.deployments_left == []
+    assert len(emulator.creations) == 1
+    assert emulator.deployments_left == []
 
 
 def test_a_run_that_is_marked_as_failed_removes_its_deployment(
-    airflow: LocalAirflow, gateway: Emulator, until: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, until: Callable[..., None]
 ) -> None:
-    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
-    gateway.configure(deploy_outcome="never")
+    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    emulator.configure(deploy_outcome="never")
 
     run = airflow.trigger(DAG, {"precisions": ["FP8"]})
     (up,) = airflow.wait_for_tasks(DAG, run, "serve.up", {"deferred"}, count=1)
-    deployment = Identity(DAG, run, "serve.deploy", 0).deployment_id
+    deployment = Owner(DAG, run, "serve.deploy", 0).deployment_id
     expected = {"Deployment in Fireworks": f"{CONSOLE}/dashboard/deployments/{deployment}"}
     until(lambda: links(airflow, up) == expected, "Waiting for the link")
     mark_as_failed(airflow, f"{DAG}/dagRuns/{run}", state="failed")
@@ -133,13 +131,13 @@ def test_a_run_that_is_marked_as_failed_removes_its_deployment(
     airflow.wait(DAG, run)
 
     assert states(airflow, run, 0)[3:] == ["failed", "skipped", "success"]
-    assert gateway.deployments_left == []
+    assert emulator.deployments_left == []
 
 
 def test_a_task_that_is_marked_as_failed_while_it_waits_deletes_its_deployment(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None], until: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None], until: Callable[..., None]
 ) -> None:
-    gateway.configure(deploy_outcome="never")
+    emulator.configure(deploy_outcome="never")
     dag = "deploy_and_wait"
 
     run = airflow.trigger(dag)
@@ -147,26 +145,26 @@ def test_a_task_that_is_marked_as_failed_while_it_waits_deletes_its_deployment(
     # Airflow stores them right after the state.
     until(lambda: all(links(airflow, deploy).values()), "Waiting for the links")
     # It is the triggerer that is told, so the trigger has to be there.
-    until(lambda: gateway.count("GET", "/deployments/") > 1, "Waiting for the triggerer to look")
+    until(lambda: emulator.count("GET", "/deployments/") > 1, "Waiting for the triggerer to look")
     mark_as_failed(airflow, f"{dag}/dagRuns/{run}/taskInstances/deploy", new_state="failed")
     finish(dag, run, "failed")
 
-    until(lambda: gateway.deployments_left == [], "Waiting for the deployment to be deleted")
-    assert len(gateway.creations) == 1
+    until(lambda: emulator.deployments_left == [], "Waiting for the deployment to be deleted")
+    assert len(emulator.creations) == 1
 
 
 def test_what_was_left_behind_is_listed_and_then_deleted(
     airflow: LocalAirflow,
-    gateway: Emulator,
+    emulator: Emulator,
     finish: Callable[..., None],
     sweep: Callable[..., str],
     deploy_by_hand: Callable[[str, str], None],
 ) -> None:
     dag = "sweep_deployments"
-    deploy_by_hand("of-no-run", Identity("gone", "long_ago", "deploy").description)
-    deploy_by_hand("meant-to-stay", Identity("gone", "long_ago", "serve").description)
-    deploy_by_hand("in-use", Identity(dag, "second", "deploy").description)
-    deploy_by_hand("of-another-airflow", Identity("gone", "r", "deploy", airflow="https://b").description)
+    deploy_by_hand("of-no-run", Owner("gone", "long_ago", "deploy").description)
+    deploy_by_hand("meant-to-stay", Owner("gone", "long_ago", "serve").description)
+    deploy_by_hand("in-use", Owner(dag, "second", "deploy").description)
+    deploy_by_hand("of-another-airflow", Owner("gone", "r", "deploy", airflow="https://b").description)
     deploy_by_hand("somebodys-own", "Made by hand.")
     first = sweep(conf={"keep": ["meant-to-stay"]})
     finish(dag, first, "failed")
@@ -177,8 +175,8 @@ def test_what_was_left_behind_is_listed_and_then_deleted(
         "of-no-run": "unknown",
         "in-use": "unknown",
     }
-    assert len(left(gateway)) == 5
+    assert len(left(emulator)) == 5
 
-    deploy_by_hand("of-the-first-run", Identity(dag, first, "deploy").description)
+    deploy_by_hand("of-the-first-run", Owner(dag, first, "deploy").description)
     finish(dag, sweep(conf={"keep": ["meant-to-stay"], "delete": True}, run_id="second"))
-    assert left(gateway) == {"meant-to-stay", "in-use", "of-another-airflow", "somebodys-own"}
+    assert left(emulator) == {"meant-to-stay", "in-use", "of-another-airflow", "somebodys-own"}

@@ -18,9 +18,9 @@ SLACK = 20.0
 
 
 def test_deferred_waits_end_by_execution_timeout(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(outcome="never", deploy_outcome="never")
+    emulator.configure(outcome="never", deploy_outcome="never")
     run = airflow.trigger(DAG)
     finish(DAG, run, "failed", timeout=90)
 
@@ -35,8 +35,8 @@ def test_deferred_waits_end_by_execution_timeout(
         assert "AirflowTaskTimeout" in airflow.api.log(tasks[name])
     for name, took in seconds_of(airflow, run).items():
         assert LIMIT - 1 <= took <= LIMIT + SLACK, name
-    (creation,) = gateway.creations
-    wait_until_deleted(airflow, gateway, creation.deployment, timeout=10)
+    (creation,) = emulator.creations
+    wait_until_deleted(airflow, emulator, creation.deployment, timeout=10)
 
 
 def seconds_of(airflow: LocalAirflow, run_id: str) -> dict[str, float]:

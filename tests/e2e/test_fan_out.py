@@ -13,9 +13,9 @@ PRECISIONS = ["FP8", "FP4", "BF16"]
 
 
 def test_one_model_is_prepared_at_several_precisions(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(duration=8)
+    emulator.configure(duration=8)
 
     run = airflow.trigger("prepare_fan_out", {"precisions": PRECISIONS})
     finish("prepare_fan_out", run)
@@ -33,27 +33,27 @@ def test_one_model_is_prepared_at_several_precisions(
         assert airflow.api.xcom(tasks[f"ready[{index}]"], "precision") == precision
         assert f"{MODEL} is ready at {precision}." in airflow.api.log(tasks["report"])
 
-    assert sorted(done.precision for done in gateway.preparations) == sorted(PRECISIONS)
-    assert gateway.count("POST", ":prepare") == len(PRECISIONS)
+    assert sorted(done.precision for done in emulator.preparations) == sorted(PRECISIONS)
+    assert emulator.count("POST", ":prepare") == len(PRECISIONS)
     # Per precision: the look before the prepare, the sensor's first look, and its polls every 10 s.
-    assert gateway.count("GET", "/models/my-model") <= len(PRECISIONS) * 6
+    assert emulator.count("GET", "/models/my-model") <= len(PRECISIONS) * 6
 
 
 def test_what_is_prepared_already_is_not_prepared_again(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
+    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
 
     run = airflow.trigger("prepare_as_told")
     finish("prepare_as_told", run)
 
-    assert gateway.count("POST") == 0
+    assert emulator.count("POST") == 0
 
 
 def test_each_precision_gets_its_turn_where_only_one_at_a_time_is_taken(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(duration=6, second_prepare="aborted")
+    emulator.configure(duration=6, second_prepare="aborted")
 
     run = airflow.trigger("prepare_as_told")
     finish("prepare_as_told", run)
@@ -61,6 +61,6 @@ def test_each_precision_gets_its_turn_where_only_one_at_a_time_is_taken(
     tasks = airflow.api.task_instances("prepare_as_told", run)
     assert {task.state for task in tasks} == {"success"}
     assert {task.try_number for task in tasks} == {1}
-    first, second = gateway.preparations
+    first, second = emulator.preparations
     assert {first.precision, second.precision} == {"FP8", "FP4"}
     assert second.at - first.at >= 6

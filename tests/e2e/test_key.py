@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.fernet import Fernet
 
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.deployments.ownership import Owner
 from tests.e2e.search import Walk, files, find, rows
 from tests.e2e.steps import AIRFLOW
 
@@ -78,21 +78,21 @@ ROUTES = {
 
 
 @pytest.fixture
-def connections(airflow: LocalAirflow, gateway: Emulator, wrong_key: str) -> dict[str, str]:
+def connections(airflow: LocalAirflow, emulator: Emulator, wrong_key: str) -> dict[str, str]:
     """Store connections that lead nowhere, with the right key; return the keys of all that are stored."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
     for name, host in (("fireworks_nobody", closed), ("fireworks_plain_http", "http://elsewhere")):
-        airflow.api.add_connection(name, json.loads(gateway.connection) | {"host": host})
-    right = dict.fromkeys(("fireworks_default", "fireworks_nobody", "fireworks_plain_http"), gateway.api_key)
+        airflow.api.add_connection(name, json.loads(emulator.connection) | {"host": host})
+    right = dict.fromkeys(("fireworks_default", "fireworks_nobody", "fireworks_plain_http"), emulator.api_key)
     return right | {"fireworks_wrong_key": wrong_key}
 
 
 @pytest.fixture
 def run_everything(
     airflow: LocalAirflow,
-    gateway: Emulator,
+    emulator: Emulator,
     finish: Callable[..., None],
     deploy_by_hand: Callable[[str, str], None],
 ) -> Iterator[Callable[[str], set[str]]]:
@@ -104,20 +104,20 @@ def run_everything(
 
     def run(marker: str) -> set[str]:
         for model in MODELS:
-            gateway.add_model(model)
+            emulator.add_model(model)
         # Unpaused, the scheduled DAG also makes a run of its own, with these.
         for model in ("my-model", "my-other-model"):
-            gateway.set_model(model, supportedPrecisions=["FP8", "FP4"])
-        gateway.configure(
+            emulator.set_model(model, supportedPrecisions=["FP8", "FP4"])
+        emulator.configure(
             duration=3,
             deploy_duration=2,
             outcomes={"FP4": "failed_status"},
             deploy_outcomes={"NF4": "failed"},
         )
-        gateway.fault("hang", path="/models/hangs", times=-1)
-        gateway.fault("slow", path="/models/refused-later", delay=0)
-        gateway.fault("status", status=403, path="/models/refused-later", times=-1)
-        deploy_by_hand("left-behind", Identity("gone", "long_ago", "deploy").description)
+        emulator.fault("hang", path="/models/hangs", times=-1)
+        emulator.fault("slow", path="/models/refused-later", delay=0)
+        emulator.fault("status", status=403, path="/models/refused-later", times=-1)
+        deploy_by_hand("left-behind", Owner("gone", "long_ago", "deploy").description)
         started = [(dag, airflow.trigger(dag, conf | {"marker": marker}), end) for dag, conf, end in PLAN]
         for dag, run, end in started:
             finish(dag, run, end)
@@ -154,7 +154,7 @@ def test_a_search_finds_what_is_there(tmp_path: Path) -> None:
 
 def test_the_key_is_found_nowhere(
     airflow: LocalAirflow,
-    gateway: Emulator,
+    emulator: Emulator,
     connections: dict[str, str],
     run_everything: Callable[[str], set[str]],
     fernet_key: str,
@@ -166,7 +166,7 @@ def test_the_key_is_found_nowhere(
     walk = Walk(airflow.url, runs)
     for page in ("/", "/connections", "/dags/deploy_fan_out", "/variables", "/docs", "/redoc"):
         assert b"<html" in walk.page(page)
-    assert ROUTES - walk.answered == set()
+    assert ROUTES - walk.has_responded == set()
     in_files, in_rows, in_answers = files(airflow.home), rows(airflow.home / "airflow.db"), walk.places
     for key in set(connections.values()):
         assert find(key, [*in_files, *in_rows, *in_answers]) == []

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_fireworks.emulator import Creation
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.deployments.ownership import Owner
+from airflow_provider_fireworks.emulator import CreatedDeployment
 from local_airflow import TaskInstance
 from local_airflow.invariants import Witness
 from local_airflow.postgres import programs
@@ -72,13 +72,15 @@ def test_nothing_is_left_running_when_it_is_ended(
 
 @dataclass
 class Gateway:
-    """A gateway that has whatever deployments a test wants it to have."""
+    """An API that has whatever deployments a test wants it to have."""
 
-    creations: list[Creation] = field(default_factory=list)
+    creations: list[CreatedDeployment] = field(default_factory=list)
     deployments: list[dict[str, Any]] = field(default_factory=list)
 
-    def create(self, name: str, identity: Identity | None, state: str = "READY") -> dict[str, Any]:
-        self.creations.append(Creation("demo", name, "accounts/demo/models/my-model", "FP8", time.time()))
+    def create(self, name: str, identity: Owner | None, state: str = "READY") -> dict[str, Any]:
+        self.creations.append(
+            CreatedDeployment("demo", name, "accounts/demo/models/my-model", "FP8", time.time())
+        )
         description = "" if identity is None else identity.description
         made = {
             "name": f"accounts/demo/deployments/{name}",
@@ -95,7 +97,7 @@ def task(task_id: str, state: str = "success", map_index: int = -1) -> TaskInsta
     return TaskInstance("kill_run", "r1", task_id, map_index, state, 1, 1.0)
 
 
-IDENTITY = Identity("kill_run", "r1", "worker.deploy")
+IDENTITY = Owner("kill_run", "r1", "worker.deploy")
 
 
 def kinds(witness: Witness) -> list[str]:
@@ -103,10 +105,10 @@ def kinds(witness: Witness) -> list[str]:
 
 
 def test_a_run_that_is_as_it_must_be_is_no_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run", grace=0)
-    first = gateway.create("one", IDENTITY)
-    second = gateway.create("two", Identity("kill_run", "r1", "serve.deploy", 1))
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run", grace=0)
+    first = emulator.create("one", IDENTITY)
+    second = emulator.create("two", Owner("kill_run", "r1", "serve.deploy", 1))
     witness.look()
     for made in (first, second):
         made["state"] = "DELETED"
@@ -122,15 +124,15 @@ def test_a_run_that_is_as_it_must_be_is_no_violation() -> None:
 def test_deployment_deleted_before_removal_started_is_a_violation(
     creator: tuple[str, int], state: str, to: str | None
 ) -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    identity = Identity("kill_run", "r1", *creator)
-    made = gateway.create("one", identity, state="READY")
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    identity = Owner("kill_run", "r1", *creator)
+    made = emulator.create("one", identity, state="READY")
     witness.look()
     made["state"] = state
     witness.look()
     if to is None:
-        gateway.deployments.clear()
+        emulator.deployments.clear()
     else:
         made["state"] = to
     witness.look()
@@ -141,20 +143,20 @@ def test_deployment_deleted_before_removal_started_is_a_violation(
 
 
 def test_deployment_replaced_although_removal_never_started_is_a_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    gateway.create("one", IDENTITY)
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    emulator.create("one", IDENTITY)
     witness.look()
-    gateway.deployments.clear()
-    gateway.create("one", IDENTITY)
+    emulator.deployments.clear()
+    emulator.create("one", IDENTITY)
     witness.end_of_run("r1", "success", [], fails=False, removals={"worker.remove": math.inf})
     assert kinds(witness) == ["deleted"]
 
 
 def test_deployment_deleted_after_removal_started_is_no_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    made = gateway.create("one", IDENTITY)
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    made = emulator.create("one", IDENTITY)
     witness.look()
     started = time.time()
     made["state"] = "DELETED"
@@ -163,13 +165,13 @@ def test_deployment_deleted_after_removal_started_is_no_violation() -> None:
 
 
 def test_deployment_is_judged_by_the_removal_of_its_own_group_and_run() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
     for name, identity in [
-        ("one", Identity("kill_run", "r1", "serve.deploy", 0)),
-        ("two", Identity("kill_run", "r2", "worker.deploy")),
+        ("one", Owner("kill_run", "r1", "serve.deploy", 0)),
+        ("two", Owner("kill_run", "r2", "worker.deploy")),
     ]:
-        gateway.create(name, identity, state="DELETED")
+        emulator.create(name, identity, state="DELETED")
     removals = {"worker.remove": math.inf, "serve.remove[1]": math.inf}
     witness.end_of_run("r1", "success", [], fails=False, removals=removals)
     assert kinds(witness) == []
@@ -177,10 +179,10 @@ def test_deployment_is_judged_by_the_removal_of_its_own_group_and_run() -> None:
 
 @pytest.mark.parametrize("states", [["CREATING", "FAILED", "DELETED"], ["CREATING", "DELETED"]])
 def test_failed_deployment_deleted_at_any_time_is_no_violation(states: list[str]) -> None:
-    gateway = Gateway()
+    emulator = Gateway()
     # One that fails can be gone before it is seen to have failed.
-    witness = Witness(gateway, "kill_run", failing=() if "FAILED" in states else {"FP8"})
-    made = gateway.create("one", IDENTITY)
+    witness = Witness(emulator, "kill_run", failing=() if "FAILED" in states else {"FP8"})
+    made = emulator.create("one", IDENTITY)
     for state in states:
         made["state"] = state
         witness.look()
@@ -189,9 +191,9 @@ def test_failed_deployment_deleted_at_any_time_is_no_violation(states: list[str]
 
 
 def test_deployment_undeleted_is_one_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    made = gateway.create("one", IDENTITY)
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    made = emulator.create("one", IDENTITY)
     for state in ["READY", "DELETED", "CREATING", "READY"]:
         made["state"] = state
         witness.look()
@@ -201,73 +203,73 @@ def test_deployment_undeleted_is_one_violation() -> None:
 
 
 def test_deployment_created_anew_after_it_was_deleted_is_no_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    gateway.create("one", IDENTITY, state="FAILED")
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    emulator.create("one", IDENTITY, state="FAILED")
     witness.look()
-    gateway.deployments.clear()
+    emulator.deployments.clear()
     witness.look()
-    gateway.create("one", IDENTITY, state="CREATING")
+    emulator.create("one", IDENTITY, state="CREATING")
     witness.look()
     assert kinds(witness) == []
 
 
 def test_a_second_deployment_of_one_task_is_a_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    gateway.create("one", IDENTITY, state="DELETED")
-    gateway.create("two", IDENTITY)
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    emulator.create("one", IDENTITY, state="DELETED")
+    emulator.create("two", IDENTITY)
     witness.look()
     assert kinds(witness) == ["doubled"]
 
 
 def test_a_name_that_is_taken_twice_at_once_is_a_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    gateway.create("one", IDENTITY)
-    gateway.create("one", IDENTITY)
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    emulator.create("one", IDENTITY)
+    emulator.create("one", IDENTITY)
     witness.look()
     assert kinds(witness) == ["doubled"]
 
 
 def test_one_that_is_made_anew_must_be_ready_itself() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    gateway.create("one", IDENTITY)
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    emulator.create("one", IDENTITY)
     witness.look()
-    gateway.deployments.clear()
-    gateway.create("one", IDENTITY, state="CREATING")
+    emulator.deployments.clear()
+    emulator.create("one", IDENTITY, state="CREATING")
     witness.look()
-    gateway.deployments.clear()
+    emulator.deployments.clear()
     witness.end_of_run("r1", "success", [task("worker.deploy")], fails=False)
     assert kinds(witness) == ["not ready"]
     assert "READY → made anew → CREATING → DELETED" in str(witness.violations[0])
 
 
 def test_one_that_is_gone_before_it_is_seen_is_a_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    gateway.create("one", IDENTITY)
-    gateway.deployments.clear()
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    emulator.create("one", IDENTITY)
+    emulator.deployments.clear()
     witness.finish()
     assert kinds(witness) == ["unsigned"]
 
 
 @pytest.mark.parametrize("state", ["CREATING", "READY", "UPDATING", "DELETING", "FAILED"])
 def test_what_is_there_after_the_end_of_its_run_is_a_violation(state: str) -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run", grace=0)
-    gateway.create("one", IDENTITY, state=state)
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run", grace=0)
+    emulator.create("one", IDENTITY, state=state)
     witness.end_of_run("r1", "failed", [], fails=True)
     witness.look()
     assert kinds(witness) == ["left"]
 
 
 def test_what_comes_after_the_end_of_its_run_is_a_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run", grace=0)
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run", grace=0)
     witness.end_of_run("r1", "success", [], fails=False)
-    gateway.create("one", IDENTITY, state="CREATING")
+    emulator.create("one", IDENTITY, state="CREATING")
     witness.look()
     assert kinds(witness) == ["left"]
 
@@ -279,13 +281,13 @@ def test_what_comes_after_the_end_of_its_run_is_a_violation() -> None:
 def test_a_success_without_a_ready_deployment_is_a_violation(
     creator: tuple[str, int], succeeded: str
 ) -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    gateway.create("one", Identity("kill_run", "r1", *creator), state="FAILED")
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    emulator.create("one", Owner("kill_run", "r1", *creator), state="FAILED")
     # Of another task, so it proves nothing.
-    gateway.create("two", Identity("kill_run", "r1", "serve.deploy", 0))
+    emulator.create("two", Owner("kill_run", "r1", "serve.deploy", 0))
     witness.look()
-    for made in gateway.deployments:
+    for made in emulator.deployments:
         made["state"] = "DELETED"
     witness.end_of_run("r1", "success", [task(succeeded, map_index=creator[1])], fails=False)
     assert kinds(witness) == ["not ready"]
@@ -305,8 +307,8 @@ def test_a_run_that_fails_for_no_reason_is_a_violation() -> None:
 
 
 def test_a_deployment_that_nobody_signed_is_a_violation() -> None:
-    gateway = Gateway()
-    witness = Witness(gateway, "kill_run")
-    gateway.create("one", None)
+    emulator = Gateway()
+    witness = Witness(emulator, "kill_run")
+    emulator.create("one", None)
     witness.look()
     assert kinds(witness) == ["unsigned"]

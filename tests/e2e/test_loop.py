@@ -29,17 +29,17 @@ def passes(airflow: LocalAirflow, run_id: str) -> list[dict[str, Any]]:
 
 
 def test_create_in_loop_has_deployment_of_its_own_in_each_pass(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(deploy_duration=1)
+    emulator.configure(deploy_duration=1)
     run = airflow.trigger(DAG)
     finish(DAG, run)
-    first, second = (creation.deployment for creation in gateway.creations)
+    first, second = (creation.deployment for creation in emulator.creations)
     assert first != second
-    assert left(gateway) == {first, second}
+    assert left(emulator) == {first, second}
 
     cleared, later = passes(airflow, run)
-    gateway.clear()
+    emulator.clear()
     body = {
         "dry_run": False,
         "dag_run_id": run,
@@ -57,8 +57,8 @@ def test_create_in_loop_has_deployment_of_its_own_in_each_pass(
         timeout=90,
     )
 
-    read = {request.path.rpartition("/")[2] for request in gateway.requests if request.method == "GET"}
+    read = {request.path.rpartition("/")[2] for request in emulator.requests if request.method == "GET"}
     assert first in read
     assert second not in read
-    assert gateway.creations == []
-    assert left(gateway) == {first, second}
+    assert emulator.creations == []
+    assert left(emulator) == {first, second}

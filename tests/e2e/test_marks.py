@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.deployments.ownership import Owner
 from local_airflow.api import AirflowApiError
 from tests.e2e.steps import (
     AIRFLOW,
@@ -75,54 +75,54 @@ def wait_until_logged(airflow: LocalAirflow, deployment: str, run_id: str, map_i
 
 
 def test_deferred_creates_marked_or_cleared_delete_only_what_is_unused(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(deploy_outcome="never")
+    emulator.configure(deploy_outcome="never")
     run = airflow.trigger(DAG)
-    tasks = wait_until_deferred(airflow, gateway, DAG, run, *DEPLOY)
-    created = deployments_of(gateway, DAG, run)
+    tasks = wait_until_deferred(airflow, emulator, DAG, run, *DEPLOY)
+    created = deployments_of(emulator, DAG, run)
     failed, succeeded, cleared = (created[name] for name in DEPLOY)
 
     mark(airflow, tasks[DEPLOY[0]], "failed")
     mark(airflow, tasks[DEPLOY[1]], "success")
     clear(airflow, tasks[DEPLOY[2]])
-    wait_until_deleted(airflow, gateway, failed)
-    wait_until_deferred(airflow, gateway, DAG, run, DEPLOY[2], try_number=2)
+    wait_until_deleted(airflow, emulator, failed)
+    wait_until_deferred(airflow, emulator, DAG, run, DEPLOY[2], try_number=2)
     for deployment in (succeeded, cleared):
-        gateway.set_deployment(deployment, state="READY")
+        emulator.set_deployment(deployment, state="READY")
     finish(DAG, run, "failed")
 
     states = {task.name: task.state for task in airflow.api.task_instances(DAG, run)}
     assert [states[name] for name in DEPLOY] == ["failed", "success", "success"]
     assert [states[f"serve.use[{index}]"] for index in range(3)] == ["upstream_failed", "success", "success"]
-    assert left(gateway) == {succeeded, cleared}
-    assert deleted(gateway) == {failed}
-    assert sorted(creation.deployment for creation in gateway.creations) == sorted(created.values())
+    assert left(emulator) == {succeeded, cleared}
+    assert deleted(emulator) == {failed}
+    assert sorted(creation.deployment for creation in emulator.creations) == sorted(created.values())
 
 
 def test_deferred_creates_marked_failed_with_slow_api_are_all_deleted(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(deploy_outcome="never")
+    emulator.configure(deploy_outcome="never")
     run = airflow.trigger(DAG)
-    tasks = wait_until_deferred(airflow, gateway, DAG, run, *DEPLOY)
-    created = deployments_of(gateway, DAG, run)
+    tasks = wait_until_deferred(airflow, emulator, DAG, run, *DEPLOY)
+    created = deployments_of(emulator, DAG, run)
 
-    gateway.fault("slow", path=created[DEPLOY[0]], delay=2, times=-1)
-    gateway.fault("status", path=created[DEPLOY[1]], method="DELETE", status=503)
+    emulator.fault("slow", path=created[DEPLOY[0]], delay=2, times=-1)
+    emulator.fault("status", path=created[DEPLOY[1]], method="DELETE", status=503)
     for name in DEPLOY:
         mark(airflow, tasks[name], "failed")
     finish(DAG, run, "failed")
 
-    wait_until_deleted(airflow, gateway, *created.values(), timeout=30)
+    wait_until_deleted(airflow, emulator, *created.values(), timeout=30)
     for index, name in enumerate(DEPLOY):
         wait_until_logged(airflow, f"accounts/demo/deployments/{created[name]}", run, index)
 
 
 def test_deferred_create_ended_by_airflow_deletes_its_deployment(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None], tmp_path: Path
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None], tmp_path: Path
 ) -> None:
-    gateway.configure(deploy_outcome="never")
+    emulator.configure(deploy_outcome="never")
     timeout, failure = "deploy_until_timeout", "deploy_until_failure"
     fail_now = tmp_path / "fail_now"
 
@@ -130,11 +130,11 @@ def test_deferred_create_ended_by_airflow_deletes_its_deployment(
     timed_out = airflow.trigger(timeout)
     failed_fast = airflow.trigger(failure, {"file": str(fail_now)})
     run_deleted = airflow.trigger(DAG)
-    wait_until_deferred(airflow, gateway, timeout, timed_out, "deploy")
-    wait_until_deferred(airflow, gateway, failure, failed_fast, "deploy")
-    wait_until_deferred(airflow, gateway, DAG, run_deleted, *DEPLOY)
-    created = {creation.deployment for creation in gateway.creations}
-    assert len(gateway.creations) == len(created) == 5
+    wait_until_deferred(airflow, emulator, timeout, timed_out, "deploy")
+    wait_until_deferred(airflow, emulator, failure, failed_fast, "deploy")
+    wait_until_deferred(airflow, emulator, DAG, run_deleted, *DEPLOY)
+    created = {creation.deployment for creation in emulator.creations}
+    assert len(emulator.creations) == len(created) == 5
 
     fail_now.touch()
     delete_run(airflow, DAG, run_deleted)
@@ -144,32 +144,32 @@ def test_deferred_create_ended_by_airflow_deletes_its_deployment(
     for dag, run in ((timeout, timed_out), (failure, failed_fast)):
         (task,) = airflow.api.task_instances(dag, run, "deploy")
         assert task.state == "skipped"
-    wait_until_deleted(airflow, gateway, *created)
-    assert len(gateway.creations) == 5
+    wait_until_deleted(airflow, emulator, *created)
+    assert len(emulator.creations) == 5
 
 
 def test_adopted_deployment_of_deferred_task_marked_failed_is_kept(
     airflow: LocalAirflow,
-    gateway: Emulator,
+    emulator: Emulator,
     finish: Callable[..., None],
     deploy_by_hand: Callable[[str, str], None],
 ) -> None:
-    gateway.configure(deploy_outcome="never")
+    emulator.configure(deploy_outcome="never")
     dag, shared = "adopt_and_deploy", "shared-by-all-runs"
-    deploy_by_hand(shared, Identity(dag, "an_earlier_run", "adopt").description)
+    deploy_by_hand(shared, Owner(dag, "an_earlier_run", "adopt").description)
 
     run = airflow.trigger(dag)
-    tasks = wait_until_deferred(airflow, gateway, dag, run, "adopt", "deploy")
-    signature = Identity.of_description(gateway.deployment(shared)["description"])
+    tasks = wait_until_deferred(airflow, emulator, dag, run, "adopt", "deploy")
+    signature = Owner.from_description(emulator.deployment(shared)["description"])
     assert signature is not None
     assert (signature.run_id, signature.kept) == (run, True)
-    own = deployments_of(gateway, dag, run)["deploy"]
+    own = deployments_of(emulator, dag, run)["deploy"]
     for task in tasks.values():
         mark(airflow, task, "failed")
     finish(dag, run, "failed")
 
-    wait_until_deleted(airflow, gateway, own)
+    wait_until_deleted(airflow, emulator, own)
     # The deletion of the one says that the triggerer is about to end the other wait, too.
     time.sleep(3)
-    assert left(gateway) == {shared}
-    assert shared not in deleted(gateway)
+    assert left(emulator) == {shared}
+    assert shared not in deleted(emulator)

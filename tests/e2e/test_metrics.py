@@ -35,24 +35,24 @@ def metrics(statsd: socket.socket) -> Callable[[], dict[str, list[float]]]:
 
 def test_waits_can_be_followed_where_airflow_sends_its_metrics(
     airflow: LocalAirflow,
-    gateway: Emulator,
+    emulator: Emulator,
     finish: Callable[..., None],
     metrics: Callable[[], dict[str, list[float]]],
 ) -> None:
-    gateway.configure(duration=12)
+    emulator.configure(duration=12)
     run = airflow.trigger("prepare_as_told")
     poll_until(
-        lambda: gateway.count("POST", ":prepare") == 2,
+        lambda: emulator.count("POST", ":prepare") == 2,
         timeout=90,
         what="both are asked for",
         meanwhile=airflow.check,
     )
-    gateway.fault("status", status=429, times=1, method="GET")
+    emulator.fault("status", status=429, times=1, method="GET")
     finish("prepare_as_told", run)
 
     seen = metrics()
     of_prepare = 2  # one look each, which is no wait
-    assert len(seen.pop("fireworks.polls")) == gateway.count("GET", "/models/my-model") - of_prepare
+    assert len(seen.pop("fireworks.polls")) == emulator.count("GET", "/models/my-model") - of_prepare
     longest = max(seen["fireworks.wait_duration"])
     assert 0 < longest < 60_000
     assert {name: len(values) for name, values in seen.items()} == {
@@ -64,11 +64,11 @@ def test_waits_can_be_followed_where_airflow_sends_its_metrics(
 
 def test_a_wait_that_ends_badly_is_told_from_one_that_ends_well(
     airflow: LocalAirflow,
-    gateway: Emulator,
+    emulator: Emulator,
     finish: Callable[..., None],
     metrics: Callable[[], dict[str, list[float]]],
 ) -> None:
-    gateway.configure(duration=2, outcome="failed_status")
+    emulator.configure(duration=2, outcome="failed_status")
 
     run = airflow.trigger("prepare_as_told")
     finish("prepare_as_told", run, "failed")

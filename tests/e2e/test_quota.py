@@ -28,44 +28,46 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def creates(gateway: Emulator) -> list[Request]:
+def creates(emulator: Emulator) -> list[Request]:
     """Return all requests to create a deployment, also those that were refused."""
-    return [each for each in gateway.requests if each.method == "POST" and each.path.endswith("/deployments")]
+    return [
+        each for each in emulator.requests if each.method == "POST" and each.path.endswith("/deployments")
+    ]
 
 
-def refused(gateway: Emulator) -> int:
+def refused(emulator: Emulator) -> int:
     """Return how many creates were refused for the quota."""
-    return [each.status for each in creates(gateway)].count(429)
+    return [each.status for each in creates(emulator)].count(429)
 
 
 def test_policy_makes_two_precisions_take_turns_without_using_retries(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
-    gateway.configure(gpu_quota=1, deploy_duration=1, delete_duration=DELETE_DURATION)
+    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
+    emulator.configure(gpu_quota=1, deploy_duration=1, delete_duration=DELETE_DURATION)
     run = airflow.trigger(IN_TURNS)
     finish(IN_TURNS, run)
 
-    first, second = gateway.creations
+    first, second = emulator.creations
     (removal,) = [
-        each for each in gateway.requests if each.method == "DELETE" and each.path.endswith(first.deployment)
+        each for each in emulator.requests if each.method == "DELETE" and each.path.endswith(first.deployment)
     ]
     # Until then, the first one takes the only GPU.
     assert second.at >= removal.at + DELETE_DURATION
-    until(airflow, "the second one to be deleted", lambda: not left(gateway))
+    until(airflow, "the second one to be deleted", lambda: not left(emulator))
 
     tasks = airflow.api.task_instances(IN_TURNS, run)
     assert {task.try_number for task in tasks} == {1}
     logs = [airflow.api.log(task) for task in tasks if task.task_id == "serve.deploy"]
     counts = sorted(log.count(RESCHEDULED) for log in logs)
-    assert counts == [0, refused(gateway)]
+    assert counts == [0, refused(emulator)]
     assert counts[1] > 0
 
 
 def test_policy_beyond_its_limit_uses_a_retry_and_then_fails(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(gpu_quota=0)
+    emulator.configure(gpu_quota=0)
     run = airflow.trigger(UNTIL_LIMIT)
     finish(UNTIL_LIMIT, run, "failed")
 
@@ -80,30 +82,30 @@ def test_policy_beyond_its_limit_uses_a_retry_and_then_fails(
     assert [log.count(LIMIT_REACHED) for log in logs] == [1, 1]
     counts = [log.count(RESCHEDULED) for log in logs]
     assert min(counts) > 0
-    assert refused(gateway) == sum(counts) + len(logs)
+    assert refused(emulator) == sum(counts) + len(logs)
     assert not any("FireworksTimeout" in log for log in logs)
-    assert gateway.creations == []
+    assert emulator.creations == []
 
 
 def test_killed_create_after_reschedules_uses_a_retry_and_waits_on(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(gpu_quota=0, deploy_duration=1)
+    emulator.configure(gpu_quota=0, deploy_duration=1)
     run = airflow.trigger(UNTIL_LIMIT)
-    until(airflow, "a reschedule", lambda: refused(gateway) > 1)
-    gateway.fault("hang", method="POST", path="/deployments")
-    until(airflow, "a create to hang", lambda: "hang" in [each.fault for each in gateway.requests])
+    until(airflow, "a reschedule", lambda: refused(emulator) > 1)
+    emulator.fault("hang", method="POST", path="/deployments")
+    until(airflow, "a create to hang", lambda: "hang" in [each.fault for each in emulator.requests])
     (task,) = airflow.api.task_instances(UNTIL_LIMIT, run, "deploy")
     assert task.try_number == 1
-    before = refused(gateway)
+    before = refused(emulator)
 
     (process,) = supervisor_of(airflow, task).children()
     process.send_signal(signal.SIGKILL)
-    until(airflow, "the retry to be rescheduled", lambda: refused(gateway) > before + 1)
-    gateway.configure(gpu_quota=1)
+    until(airflow, "the retry to be rescheduled", lambda: refused(emulator) > before + 1)
+    emulator.configure(gpu_quota=1)
     finish(UNTIL_LIMIT, run)
 
     (task,) = airflow.api.task_instances(UNTIL_LIMIT, run, "deploy")
     assert task.try_number == 2
-    assert len(gateway.creations) == 1
-    assert left(gateway) == set()
+    assert len(emulator.creations) == 1
+    assert left(emulator) == set()

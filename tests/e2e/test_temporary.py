@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.deployments.ownership import Owner
 from tests.e2e.steps import AIRFLOW, clear, deleted, deployments_of, left, mark, until, wait_until_deleted
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def states(airflow: LocalAirflow, dag: str, run: str) -> dict[str, str | None]:
 
 
 def wait_until_waiting(
-    airflow: LocalAirflow, gateway: Emulator, runs: dict[str, str], task_id: str
+    airflow: LocalAirflow, emulator: Emulator, runs: dict[str, str], task_id: str
 ) -> list[TaskInstance]:
     """Wait until this task of each run waits, in the triggerer or in the worker, and polls its deployment."""
     tasks = []
@@ -35,13 +35,13 @@ def wait_until_waiting(
         state = "deferred" if dag == DEFERRED else "running"
         tasks += airflow.wait_for_tasks(dag, run, task_id, {state}, count=1)
     begun = time.time()
-    waiting = {Identity(dag, run, "deploy").deployment_id for dag, run in runs.items()}
+    waiting = {Owner(dag, run, "deploy").deployment_id for dag, run in runs.items()}
 
     def polled() -> bool:
         # Two polls: the first one of a trigger may have begun before the task was seen to be deferred.
         paths = [
             request.path.rpartition("/")[2]
-            for request in gateway.requests
+            for request in emulator.requests
             if request.method == "GET" and request.at > begun
         ]
         return all(paths.count(deployment) >= 2 for deployment in waiting)
@@ -51,108 +51,108 @@ def wait_until_waiting(
 
 
 def test_up_marked_failed_while_it_waits_removes_the_deployment(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(deploy_outcome="never")
+    emulator.configure(deploy_outcome="never")
     runs = {dag: airflow.trigger(dag) for dag in (DEFERRED, IN_WORKER)}
-    for task in wait_until_waiting(airflow, gateway, runs, "up"):
+    for task in wait_until_waiting(airflow, emulator, runs, "up"):
         mark(airflow, task, "failed")
     for dag, run in runs.items():
         finish(dag, run, "failed")
         ended = states(airflow, dag, run)
         assert (ended["deploy"], ended["up"], ended["remove"]) == ("success", "failed", "success")
         assert ended["ask"] == "upstream_failed"
-    assert len(gateway.creations) == 2
-    assert left(gateway) == set()
+    assert len(emulator.creations) == 2
+    assert left(emulator) == set()
 
 
 def test_deploy_marked_failed_before_its_create_creates_nothing(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.fault("status", status=503, path="/deployments", times=-1)
+    emulator.fault("status", status=503, path="/deployments", times=-1)
     runs = {dag: airflow.trigger(dag) for dag in (DEFERRED, IN_WORKER)}
-    for task in wait_until_waiting(airflow, gateway, runs, "deploy"):
+    for task in wait_until_waiting(airflow, emulator, runs, "deploy"):
         mark(airflow, task, "failed")
     for dag, run in runs.items():
         finish(dag, run, "failed")
         ended = states(airflow, dag, run)
         assert (ended["deploy"], ended["remove"]) == ("failed", "upstream_failed")
     # A worker learns of the mark at its next heartbeat only. Were the API available before that, it could still create.
-    until(airflow, "the polls to end", lambda: time.time() - gateway.requests[-1].at > 10)
-    gateway.clear_faults()
+    until(airflow, "the polls to end", lambda: time.time() - emulator.requests[-1].at > 10)
+    emulator.clear_faults()
     time.sleep(5)
-    assert gateway.creations == []
+    assert emulator.creations == []
 
 
-def lose_response_of_create(gateway: Emulator) -> None:
+def lose_response_of_create(emulator: Emulator) -> None:
     """Let the next create succeed without a response. Another fault decides what comes of the read that follows."""
-    gateway.fault("status", status=404, method="GET", path="/deployments/")
-    gateway.fault("drop", method="POST", path="/deployments", after_work=True)
+    emulator.fault("status", status=404, method="GET", path="/deployments/")
+    emulator.fault("drop", method="POST", path="/deployments", after_work=True)
 
 
 @pytest.mark.skipif(
     AIRFLOW < (3, 3), reason="Before Airflow 3.3 a trigger does not learn what becomes of its task."
 )
 def test_deferred_deploy_marked_failed_after_lost_response_leaves_nothing(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    lose_response_of_create(gateway)
-    gateway.fault("status", status=503, method="GET", path="/deployments/", times=-1)
+    lose_response_of_create(emulator)
+    emulator.fault("status", status=503, method="GET", path="/deployments/", times=-1)
     run = airflow.trigger(DEFERRED)
-    (task,) = wait_until_waiting(airflow, gateway, {DEFERRED: run}, "deploy")
-    created = deployments_of(gateway, DEFERRED, run)["deploy"]
-    assert left(gateway) == {created}
+    (task,) = wait_until_waiting(airflow, emulator, {DEFERRED: run}, "deploy")
+    created = deployments_of(emulator, DEFERRED, run)["deploy"]
+    assert left(emulator) == {created}
 
     mark(airflow, task, "failed")
-    gateway.clear_faults()
+    emulator.clear_faults()
     finish(DEFERRED, run, "failed")
-    wait_until_deleted(airflow, gateway, created, timeout=30)
-    assert len(gateway.creations) == 1
+    wait_until_deleted(airflow, emulator, created, timeout=30)
+    assert len(emulator.creations) == 1
 
 
 def test_running_deploy_marked_failed_after_lost_response_leaves_nothing(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    lose_response_of_create(gateway)
+    lose_response_of_create(emulator)
     # The read hangs until the worker is killed. Were it answered, the task could end before that, and then
     # nothing but the sweep would find the deployment.
-    gateway.fault("hang", method="GET", path="/deployments/")
+    emulator.fault("hang", method="GET", path="/deployments/")
     run = airflow.trigger(IN_WORKER)
-    until(airflow, "the read to hang", lambda: "hang" in [request.fault for request in gateway.requests])
-    created = deployments_of(gateway, IN_WORKER, run)["deploy"]
-    assert left(gateway) == {created}
+    until(airflow, "the read to hang", lambda: "hang" in [request.fault for request in emulator.requests])
+    created = deployments_of(emulator, IN_WORKER, run)["deploy"]
+    assert left(emulator) == {created}
 
     (task,) = airflow.api.task_instances(IN_WORKER, run, "deploy")
     mark(airflow, task, "failed")
     finish(IN_WORKER, run, "failed")
-    wait_until_deleted(airflow, gateway, created, timeout=30)
-    assert len(gateway.creations) == 1
+    wait_until_deleted(airflow, emulator, created, timeout=30)
+    assert len(emulator.creations) == 1
 
 
 def test_cleared_task_of_the_block_gets_its_deployment_again(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(deploy_duration=3)
+    emulator.configure(deploy_duration=3)
     run = airflow.trigger(DEFERRED)
     finish(DEFERRED, run)
-    created = deployments_of(gateway, DEFERRED, run)["deploy"]
-    assert left(gateway) == set()
+    created = deployments_of(emulator, DEFERRED, run)["deploy"]
+    assert left(emulator) == set()
 
     (task,) = airflow.api.task_instances(DEFERRED, run, "ask_again")
-    gateway.clear()
+    emulator.clear()
     clear(airflow, task)
     until(airflow, "the run to go on", lambda: airflow.api.run_state(DEFERRED, run) != "success")
     finish(DEFERRED, run)
 
     tries = {task.name: task.try_number for task in airflow.api.task_instances(DEFERRED, run)}
     assert tries == {"deploy": 2, "up": 2, "ask": 1, "ask_again": 2, "done": 2, "remove": 2}
-    assert deleted(gateway) == {created}
-    assert left(gateway) == set()
+    assert deleted(emulator) == {created}
+    assert left(emulator) == set()
     # It was deleted softly, so its id was taken: the same deployment came back.
-    assert gateway.creations == []
-    assert gateway.count("POST", f"{created}:undelete") == 1
+    assert emulator.creations == []
+    assert emulator.count("POST", f"{created}:undelete") == 1
     # By `up`, and by the task that was cleared.
-    assert gateway.count("POST", "chat/completions") >= 2
+    assert emulator.count("POST", "chat/completions") >= 2
 
 
 @pytest.fixture
@@ -171,14 +171,14 @@ def sweep(airflow: LocalAirflow, finish: Callable[..., None]) -> Callable[[], di
 
 def test_deployment_left_by_dagrun_timeout_is_found_by_the_sweep(
     airflow: LocalAirflow,
-    gateway: Emulator,
+    emulator: Emulator,
     finish: Callable[..., None],
     sweep: Callable[[], dict[str, bool]],
 ) -> None:
-    gateway.configure(deploy_duration=1)
+    emulator.configure(deploy_duration=1)
     run = airflow.trigger(UNTIL_TIMEOUT)
     airflow.wait_for_tasks(UNTIL_TIMEOUT, run, "hold", {"running"}, count=1)
-    created = deployments_of(gateway, UNTIL_TIMEOUT, run)["deploy"]
+    created = deployments_of(emulator, UNTIL_TIMEOUT, run)["deploy"]
     assert sweep() == {}
 
     finish(UNTIL_TIMEOUT, run, "failed")
@@ -190,11 +190,11 @@ def test_deployment_left_by_dagrun_timeout_is_found_by_the_sweep(
         "done": "skipped",
         "remove": "skipped",
     }
-    assert left(gateway) == {created}
+    assert left(emulator) == {created}
 
     # That `up` asked for inference is recent traffic, for which the API refuses the deletion for an hour.
     assert sweep() == {created: False}
-    assert left(gateway) == {created}
-    gateway.configure(recent_traffic=0)
+    assert left(emulator) == {created}
+    emulator.configure(recent_traffic=0)
     assert sweep() == {created: True}
-    assert left(gateway) == set()
+    assert left(emulator) == set()

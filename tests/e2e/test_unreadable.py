@@ -14,26 +14,26 @@ DAG = "deploy_unread"
 
 
 def test_create_whose_key_may_not_read_deletes_by_name(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(deploy_outcome="never")
+    emulator.configure(deploy_outcome="never")
     # The response comes late, so that the key loses its rights before the task reads what it has created.
-    gateway.fault("slow", method="POST", path="deploymentId=", after_work=True, delay=2, times=3)
+    emulator.fault("slow", method="POST", path="deploymentId=", after_work=True, delay=2, times=3)
     refused: set[str] = set()
 
     def all_refused() -> bool:
-        for creation in gateway.creations:
+        for creation in emulator.creations:
             if creation.deployment not in refused:
                 refused.add(creation.deployment)
                 path = f"/deployments/{creation.deployment}"
-                gateway.fault("status", method="GET", path=path, status=403, times=-1)
+                emulator.fault("status", method="GET", path=path, status=403, times=-1)
         return len(refused) == 3
 
     run = airflow.trigger(DAG)
     until(airflow, "all creations", all_refused, timeout=90, every=0.05)
     finish(DAG, run, "failed")
 
-    created = {creation.deployment for creation in gateway.creations}
-    assert len(gateway.creations) == len(created) == 3
-    wait_until_deleted(airflow, gateway, *created, timeout=10)
-    assert deleted(gateway) == created
+    created = {creation.deployment for creation in emulator.creations}
+    assert len(emulator.creations) == len(created) == 3
+    wait_until_deleted(airflow, emulator, *created, timeout=10)
+    assert deleted(emulator) == created

@@ -48,12 +48,12 @@ def evict(airflow: LocalAirflow, task: TaskInstance) -> None:
 
 
 def test_creates_ended_in_worker_keep_what_next_try_adopts(
-    airflow: LocalAirflow, gateway: Emulator, finish: Callable[..., None]
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    gateway.configure(deploy_outcome="never")
+    emulator.configure(deploy_outcome="never")
     run = airflow.trigger(DAG)
-    until(airflow, "all deployments", lambda: len(gateway.creations) == 5, timeout=90)
-    created = deployments_of(gateway, DAG, run)
+    until(airflow, "all deployments", lambda: len(emulator.creations) == 5, timeout=90)
+    created = deployments_of(emulator, DAG, run)
     assert {*created} == {"marked", *RETRIED, *ENDED}
     kept = {created[name] for name in RETRIED}
 
@@ -61,7 +61,7 @@ def test_creates_ended_in_worker_keep_what_next_try_adopts(
     mark(airflow, tasks["marked"], "failed")
     for name in (*RETRIED, *ENDED):
         evict(airflow, tasks[name])
-    wait_until_deleted(airflow, gateway, created["marked"], *(created[name] for name in ENDED))
+    wait_until_deleted(airflow, emulator, created["marked"], *(created[name] for name in ENDED))
 
     def retried() -> bool:
         again = [tasks_of(airflow, run)[name] for name in RETRIED]
@@ -69,7 +69,7 @@ def test_creates_ended_in_worker_keep_what_next_try_adopts(
 
     until(airflow, "the retries to run", retried)
     for name in kept:
-        gateway.set_deployment(name, state="READY")
+        emulator.set_deployment(name, state="READY")
     finish(DAG, run, "failed")
 
     assert {name: (task.state, task.try_number) for name, task in tasks_of(airflow, run).items()} == {
@@ -77,6 +77,6 @@ def test_creates_ended_in_worker_keep_what_next_try_adopts(
         **dict.fromkeys(RETRIED, ("success", 2)),
         **dict.fromkeys(ENDED, ("failed", 1)),
     }
-    assert left(gateway) == kept
-    assert not deleted(gateway) & kept
-    assert len(gateway.creations) == 5
+    assert left(emulator) == kept
+    assert not deleted(emulator) & kept
+    assert len(emulator.creations) == 5

@@ -14,7 +14,7 @@ class Means(Enum):
     """What an answer says of what was asked for."""
 
     ALL = "it is the answer"
-    NOTHING = "a blip"
+    NOTHING = "a transient error"
     DENIED = "the key is refused"
     MISSING = "there is no such thing"
     REFUSED = "it will not be done"
@@ -36,7 +36,7 @@ class Case:
     A fault of the emulator's.
 
     :ivar fields: as ``Emulator.fault`` takes them, all but how often and to what.
-    :ivar may_act: whether a write may have been carried out nevertheless, so that it is tried both ways.
+    :ivar may_act: whether a write may have been resume_state out nevertheless, so that it is tried both ways.
     :ivar lasting: whether it is also tried without an end; one of every kind is.
     :ivar at_least: seconds that the client is asked to stay away, and has to.
     """
@@ -70,7 +70,7 @@ CASES = [
     Case("503, Retry-After", _status(503, retry_after="0.2"), at_least=0.2),
     Case("429", _status(429), lasting=True),
     Case("429, Retry-After", _status(429, retry_after="0.2"), at_least=0.2),
-    # As much as is honoured at once: LONGEST_RETRY_AFTER, here 0.3 s.
+    # As much as is honoured at once: MAX_RETRY_AFTER, here 0.3 s.
     Case("429, Retry-After a day", _status(429, retry_after="86400"), at_least=0.3),
     Case("HTML 200", {"kind": "html", "status": 200}, may_act=True),
     Case("HTML 403", {"kind": "html", "status": 403}, lasting=True),
@@ -113,7 +113,7 @@ ELSEWHERE = {
     "DNS: no such name",
     "TLS: certificate not trusted",
 }
-"""Names of cases that look as though something other than the gateway has answered."""
+"""Names of cases that look as though something other than the API has answered."""
 
 OUTCOMES = {
     "success": "ready",
@@ -131,7 +131,7 @@ def expected(call: str, way: str, case: Case, lasts: Lasts, *, after_effect: boo
 
     :param call: as ``Scenario.call``.
     :param way: ``worker``, ``reschedule``, ``deferrable`` or ``trigger``.
-    :param after_effect: whether the call was carried out, and only its answer lost.
+    :param after_effect: whether the call was resume_state out, and only its answer lost.
     """
     if case.means is Means.ENDLESS:
         verdict = "FireworksError"
@@ -171,7 +171,7 @@ LEFT_OUT = {
     "no effect": LeftOut("after its effect: every read", "a read has no effect"),
     "cannot act": LeftOut(
         "after its effect: 408, 502, 504, 429, redirect, HTML 403 and 404, text 502",
-        "429 says that nothing was done; a redirect, 403 and 404 come from what stands before the gateway; "
+        "429 says that nothing was done; a redirect, 403 and 404 come from what stands before the API; "
         "the others are 500 and 503 once more",
     ),
     "has acted": LeftOut(

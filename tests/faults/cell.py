@@ -8,8 +8,8 @@ from dataclasses import astuple, dataclass
 from itertools import pairwise
 from typing import Any
 
-from airflow_provider_fireworks import watch
-from airflow_provider_fireworks.client import retrying
+from airflow_provider_fireworks import polling
+from airflow_provider_fireworks.client import retries
 from tests.faults.scenarios import Scenario
 
 TIMEOUT = 20.0
@@ -51,16 +51,16 @@ class Row:
             self.seen = result if self.way == "trigger" else "success"
         self.lasted = time.monotonic() - began
 
-    def measure(self, scenario: Scenario, gateway: Any, times: Sequence[float]) -> None:
+    def measure(self, scenario: Scenario, emulator: Any, times: Sequence[float]) -> None:
         """
-        Take in what the gateway has recorded.
+        Take in what the API has recorded.
 
         :param times: when the task has asked, or tried to, in seconds since the epoch.
         """
-        self.requests = len(gateway.requests)
+        self.requests = len(emulator.requests)
         self.longest_pause = max(pauses(times), default=0.0)
         if scenario.can_duplicate:
-            made = gateway.preparations if scenario.call == "prepare" else gateway.creations
+            made = emulator.preparations if scenario.call == "prepare" else emulator.creations
             self.duplicates = max(len(made) - 1, 0)
 
     def check(self, times: Sequence[float], *, longest_call: float = 0.0) -> None:
@@ -68,10 +68,10 @@ class Row:
         assert self.seen == self.expected, f"{self.seen}, not {self.expected}: {self.error}"
         assert not self.duplicates, f"{self.duplicates} made twice"
         if times:
-            assert len(times) <= STEPS + (times[-1] - times[0]) / watch.SHORTEST_PAUSE, (
+            assert len(times) <= STEPS + (times[-1] - times[0]) / polling.SHORTEST_PAUSE, (
                 f"it spins: {len(times)} requests"
             )
-        longest = max(watch.LONGEST_BACKOFF, retrying.LONGEST_RETRY_AFTER) * (1 + watch.JITTER)
+        longest = max(polling.LONGEST_BACKOFF, retries.MAX_RETRY_AFTER) * (1 + polling.JITTER)
         assert self.longest_pause <= longest + longest_call + BUSY, f"a pause of {self.longest_pause:.1f} s"
 
 

@@ -1,5 +1,5 @@
 """
-The fault matrix: every call, in every way of waiting, over every fault, against an emulated gateway over HTTP.
+The fault matrix: every call, in every way of waiting, over every fault, against an emulated API over HTTP.
 
 ``make faults`` runs all of it and prints the table; ``make test`` runs a slice. See ``docs/faults.md``.
 """
@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_fireworks import creation, preparation, watch
-from airflow_provider_fireworks.client import retrying
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.operators.deployment import create
 from tests.faults.cases import LEFT_OUT
 from tests.faults.cell import Row, lines
 
 # Autouse, like that of the tests it is written for.
 from tests.integration.conftest import _quick as _quick
+from tests.timing import use_timing
 
 ALL = os.environ.get("FAULTS") == "all"
 """Whether the whole matrix is run."""
@@ -29,17 +27,18 @@ ALL = os.environ.get("FAULTS") == "all"
 @pytest.fixture(autouse=True)
 def _quicker(_quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses further; there are many cells."""
-    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.03)
-    monkeypatch.setattr(retrying, "SHORTEST_WAIT", 0.03)
-    monkeypatch.setattr(retrying, "LONGEST_RETRY_AFTER", 0.3)
-    monkeypatch.setattr(watch, "SHORTEST_PAUSE", 0.03)
-    monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.06)
-    monkeypatch.setattr(preparation, "START_LAG", 0.1)
-    monkeypatch.setattr(preparation, "SHORTEST_PAUSE", 0.03)
-    monkeypatch.setattr(creation, "START_LAG", 0.1)
-    monkeypatch.setattr(creation, "SHORTEST_PAUSE", 0.03)
-    monkeypatch.setattr(creation, "LONGEST_PAUSE", 0.06)
-    monkeypatch.setattr(create, "CLEAN_UP_FOR", 0.2)
+    use_timing(
+        monkeypatch,
+        first_retry_delay=0.03,
+        min_retry_delay=0.03,
+        max_retry_after=0.3,
+        min_poll_delay=0.03,
+        max_poll_backoff=0.06,
+        visibility_lag=0.1,
+        min_pause=0.03,
+        max_pause=0.06,
+        cleanup_timeout=0.2,
+    )
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
 
@@ -48,8 +47,8 @@ _ROW = "cell of the fault matrix"
 
 
 @pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An emulated gateway, which calls what is in ``heard`` with each request once that is answered."""
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An emulated API, which calls what is in ``heard`` with each request once that is answered."""
     heard: list[Any] = []
     options = {"duration": 0.1, "deploy_duration": 0.05, "scale_duration": 0.05}
     with Emulator(**options, log=lambda request: [hear(request) for hear in heard]) as emulator:

@@ -1,4 +1,4 @@
-"""What stands between a task and the gateway: TLS, proxies, names and clocks, the real ones as far as there are."""
+"""What stands between a task and the API: TLS, proxies, names and clocks, the real ones as far as there are."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ class _Relay(ABC):
 
 class TlsServer(_Relay):
     """
-    The gateway behind TLS.
+    The API behind TLS.
 
     :param pem: its key and certificate.
-    :param port: of the gateway.
+    :param port: of the API.
     """
 
     def __init__(self, pem: Path, port: int) -> None:
@@ -111,10 +111,10 @@ class TlsServer(_Relay):
         # Called with every hello, so also where the other side then does not like the certificate.
         context.sni_callback = lambda *_: self.met.append(time.time())
         super().__init__(context)
-        self._gateway = port
+        self._emulator = port
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _pass_on(reader, writer, "127.0.0.1", self._gateway)
+        await _pass_on(reader, writer, "127.0.0.1", self._emulator)
 
 
 class Proxy(_Relay):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksDeleteDeploymentOperator,
@@ -55,17 +55,17 @@ class Scenario:
     ways: tuple[str, ...]
     run: Callable[[str, float], Any]
     set_up: Callable[[], Any] = lambda: None
-    done: Callable[[Emulator], bool] = lambda gateway: True
+    done: Callable[[Emulator], bool] = lambda emulator: True
     after: str | None = None
     follow_ups: int = 0
     times: int | None = None
 
-    def prepare(self, gateway: Emulator) -> None:
-        """Make what has to be there, and let the gateway forget that it was asked for it."""
+    def prepare(self, emulator: Emulator) -> None:
+        """Make what has to be there, and let the API forget that it was asked for it."""
         self.set_up()
-        while any(each["state"] == "CREATING" for each in gateway.deployments):
+        while any(each["state"] == "CREATING" for each in emulator.deployments):
             time.sleep(0.01)
-        gateway.clear()
+        emulator.clear()
 
     @property
     def reads(self) -> bool:
@@ -102,9 +102,9 @@ def _get_deployment(way: str, timeout: float) -> Any:
     )
 
 
-def _fire(trigger: str, timeout: float, **watch: Any) -> str:
-    watch |= {"deadline": time.time() + timeout, "poll_interval": POLL}
-    arguments = {"fireworks_conn_id": "fireworks_default", "watch": watch}
+def _fire(trigger: str, timeout: float, **wait: Any) -> str:
+    wait |= {"deadline": time.time() + timeout, "poll_interval": POLL}
+    arguments = {"fireworks_conn_id": "fireworks_default", "wait": wait}
     event = fire(f"airflow_provider_fireworks.triggers.{trigger}", arguments)
     return str(event["verdict"]["outcome"])
 
@@ -150,26 +150,26 @@ def _list(way: str, timeout: float) -> Any:
 
 def _deploy() -> None:
     """Make the deployment ``d``, as a task of a run that is over."""
-    description = Identity.of({"ti": TaskInstance()}).description
+    description = Owner.from_context({"ti": TaskInstance()}).description
     FireworksHook().create_deployment(
         "d", {"baseModel": MODEL, "acceleratorType": _H100, "maxReplicaCount": 2, "description": description}
     )
 
 
-def _is_prepared(gateway: Emulator) -> bool:
-    return "FP8" in gateway.model("my-model")["supportedPrecisions"]
+def _is_prepared(emulator: Emulator) -> bool:
+    return "FP8" in emulator.model("my-model")["supportedPrecisions"]
 
 
-def _is_up(gateway: Emulator) -> bool:
-    return [each["state"] for each in gateway.deployments] == ["READY"]
+def _is_up(emulator: Emulator) -> bool:
+    return [each["state"] for each in emulator.deployments] == ["READY"]
 
 
-def _is_scaled(gateway: Emulator) -> bool:
-    return bool(gateway.deployment("d")["replicaStats"]["readyReplicaCount"] == 2)
+def _is_scaled(emulator: Emulator) -> bool:
+    return bool(emulator.deployment("d")["replicaStats"]["readyReplicaCount"] == 2)
 
 
-def _nothing_is_left(gateway: Emulator) -> bool:
-    return not gateway.deployments_left
+def _nothing_is_left(emulator: Emulator) -> bool:
+    return not emulator.deployments_left
 
 
 _OPERATOR = ("worker", "deferrable")

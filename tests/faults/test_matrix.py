@@ -9,13 +9,13 @@ from typing import Any, get_args
 
 import pytest
 
-from airflow_provider_fireworks.client import endpoint, triggerer
-from airflow_provider_fireworks.client.worker import WorkerGateway
-from airflow_provider_fireworks.emulator import Request
+from airflow_provider_fireworks.client.sync_client import SyncClient
+from airflow_provider_fireworks.emulator import ReceivedRequest
 from airflow_provider_fireworks.emulator.faults import Kind
 from tests.faults.cases import CASES, FINAL, LEFT_OUT, Case, Lasts, Means, expected, left_out
 from tests.faults.cell import PATIENCE, SHORT_TIMEOUT, TIMEOUT, Row, pauses
 from tests.faults.scenarios import SCENARIOS, WAYS, Scenario
+from tests.timing import use_timing
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,20 @@ COMBINATIONS = [
 ]
 
 
-def order(gateway: Any, cell: Cell) -> None:
-    """Order the fault, now or as soon as the write that its request follows was carried out."""
+def order(emulator: Any, cell: Cell) -> None:
+    """Order the fault, now or as soon as the write that its request follows was resume_state out."""
     fields = {**cell.case.fields, "after_work": cell.after_effect, "times": cell.times}
 
     def fault() -> None:
-        gateway.fault(**fields, method=cell.scenario.method, path=cell.scenario.path)
+        emulator.fault(**fields, method=cell.scenario.method, path=cell.scenario.path)
 
-    def hear(request: Request) -> None:
+    def hear(request: ReceivedRequest) -> None:
         if request.method == cell.scenario.after and request.status == 200:
-            gateway.heard.clear()
+            emulator.heard.clear()
             fault()
 
     if cell.scenario.after:
-        gateway.heard.append(hear)
+        emulator.heard.append(hear)
     else:
         fault()
 
@@ -94,11 +94,11 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> Any:
     def shorten(case: Case) -> float:
         if case.name == "hang":
             # Its default is bound when the function is made.
-            monkeypatch.setitem(WorkerGateway.__init__.__kwdefaults__, "timeout", (5.0, PATIENCE))
-            monkeypatch.setattr(triggerer, "READ_TIMEOUT", PATIENCE)
+            monkeypatch.setitem(SyncClient.__init__.__kwdefaults__, "timeout", (5.0, PATIENCE))
+            use_timing(monkeypatch, read_timeout=PATIENCE)
             return PATIENCE
         if case.name == "trickle":
-            monkeypatch.setattr(endpoint, "ANSWER_TIMEOUT", PATIENCE)
+            use_timing(monkeypatch, response_timeout=PATIENCE)
             return PATIENCE
         return float(case.fields.get("delay", 0.0))
 
@@ -117,7 +117,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> Any:
         if not cell.why_left_out
     ],
 )
-def test_cell(cell: Cell, gateway: Any, table: Any, impatience: Any, capsys: Any) -> None:
+def test_cell(cell: Cell, emulator: Any, table: Any, impatience: Any, capsys: Any) -> None:
     scenario, case = cell.scenario, cell.case
     longest_call = impatience(case)
     verdict = expected(scenario.call, cell.way, case, cell.lasts, after_effect=cell.after_effect)
@@ -125,17 +125,17 @@ def test_cell(cell: Cell, gateway: Any, table: Any, impatience: Any, capsys: Any
     well = verdict in ("success", "ready")
     short = cell.lasts is Lasts.LASTING and not well
     for timeout in (SHORT_TIMEOUT, 2.0, TIMEOUT / 2) if short else (TIMEOUT,):
-        gateway.reset()
-        scenario.prepare(gateway)
-        order(gateway, cell)
+        emulator.reset()
+        scenario.prepare(emulator)
+        order(emulator, cell)
         row.run(scenario, timeout)
-        requests = gateway.requests
+        requests = emulator.requests
         met = [each for each in requests if each.fault]
         if met:
             break
         # A busy machine has not even come to it.
     times = [each.at for each in requests]
-    row.measure(scenario, gateway, times)
+    row.measure(scenario, emulator, times)
     table(row)
 
     row.check(times, longest_call=longest_call)
@@ -148,14 +148,14 @@ def test_cell(cell: Cell, gateway: Any, table: Any, impatience: Any, capsys: Any
     else:
         assert len(met) == cell.times
     if well and case.means is not Means.MISSING:
-        assert scenario.done(gateway)
+        assert scenario.done(emulator)
     if case.means in FINAL:
         assert len(requests) - requests.index(met[0]) - 1 <= scenario.follow_ups
     if cell.lasts is Lasts.PASSING and case.at_least:
         after = [pause for pause, each in zip(pauses(times), requests, strict=False) if each.fault]
         assert min(after) >= case.at_least - 0.05
     if scenario.call.startswith("create") and verdict != "success":
-        assert gateway.deployments_left == [] or "IT MAY COST MONEY" in "".join(capsys.readouterr())
+        assert emulator.deployments_left == [] or "IT MAY COST MONEY" in "".join(capsys.readouterr())
 
 
 def test_every_kind_of_fault_is_in_it() -> None:

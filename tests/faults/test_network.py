@@ -1,4 +1,4 @@
-"""The cells that no answer of the gateway makes: names, connections, certificates, proxies and the clock."""
+"""The cells that no answer of the API makes: names, connections, certificates, proxies and the clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_fireworks.client import triggerer
+from airflow_provider_fireworks.client import async_client
 from tests.faults.cases import Case, Lasts, expected
 from tests.faults.cell import BUSY, SHORT_TIMEOUT, TIMEOUT, Row
 from tests.faults.network import NOT_LOOPBACK, Attempts, Clock, Proxy, TlsServer, certificate, spy_on
@@ -28,24 +28,24 @@ SET_BACK = 1.0
 class Place:
     """Where a cell takes place: what it may change, until the cell is over."""
 
-    def __init__(self, gateway: Any, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.gateway, self.folder = gateway, folder
+    def __init__(self, emulator: Any, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.emulator, self.folder = emulator, folder
         self.set, self.setenv = monkeypatch.setattr, monkeypatch.setenv
 
     def move(self, url: str) -> None:
         """Let the connection lead elsewhere."""
-        connection = {**json.loads(self.gateway.connection), "host": url}
+        connection = {**json.loads(self.emulator.connection), "host": url}
         self.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
 
     @property
     def port(self) -> int:
-        return int(self.gateway.url.rpartition(":")[2])
+        return int(self.emulator.url.rpartition(":")[2])
 
 
 @contextmanager
 def no_such_name(place: Place) -> Iterator[list[float]]:
     met = Attempts()
-    name = "gateway.invalid"
+    name = "emulator.invalid"
     looks_it_up = spy_on(socket.getaddrinfo, lambda host, *_: host in (name, name.encode()), met)
     place.set(socket, "getaddrinfo", looks_it_up)
     place.move(f"https://{name}")
@@ -55,7 +55,7 @@ def no_such_name(place: Place) -> Iterator[list[float]]:
 @contextmanager
 def refused(place: Place) -> Iterator[list[float]]:
     met = Attempts()
-    place.gateway.stop()
+    place.emulator.stop()
     knocks = spy_on(socket.socket.connect, lambda _, address: address[1] == place.port, met)
     place.set(socket.socket, "connect", knocks)
     yield met
@@ -63,8 +63,8 @@ def refused(place: Place) -> Iterator[list[float]]:
 
 @contextmanager
 def refused_then_back(place: Place) -> Iterator[None]:
-    place.gateway.stop()
-    back = Timer(0.3, place.gateway.start)
+    place.emulator.stop()
+    back = Timer(0.3, place.emulator.start)
     back.start()
     try:
         yield
@@ -85,7 +85,7 @@ def behind_a_proxy(place: Place, *, refuses: bool = False, passed_by: bool = Fal
     pem = certificate(place.folder)
     place.setenv("REQUESTS_CA_BUNDLE", str(pem))
     place.setenv("SSL_CERT_FILE", str(pem))
-    triggerer._tls_context.cache_clear()
+    async_client._tls_context.cache_clear()
     try:
         with TlsServer(pem, place.port) as server, Proxy(refuses=refuses) as proxy:
             place.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
@@ -96,7 +96,7 @@ def behind_a_proxy(place: Place, *, refuses: bool = False, passed_by: bool = Fal
             assert bool(proxy.met) is not passed_by
             assert bool(server.met) is not refuses
     finally:
-        triggerer._tls_context.cache_clear()
+        async_client._tls_context.cache_clear()
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def clock_set_back(place: Place) -> Iterator[None]:
         ours = name.startswith("airflow_provider_fireworks.") and ".emulator" not in name
         if ours and getattr(module, "time", None) is time:
             place.set(module, "time", clock)
-    place.gateway.fault("status", times=-1)
+    place.emulator.fault("status", times=-1)
     timer = Timer(SHORT_TIMEOUT / 2, setattr, (clock, "set_back", SET_BACK))
     timer.start()
     try:
@@ -168,27 +168,27 @@ def test_cell(
     scenario: Scenario,
     way: str,
     name: str,
-    gateway: Any,
+    emulator: Any,
     table: Any,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     set_up, lasts = SET_UPS[name]
-    scenario.prepare(gateway)
+    scenario.prepare(emulator)
     verdict = expected(scenario.call, way, Case(name, {}), lasts, after_effect=False)
     row = Row(scenario.call, way, name, verdict)
-    with set_up(Place(gateway, monkeypatch, tmp_path)) as met:
+    with set_up(Place(emulator, monkeypatch, tmp_path)) as met:
         row.run(scenario, SHORT_TIMEOUT if lasts is Lasts.LASTING else TIMEOUT)
-    times = met or [request.at for request in gateway.requests]
-    row.measure(scenario, gateway, times)
+    times = met or [request.at for request in emulator.requests]
+    row.measure(scenario, emulator, times)
     table(row)
 
     # A name server that does not answer takes its time, and nobody can hurry it.
     took = getattr(met, "took", 0.0)
     row.check(times, longest_call=took)
     if lasts is Lasts.PASSING:
-        assert scenario.done(gateway)
+        assert scenario.done(emulator)
     else:
         assert row.lasted < SHORT_TIMEOUT + SET_BACK + took + BUSY
         assert met or name == CLOCK
-        assert name == CLOCK or not gateway.requests
+        assert name == CLOCK or not emulator.requests

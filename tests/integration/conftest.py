@@ -1,4 +1,4 @@
-"""Tasks, run against an emulated gateway over HTTP as Airflow runs them: in a worker, rescheduled, or deferred."""
+"""Tasks, run against an emulated API over HTTP as Airflow runs them: in a worker, rescheduled, or deferred."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
-from airflow_provider_fireworks import creation, preparation, removal, watch
-from airflow_provider_fireworks.client import retrying
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.operators.deployment import create, sweep
-from airflow_provider_fireworks.readiness import model as readiness
-from airflow_provider_fireworks.triggers import base as triggers
 from tests.integration.raw import in_triggerer, in_worker
+from tests.timing import use_timing
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -31,26 +27,27 @@ MODEL = "accounts/demo/models/my-model"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses that are there to spare a real gateway are shortened; what follows from them is not."""
-    monkeypatch.setattr(retrying, "SHORTEST_WAIT", 0.05)
-    monkeypatch.setattr(watch, "SHORTEST_PAUSE", 0.05)
-    monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.2)
-    monkeypatch.setattr(triggers, "FIRST_LOOK_AFTER", 0.0)
-    monkeypatch.setattr(preparation, "START_LAG", 0.8)
-    monkeypatch.setattr(preparation, "SHORTEST_PAUSE", 0.1)
-    monkeypatch.setattr(readiness, "START_GRACE", 1.2)
-    monkeypatch.setattr(creation, "SHORTEST_PAUSE", 0.05)
-    monkeypatch.setattr(creation, "LONGEST_PAUSE", 0.2)
-    monkeypatch.setattr(create, "CLEAN_UP_FOR", 5.0)
-    monkeypatch.setattr(sweep, "_SECONDS", 0.5)
-    monkeypatch.setattr(creation, "START_LAG", 0.6)
-    monkeypatch.setattr(removal, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(removal, "LONGEST_PAUSE", 0.1)
+    """Pauses that are there to spare a real API are shortened; what follows from them is not."""
+    use_timing(
+        monkeypatch,
+        min_retry_delay=0.05,
+        min_poll_delay=0.05,
+        max_poll_backoff=0.2,
+        first_trigger_delay=0.0,
+        preparation_start=1.2,
+        min_pause=0.05,
+        max_pause=0.2,
+        cleanup_timeout=5.0,
+        sweep_timeout=0.5,
+        visibility_lag=0.6,
+        min_delete_delay=0.05,
+        max_delete_delay=0.1,
+    )
 
 
 @pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An emulated gateway, which the connection ``fireworks_default`` leads to."""
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An emulated API, which the connection ``fireworks_default`` leads to."""
     with Emulator(duration=0.3, deploy_duration=0.1, scale_duration=0.1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         yield emulator
@@ -119,7 +116,7 @@ def run_task(make: Callable[[], BaseOperator], instance: TaskInstance | None = N
     """
     Run a task to its end, and through as many deferrals and reschedulings as it takes.
 
-    What is carried over goes through JSON, and the task is made anew each time, as in Airflow.
+    What is resume_state over goes through JSON, and the task is made anew each time, as in Airflow.
     """
     instance = instance or TaskInstance()
     context: Any = {"ti": instance}

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import FireworksCreateDeploymentOperator
 from tests.integration.conftest import MODEL, TaskInstance
 
 H100 = "NVIDIA_H100_80GB"
-MINE = Identity.of({"ti": TaskInstance()})
+MINE = Owner.from_context({"ti": TaskInstance()})
 NAME = f"accounts/demo/deployments/{MINE.deployment_id}"
 SPEC = {"baseModel": MODEL, "precision": "FP16", "acceleratorType": H100, "minReplicaCount": 0}
 
@@ -41,35 +41,35 @@ def again(**arguments: Any) -> TaskInstance:
     return TaskInstance(try_number=2, **arguments)
 
 
-def posts(gateway: Any) -> int:
-    return gateway.count("POST", "/deployments")
+def posts(emulator: Any) -> int:
+    return emulator.count("POST", "/deployments")
 
 
-def touched(gateway: Any) -> int:
+def touched(emulator: Any) -> int:
     """Return how often anything was asked that changes a deployment which is there."""
-    return gateway.count("DELETE") + gateway.count("PATCH") + gateway.count("POST", ":undelete")
+    return emulator.count("DELETE") + emulator.count("PATCH") + emulator.count("POST", ":undelete")
 
 
-def payload(gateway: Any, deployment_id: str = MINE.deployment_id) -> dict[str, Any]:
-    return gateway.deployment(deployment_id)
+def payload(emulator: Any, deployment_id: str = MINE.deployment_id) -> dict[str, Any]:
+    return emulator.deployment(deployment_id)
 
 
-def gone(gateway: Any, deployment_id: str = MINE.deployment_id) -> bool:
+def gone(emulator: Any, deployment_id: str = MINE.deployment_id) -> bool:
     """Whether nothing is left of a deployment, so that its id is free."""
-    return all(each["name"] != f"accounts/demo/deployments/{deployment_id}" for each in gateway.deployments)
+    return all(each["name"] != f"accounts/demo/deployments/{deployment_id}" for each in emulator.deployments)
 
 
-def costs_nothing(gateway: Any) -> bool:
+def costs_nothing(emulator: Any) -> bool:
     """Whether no deployment is left, and none is billed any more."""
-    spent = gateway.gpu_seconds
+    spent = emulator.gpu_seconds
     time.sleep(0.02)
-    return gateway.deployments_left == [] and gateway.gpu_seconds == spent
+    return emulator.deployments_left == [] and emulator.gpu_seconds == spent
 
 
-def make(gateway: Any, deployment_id: str = MINE.deployment_id, **fields: Any) -> None:
-    """Make a deployment by hand, and let the gateway forget that it was asked for it."""
+def make(emulator: Any, deployment_id: str = MINE.deployment_id, **fields: Any) -> None:
+    """Make a deployment by hand, and let the API forget that it was asked for it."""
     FireworksHook().create_deployment(deployment_id, {**SPEC, **fields})
-    gateway.clear()
+    emulator.clear()
 
 
 @contextmanager

@@ -9,19 +9,19 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from airflow_provider_fireworks.client import calls
-from airflow_provider_fireworks.client.endpoint import Endpoint
-from airflow_provider_fireworks.client.triggerer import TriggererGateway
-from airflow_provider_fireworks.client.worker import WorkerGateway, make_session
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.async_client import AsyncClient
+from airflow_provider_fireworks.client.config import ClientConfig
+from airflow_provider_fireworks.client.sync_client import SyncClient, make_session
 from airflow_provider_fireworks.hooks import fireworks as hooks
 
 KEY = "fw_0123456789"
 
 
-async def send_from_triggerer(call: calls.Call[Any], conn_id: str | None = "fireworks_default") -> Any:
+async def send_from_triggerer(call: api.Request[Any], conn_id: str | None = "fireworks_default") -> Any:
     """Make a call over the client that all triggers of a connection share; once."""
-    async with hooks.triggerer_gateway(conn_id) as gateway:
-        return await gateway.send(call)
+    async with hooks.shared_client(conn_id) as emulator:
+        return await emulator.send(call)
 
 
 class Server:
@@ -58,26 +58,26 @@ class Server:
         self.hung_up.set()
 
 
-def worker_gateway(url: str, **limits: float) -> WorkerGateway:
-    endpoint = Endpoint.make(host=url, api_key=KEY)
-    return WorkerGateway(endpoint, make_session(endpoint), **limits)
+def worker_gateway(url: str, **limits: float) -> SyncClient:
+    config = ClientConfig.make(host=url, api_key=KEY)
+    return SyncClient(config, make_session(config), **limits)
 
 
-def triggerer_gateway(url: str) -> TriggererGateway:
-    return TriggererGateway(Endpoint.make(host=url, api_key=KEY))
+def shared_client(url: str) -> AsyncClient:
+    return AsyncClient(ClientConfig.make(host=url, api_key=KEY))
 
 
-def in_worker(url: str, call: calls.Call[Any]) -> Any:
+def in_worker(url: str, call: api.Request[Any]) -> Any:
     return worker_gateway(url).send(call, attempts=1)
 
 
-def in_triggerer(url: str, call: calls.Call[Any]) -> Any:
+def in_triggerer(url: str, call: api.Request[Any]) -> Any:
     async def ask() -> Any:
-        gateway = triggerer_gateway(url)
+        emulator = shared_client(url)
         try:
-            return await gateway.send(call)
+            return await emulator.send(call)
         finally:
-            await gateway.close()
+            await emulator.close()
 
     return asyncio.run(ask())
 

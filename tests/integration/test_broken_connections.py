@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_fireworks.client import AnswerLostError, GatewayError, calls, triggerer
+from airflow_provider_fireworks.client import ApiError, NoResponseError, api, triggerer
 from airflow_provider_fireworks.client.names import ModelName
 from tests.faults.network import NOT_LOOPBACK, Proxy, certificate
 from tests.integration.raw import worker_gateway
@@ -62,10 +62,10 @@ def tls_server(pem: Path, then: Callable[[ssl.SSLSocket], None]) -> Iterator[tup
 def test_a_post_whose_answer_a_proxy_loses_is_not_made_again(trusted, monkeypatch):
     with tls_server(trusted, lambda secured: None) as (url, requests), Proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        with pytest.raises(AnswerLostError) as lost:
-            worker_gateway(url).send(calls.prepare_model(MODEL, "FP8"))
+        with pytest.raises(NoResponseError) as lost:
+            worker_gateway(url).send(api.prepare_model(MODEL, "FP8"))
     assert proxy.met, "it went past the proxy"
-    assert lost.value.may_have_acted
+    assert lost.value.outcome_unknown
     assert len(requests) == 1
 
 
@@ -82,8 +82,8 @@ def test_tls_that_breaks_midway_is_a_lost_answer(trusted, ask, before):
             secured.sendall(before)
         broken_record(secured)
 
-    with tls_server(trusted, answer) as (url, _), pytest.raises(AnswerLostError):
-        ask(url, calls.get_model(MODEL))
+    with tls_server(trusted, answer) as (url, _), pytest.raises(NoResponseError):
+        ask(url, api.get_model(MODEL))
 
 
 def test_a_socks_proxy_is_spoken_to(trusted, monkeypatch):
@@ -97,6 +97,6 @@ def test_a_socks_proxy_is_spoken_to(trusted, monkeypatch):
                 hello.append(peer.recv(100))
 
         threading.Thread(target=accept, daemon=True).start()
-        with pytest.raises(GatewayError):
-            worker_gateway("https://gateway.invalid").send(calls.get_model(MODEL), attempts=1)
+        with pytest.raises(ApiError):
+            worker_gateway("https://emulator.invalid").send(api.get_model(MODEL), attempts=1)
     assert hello[0][:1] == b"\x05"

@@ -10,8 +10,8 @@ from typing import Any
 import airflow
 import pytest
 
-from airflow_provider_fireworks.identity import Identity
-from airflow_provider_fireworks.watch import Watch
+from airflow_provider_fireworks.deployments.ownership import Owner
+from airflow_provider_fireworks.polling import Wait
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 
@@ -25,8 +25,8 @@ def _database() -> None:
 
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The examples poll as often as suits the real gateway."""
-    monkeypatch.setattr(Watch, "pause", lambda self, now: 0.5)
+    """The examples poll as often as suits the real API."""
+    monkeypatch.setattr(Wait, "pause", lambda self, now: 0.5)
 
 
 def dag_of(name: str) -> Any:
@@ -56,19 +56,19 @@ def test_every_example_is_run_here():
 
 
 @pytest.mark.parametrize("name", ["prepare_fan_out", "prepare_scheduled", "deploy_fan_out"])
-def test_what_prepares_asks_once_for_each(gateway, name):
-    gateway.configure(duration=1.5, deploy_duration=1)
+def test_what_prepares_asks_once_for_each(emulator, name):
+    emulator.configure(duration=1.5, deploy_duration=1)
     run = dag_of(name).test()
     assert run.state == "success", states(run)
-    wanted = {(p.model, p.precision) for p in gateway.preparations}
-    assert len(wanted) == len(gateway.preparations) > 0
+    wanted = {(p.model, p.precision) for p in emulator.preparations}
+    assert len(wanted) == len(emulator.preparations) > 0
     for model, precision in wanted:
-        assert precision in gateway.model(model)["supportedPrecisions"]
-    assert gateway.deployments_left == []
+        assert precision in emulator.model(model)["supportedPrecisions"]
+    assert emulator.deployments_left == []
 
 
-def test_a_preparation_that_fails_deploys_nothing(gateway):
-    gateway.configure(outcome="failed_state")
+def test_a_preparation_that_fails_deploys_nothing(emulator):
+    emulator.configure(outcome="failed_state")
     run = dag_of("deploy_fan_out").test(run_conf={"precisions": ["FP8"]})
     assert run.state == "failed"
     assert states(run) == {
@@ -79,45 +79,45 @@ def test_a_preparation_that_fails_deploys_nothing(gateway):
             f"serve.{task}[0]": "upstream_failed" for task in ("deploy", "up", "smoke_test", "done", "remove")
         },
     }
-    assert gateway.creations == []
+    assert emulator.creations == []
 
 
-def test_a_deployment_that_cannot_be_removed_fails_the_run(gateway):
-    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
-    gateway.configure(deploy_duration=0.5)
-    gateway.fault("status", status=403, method="DELETE", times=-1)
+def test_a_deployment_that_cannot_be_removed_fails_the_run(emulator):
+    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    emulator.configure(deploy_duration=0.5)
+    emulator.fault("status", status=403, method="DELETE", times=-1)
     run = dag_of("deploy_fan_out").test(run_conf={"precisions": ["FP8"]})
     assert run.state == "failed"
     assert states(run)["serve.remove[0]"] == "failed"
     assert states(run)["serve.smoke_test[0]"] == "success"
-    assert len(gateway.deployments_left) == 1
+    assert len(emulator.deployments_left) == 1
 
 
-def test_the_sweep_fails_as_long_as_something_is_left(gateway, monkeypatch):
-    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
-    by = Identity("gone", "an earlier run", "deploy")
-    _deploy(gateway, by.deployment_id, by.description)
-    _deploy(gateway, "kept", Identity("gone", "an earlier run", "other").description)
-    _deploy(gateway, "somebodys", "Made by hand.")
+def test_the_sweep_fails_as_long_as_something_is_left(emulator, monkeypatch):
+    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    by = Owner("gone", "an earlier run", "deploy")
+    _deploy(emulator, by.deployment_id, by.description)
+    _deploy(emulator, "kept", Owner("gone", "an earlier run", "other").description)
+    _deploy(emulator, "somebodys", "Made by hand.")
 
     listed = dag_of("sweep_deployments").test(run_conf={"keep": ["kept"]})
     assert listed.state == "failed"
-    assert len(gateway.deployments_left) == 3
+    assert len(emulator.deployments_left) == 3
 
     deleted = dag_of("sweep_deployments").test(run_conf={"keep": ["kept"], "delete": True})
     assert deleted.state == "success", states(deleted)
-    assert {name.rpartition("/")[2] for name in gateway.deployments_left} == {"kept", "somebodys"}
+    assert {name.rpartition("/")[2] for name in emulator.deployments_left} == {"kept", "somebodys"}
 
 
-def _deploy(gateway: Any, deployment_id: str, description: str) -> None:
+def _deploy(emulator: Any, deployment_id: str, description: str) -> None:
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
     spec = {"baseModel": "accounts/demo/models/my-model", "acceleratorType": "NVIDIA_H100_80GB"}
     FireworksHook().create_deployment(deployment_id, {**spec, "precision": "FP8", "description": description})
 
 
-def test_a_misspelt_precision_in_a_template_fails_the_task_and_sends_nothing(gateway):
+def test_a_misspelt_precision_in_a_template_fails_the_task_and_sends_nothing(emulator):
     dag = dag_of("prepare_fan_out")
     run = dag.test(run_conf={"model": "my-model", "precisions": ["FP9"]})
     assert run.state == "failed"
-    assert gateway.requests == []
+    assert emulator.requests == []

@@ -11,20 +11,21 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.client import calls, retrying
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksDeleteDeploymentOperator,
 )
 from tests.integration import conftest
 from tests.integration.conftest import MODEL, run_task
+from tests.timing import use_timing
 
 NAME = "accounts/demo/deployments/d"
 SPEC = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
 KEY_ERROR = (
-    "Until.ANSWER takes a 404 for an end that is READY, and _patiently fails with it: KeyError: 'ready'"
+    "Until.RESPONSE takes a 404 for an end that is READY, and _patiently fails with it: KeyError: 'ready'"
 )
 
 
@@ -38,21 +39,21 @@ class TaskInstance(conftest.TaskInstance):
 
 
 @pytest.fixture(autouse=True)
-def _at_once(gateway: Any) -> None:
-    gateway.configure(deploy_duration=0)
+def _at_once(emulator: Any) -> None:
+    emulator.configure(deploy_duration=0)
 
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.01)
+    use_timing(monkeypatch, first_retry_delay=0.01)
 
 
 @pytest.fixture
-def deployed(gateway: Any) -> Any:
-    """A gateway with the deployment ``d``, of which nothing was asked yet."""
+def deployed(emulator: Any) -> Any:
+    """An API with the deployment ``d``, of which nothing was asked yet."""
     FireworksHook().create_deployment("d", SPEC)
-    gateway.clear()
-    return gateway
+    emulator.clear()
+    return emulator
 
 
 def delete(**arguments: Any) -> list[str]:
@@ -65,7 +66,7 @@ def delete(**arguments: Any) -> list[str]:
 
 
 def serve_something() -> None:
-    FireworksHook().send(calls.ask_deployment(f"{MODEL}#{NAME}"))
+    FireworksHook().send(api.ask_deployment(f"{MODEL}#{NAME}"))
 
 
 # ---- named
@@ -101,7 +102,7 @@ def test_delete_for_good_frees_id_of_softly_deleted_deployment(deployed: Any) ->
     assert deployed.deployments_left == [NAME]
 
 
-def test_what_never_was_is_a_success(gateway):
+def test_what_never_was_is_a_success(emulator):
     assert delete(deployment="none") == []
 
 
@@ -163,7 +164,7 @@ def test_a_lost_answer_is_asked_for_again(deployed, fault, hard):
     deployed.fault(**fault, method="DELETE")
     assert delete(deployment="d", hard=hard) == [NAME]
     assert deployed.deployments_left == []
-    # What was carried out all the same is not requested again.
+    # What was resume_state out all the same is not requested again.
     assert deployed.count("DELETE") == (1 if fault.get("after_work") else 2)
 
 
@@ -202,18 +203,18 @@ def test_bad_literals_are_refused_when_the_dag_is_parsed(wrong):
 
 
 @pytest.mark.parametrize("rendered", ["None", "", "a b", MODEL])
-def test_a_bad_rendering_is_refused_before_anything_is_sent(gateway, rendered):
+def test_a_bad_rendering_is_refused_before_anything_is_sent(emulator, rendered):
     remove = FireworksDeleteDeploymentOperator(task_id="remove", deployment="{{ x }}")
     remove.deployment = rendered
     with pytest.raises(exceptions.FireworksInvalidArgument, match="is no deployment"):
         remove.execute({"ti": TaskInstance()})
-    assert gateway.requests == []
+    assert emulator.requests == []
 
 
 # ---- none, one or several
 
 
-def test_delete_without_a_name_succeeds_with_a_warning(gateway, caplog, capsys):
+def test_delete_without_a_name_succeeds_with_a_warning(emulator, caplog, capsys):
     with DAG("my_dag", schedule=None):
         deploy = EmptyOperator(task_id="deploy")
         remove = FireworksDeleteDeploymentOperator(task_id="remove", deployment=None)
@@ -222,11 +223,11 @@ def test_delete_without_a_name_succeeds_with_a_warning(gateway, caplog, capsys):
     said = caplog.text + capsys.readouterr().out
     assert "no deployment was named by the tasks upstream (deploy)" in said
     assert "FireworksSweepDeploymentsOperator finds it" in said
-    assert gateway.requests == []
+    assert emulator.requests == []
 
 
 @pytest.mark.parametrize("several", [list, tuple, iter, lambda names: (name for name in names)])
-def test_delete_takes_any_iterable_of_names(gateway, several):
+def test_delete_takes_any_iterable_of_names(emulator, several):
     for name in ("a", "b"):
         FireworksHook().create_deployment(name, SPEC)
     # A mapped task that failed has pushed None.
@@ -235,25 +236,25 @@ def test_delete_takes_any_iterable_of_names(gateway, several):
     remove.deployment = several(names)
     deleted = remove.execute({"ti": TaskInstance("remove")})["deleted"]
     assert deleted == ["accounts/demo/deployments/a", "accounts/demo/deployments/b"]
-    assert gateway.deployments_left == []
+    assert emulator.deployments_left == []
 
 
-def test_delete_that_is_refused_does_not_keep_the_others(gateway):
+def test_delete_that_is_refused_does_not_keep_the_others(emulator):
     for name in ("a", "b"):
         FireworksHook().create_deployment(name, SPEC)
-    gateway.fault("status", status=400, code=9, method="DELETE", path="deployments/a", times=-1)
+    emulator.fault("status", status=400, code=9, method="DELETE", path="deployments/a", times=-1)
     with pytest.raises(
         exceptions.FireworksRefused, match=r"deployments/a was not deleted and IT MAY COST MONEY"
     ):
         delete(deployment=["a", "b"])
-    assert gateway.deployments_left == ["accounts/demo/deployments/a"]
+    assert emulator.deployments_left == ["accounts/demo/deployments/a"]
 
 
 # ---- recent traffic
 
 
 def owned_by(run_id: str, **marks: Any) -> str:
-    return Identity("my_dag", run_id, "deploy", **marks).description
+    return Owner("my_dag", run_id, "deploy", **marks).description
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,7 @@ def owned_by(run_id: str, **marks: Any) -> str:
     ],
     ids=["this run's", "mapped", "adopted", "another run's", "a person's"],
 )
-def test_delete_skips_the_traffic_check_only_for_what_this_run_created(gateway, description, skips):
+def test_delete_skips_the_traffic_check_only_for_what_this_run_created(emulator, description, skips):
     FireworksHook().create_deployment("d", {**SPEC, "description": description})
     serve_something()
     if skips:
@@ -278,7 +279,7 @@ def test_delete_skips_the_traffic_check_only_for_what_this_run_created(gateway, 
     assert delete(deployment="d", ignore_checks=True) == ([] if skips else [NAME])
 
 
-def test_delete_leaves_alone_what_another_running_run_has_adopted(gateway, caplog, capsys):
+def test_delete_leaves_alone_what_another_running_run_has_adopted(emulator, caplog, capsys):
     FireworksHook().create_deployment("d", {**SPEC, "description": owned_by("another")})
 
     class Running(conftest.TaskInstance):
@@ -291,12 +292,12 @@ def test_delete_leaves_alone_what_another_running_run_has_adopted(gateway, caplo
         ).execute({"ti": Running()})["deleted"]
 
     assert remove() == []
-    assert gateway.deployments_left == [NAME]
+    assert emulator.deployments_left == [NAME]
     assert "run another, which has not ended" in caplog.text + capsys.readouterr().out
     assert remove(ignore_checks=True) == [NAME]
 
 
-def test_delete_that_is_ended_in_the_middle_names_what_is_not_deleted(gateway):
+def test_delete_that_is_ended_in_the_middle_names_what_is_not_deleted(emulator):
     for name in ("a", "b"):
         FireworksHook().create_deployment(name, SPEC)
     remove = FireworksDeleteDeploymentOperator(
@@ -304,20 +305,20 @@ def test_delete_that_is_ended_in_the_middle_names_what_is_not_deleted(gateway):
     )
     with pytest.raises(exceptions.FireworksInvalidArgument, match=r"Not deleted: .*x, b: IT MAY COST MONEY"):
         remove.execute({"ti": TaskInstance("remove")})
-    assert gateway.deployments_left == ["accounts/demo/deployments/b"]
+    assert emulator.deployments_left == ["accounts/demo/deployments/b"]
 
 
-def test_delete_that_may_not_read_leaves_the_traffic_check_on(gateway):
+def test_delete_that_may_not_read_leaves_the_traffic_check_on(emulator):
     FireworksHook().create_deployment("d", {**SPEC, "description": owned_by("manual__1")})
-    gateway.fault("status", status=403, code=7, method="GET", path="/deployments/", times=-1)
+    emulator.fault("status", status=403, code=7, method="GET", path="/deployments/", times=-1)
     assert delete(deployment="d") == [NAME]
-    assert [request.query for request in gateway.requests if request.method == "DELETE"] == [{}]
+    assert [request.query for request in emulator.requests if request.method == "DELETE"] == [{}]
 
 
 # ---- after the task that creates it
 
 
-def test_delete_that_always_runs_leaves_a_conflicting_deployment_alone(gateway):
+def test_delete_that_always_runs_leaves_a_conflicting_deployment_alone(emulator):
     FireworksHook().create_deployment("shared", {**SPEC, "description": "Do not touch!"})
     instance = TaskInstance("deploy")
     create = FireworksCreateDeploymentOperator(
@@ -327,18 +328,18 @@ def test_delete_that_always_runs_leaves_a_conflicting_deployment_alone(gateway):
         create.execute({"ti": instance})
     assert instance.xcoms == {"deployment": None, "inference_model": None}
     assert delete(deployment=instance.xcoms["deployment"]) == []
-    assert gateway.count("DELETE") == 0
-    assert len(gateway.deployments_left) == 1
+    assert emulator.count("DELETE") == 0
+    assert len(emulator.deployments_left) == 1
 
 
-def test_delete_finds_by_name_what_a_create_left_that_ended_in_the_middle(gateway):
+def test_delete_finds_by_name_what_a_create_left_that_ended_in_the_middle(emulator):
     instance = TaskInstance("deploy")
     create = FireworksCreateDeploymentOperator(
         task_id="deploy", model="my-model", accelerator_type="NVIDIA_H100_80GB", delete_on_failure=False
     )
-    gateway.fault("status", status=403, code=7, method="GET", path="/deployments/", times=-1)
+    emulator.fault("status", status=403, code=7, method="GET", path="/deployments/", times=-1)
     with pytest.raises(exceptions.FireworksAccessDenied):
         create.execute({"ti": instance})
-    gateway.clear_faults()
+    emulator.clear_faults()
     assert instance.xcoms["deployment"].startswith("accounts/demo/deployments/my-dag-deploy-")
     assert delete(deployment=instance.xcoms["deployment"]) == []

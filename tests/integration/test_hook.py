@@ -1,4 +1,4 @@
-"""The hook against an emulated gateway."""
+"""The hook against an emulated API."""
 
 from __future__ import annotations
 
@@ -21,64 +21,65 @@ from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from tests.faults.network import certificate
 from tests.integration.conftest import MODEL
 from tests.integration.raw import send_from_triggerer
+from tests.timing import use_timing
 
 
-def connect(monkeypatch: pytest.MonkeyPatch, gateway: Emulator, **changes: Any) -> None:
-    connection = json.loads(gateway.connection) | changes
+def connect(monkeypatch: pytest.MonkeyPatch, emulator: Emulator, **changes: Any) -> None:
+    connection = json.loads(emulator.connection) | changes
     monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
 
 
 def look_once() -> Any:
     hook = FireworksHook()
-    return hook.send(hooks.calls.get_model(hook.model_name("my-model")), attempts=1)
+    return hook.send(hooks.api.get_model(hook.model_name("my-model")), attempts=1)
 
 
-def test_reads_a_model_by_id_and_by_full_name(gateway):
+def test_reads_a_model_by_id_and_by_full_name(emulator):
     hook = FireworksHook()
     assert hook.get_model("my-model") == hook.get_model(MODEL)
     assert hook.get_model("my-model").name == MODEL
-    assert gateway.requests[0].user_agent.startswith("airflow-provider-fireworks/")
+    assert emulator.requests[0].user_agent.startswith("airflow-provider-fireworks/")
 
 
-def test_lists_all_pages(gateway):
+def test_lists_all_pages(emulator):
     for number in range(450):
-        gateway.add_model(f"many-{number}")
+        emulator.add_model(f"many-{number}")
     names = {model.name for model in FireworksHook().list_models()}
     assert len(names) >= 452
-    assert gateway.count("GET", "/models") == 3
+    assert emulator.count("GET", "/models") == 3
 
 
-def test_finds_the_account_out_from_the_key(gateway, monkeypatch):
-    connect(monkeypatch, gateway, login="")
+def test_finds_the_account_out_from_the_key(emulator, monkeypatch):
+    connect(monkeypatch, emulator, login="")
     assert str(FireworksHook().model_name("my-model")) == MODEL
     assert FireworksHook().get_model(MODEL).name == MODEL
 
 
-def test_several_accounts_are_listed(gateway, monkeypatch):
-    gateway.configure(accounts=["demo", "second"])
-    connect(monkeypatch, gateway, login="")
+def test_several_accounts_are_listed(emulator, monkeypatch):
+    emulator.configure(accounts=["demo", "second"])
+    connect(monkeypatch, emulator, login="")
     with pytest.raises(exceptions.FireworksBadConnection, match="demo, second"):
         FireworksHook().get_model("my-model")
     assert FireworksHook(account_id="demo").get_model("my-model").name == MODEL
 
 
-def test_the_session_carries_the_key_to_the_gateway_alone(gateway, monkeypatch):
+def test_the_session_carries_the_key_to_the_gateway_alone(emulator, monkeypatch):
     session = FireworksHook().get_conn()
     assert isinstance(session, requests.Session)
-    assert session.get(f"{gateway.url}/v1/{MODEL}", timeout=5).json()["name"] == MODEL
+    assert session.get(f"{emulator.url}/v1/{MODEL}", timeout=5).json()["name"] == MODEL
     # They would take the same key.
-    with Emulator(api_key=gateway.api_key) as other:
+    with Emulator(api_key=emulator.api_key) as other:
         assert session.get(f"{other.url}/v1/{MODEL}", timeout=5).status_code in (401, 403)
-    connect(monkeypatch, gateway, host=f"{gateway.url}/below")
-    assert FireworksHook().get_conn().get(f"{gateway.url}/v1/{MODEL}", timeout=5).status_code in (401, 403)
+    connect(monkeypatch, emulator, host=f"{emulator.url}/below")
+    assert FireworksHook().get_conn().get(f"{emulator.url}/v1/{MODEL}", timeout=5).status_code in (401, 403)
 
 
-def test_a_redirect_is_not_followed(gateway):
+def test_a_redirect_is_not_followed(emulator):
     with Emulator() as other:
-        gateway.fault("redirect", location=f"{other.url}/v1/{MODEL}", times=-1)
+        emulator.fault("redirect", location=f"{other.url}/v1/{MODEL}", times=-1)
         with pytest.raises(exceptions.UnavailableError, match="redirected"):
             look_once()
-        answer = FireworksHook().get_conn().get(f"{gateway.url}/v1/{MODEL}", timeout=5)
+        answer = FireworksHook().get_conn().get(f"{emulator.url}/v1/{MODEL}", timeout=5)
         assert 300 <= answer.status_code < 400
         assert other.requests == []
 
@@ -89,38 +90,38 @@ def test_a_redirect_is_not_followed(gateway):
         ({"kind": "status", "status": 503}, exceptions.UnavailableError, 3),
         ({"kind": "status", "status": 429, "retry_after": "0"}, exceptions.RateLimitedError, 3),
         ({"kind": "html", "status": 502}, exceptions.UnavailableError, 3),
-        ({"kind": "truncate"}, exceptions.AnswerLostError, 3),
-        ({"kind": "drop"}, exceptions.AnswerLostError, 3),
+        ({"kind": "truncate"}, exceptions.NoResponseError, 3),
+        ({"kind": "drop"}, exceptions.NoResponseError, 3),
         ({"kind": "status", "status": 400}, exceptions.RefusedError, 1),
         ({"kind": "status", "status": 403}, exceptions.AccessDeniedError, 1),
         ({"kind": "html", "status": 403}, exceptions.UnavailableError, 3),
     ],
     ids=lambda value: str(value),
 )
-def test_every_bad_answer_has_its_error(gateway, fault, error, attempts, monkeypatch):
-    monkeypatch.setattr("airflow_provider_fireworks.client.retrying._FIRST_BACKOFF", 0.01)
-    gateway.fault(**fault, times=-1)
+def test_every_bad_answer_has_its_error(emulator, fault, error, attempts, monkeypatch):
+    monkeypatch.setattr("airflow_provider_fireworks.client.retries._FIRST_BACKOFF", 0.01)
+    emulator.fault(**fault, times=-1)
     with pytest.raises(error) as failure:
         FireworksHook().get_model("my-model")
-    assert len(gateway.requests) == attempts
+    assert len(emulator.requests) == attempts
     assert f"GET /v1/{MODEL}" in str(failure.value)
     copy = pickle.loads(pickle.dumps(failure.value))
     assert str(copy) == str(failure.value)
 
 
 @pytest.mark.parametrize("fault", [{"kind": "drop"}, {"kind": "status", "status": 503}], ids=str)
-def test_a_post_is_not_repeated_unless_the_gateway_cannot_have_acted(gateway, fault):
-    gateway.fault(**fault, method="POST")
-    with pytest.raises(exceptions.GatewayError):
+def test_a_post_is_not_repeated_unless_the_gateway_cannot_have_acted(emulator, fault):
+    emulator.fault(**fault, method="POST")
+    with pytest.raises(exceptions.ApiError):
         FireworksHook().prepare_model("my-model", "FP8")
-    assert gateway.count("POST", ":prepare") == 1
-    gateway.fault("status", status=429, retry_after="0", method="POST")
+    assert emulator.count("POST", ":prepare") == 1
+    emulator.fault("status", status=429, retry_after="0", method="POST")
     FireworksHook().prepare_model("my-model", "FP8")
-    assert gateway.count("POST", ":prepare") == 3
+    assert emulator.count("POST", ":prepare") == 3
 
 
-def test_retry_after_is_honoured(gateway):
-    gateway.fault("status", status=429, retry_after="1")
+def test_retry_after_is_honoured(emulator):
+    emulator.fault("status", status=429, retry_after="1")
     started = time.monotonic()
     FireworksHook().get_model("my-model")
     assert time.monotonic() - started >= 1
@@ -129,11 +130,11 @@ def test_retry_after_is_honoured(gateway):
 @pytest.mark.parametrize(
     "bad", ["../x", "a/b", "x?y=1", "x#y", "x%2fy", "x y", "X", "", "accounts/a/models/b/c"]
 )
-def test_names_that_would_change_the_path_are_not_sent(gateway, bad):
+def test_names_that_would_change_the_path_are_not_sent(emulator, bad):
     for call in (FireworksHook().get_model, lambda model: FireworksHook().prepare_model(model, "FP8")):
         with pytest.raises(exceptions.FireworksInvalidArgument):
             call(bad)
-    assert gateway.requests == []
+    assert emulator.requests == []
 
 
 @pytest.mark.parametrize(
@@ -146,33 +147,33 @@ def test_names_that_would_change_the_path_are_not_sent(gateway, bad):
     ],
     ids=str,
 )
-def test_a_connection_that_is_of_no_use_says_why(gateway, monkeypatch, changes, told):
-    connect(monkeypatch, gateway, **changes)
+def test_a_connection_that_is_of_no_use_says_why(emulator, monkeypatch, changes, told):
+    connect(monkeypatch, emulator, **changes)
     with pytest.raises(exceptions.FireworksBadConnection, match=told) as failure:
         FireworksHook().get_model("my-model")
     assert "fw_a" not in str(failure.value)
     assert FireworksHook().test_connection()[0] is False
 
 
-def test_scheme_and_port_may_stand_in_their_own_fields(gateway, monkeypatch):
-    port = int(gateway.url.rpartition(":")[2])
-    connect(monkeypatch, gateway, host="127.0.0.1", schema="http", port=port)
-    assert FireworksHook().endpoint.base_url == gateway.url
+def test_scheme_and_port_may_stand_in_their_own_fields(emulator, monkeypatch):
+    port = int(emulator.url.rpartition(":")[2])
+    connect(monkeypatch, emulator, host="127.0.0.1", schema="http", port=port)
+    assert FireworksHook().config.base_url == emulator.url
 
 
-def test_the_connection_test_names_the_account(gateway, monkeypatch):
-    assert FireworksHook().test_connection() == (True, f"The key opens demo at {gateway.url}.")
-    connect(monkeypatch, gateway, login="other")
+def test_the_connection_test_names_the_account(emulator, monkeypatch):
+    assert FireworksHook().test_connection() == (True, f"The key opens demo at {emulator.url}.")
+    connect(monkeypatch, emulator, login="other")
     ok, told = FireworksHook().test_connection()
     assert (ok, "other, is not among them" in told) == (False, True)
-    gateway.revoke_key()
+    emulator.revoke_key()
     ok, told = FireworksHook().test_connection()
-    assert (ok, "HTTP 403" in told, gateway.api_key in told) == (False, True, False)
+    assert (ok, "HTTP 403" in told, emulator.api_key in told) == (False, True, False)
 
 
-def test_the_connection_test_gives_up_in_time(gateway, monkeypatch):
-    monkeypatch.setattr(hooks, "TEST_TIMEOUT", 0.3)
-    gateway.fault("hang", delay=30)
+def test_the_connection_test_gives_up_in_time(emulator, monkeypatch):
+    use_timing(monkeypatch, connection_test_timeout=0.3)
+    emulator.fault("hang", delay=30)
     started = time.monotonic()
     assert FireworksHook().test_connection() == (False, "No answer within 0 s.")
     assert time.monotonic() - started < 2
@@ -189,13 +190,13 @@ def test_nobody_there_is_told_as_such(monkeypatch):
             look_once()
 
 
-def test_without_a_connection_the_environment_is_taken(gateway, monkeypatch):
+def test_without_a_connection_the_environment_is_taken(emulator, monkeypatch):
     monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
     with pytest.raises(exceptions.FireworksBadConnection, match="FIREWORKS_API_KEY"):
         FireworksHook(None).get_model("my-model")
-    monkeypatch.setenv("FIREWORKS_API_KEY", gateway.api_key)
+    monkeypatch.setenv("FIREWORKS_API_KEY", emulator.api_key)
     monkeypatch.setenv("FIREWORKS_ACCOUNT_ID", "demo")
-    monkeypatch.setenv("FIREWORKS_BASE_URL", gateway.url)
+    monkeypatch.setenv("FIREWORKS_BASE_URL", emulator.url)
     assert FireworksHook(None).get_model("my-model").name == MODEL
 
 
@@ -205,9 +206,9 @@ def test_the_form_of_older_airflows_is_that_of_the_metadata():
     assert set(behaviour) == {"hidden_fields", "relabeling", "placeholders"}
 
 
-async def test_the_triggerer_reads_the_same(gateway):
+async def test_the_triggerer_reads_the_same(emulator):
     hook = FireworksHook()
-    call = hooks.calls.get_model(hook.model_name("my-model"))
+    call = hooks.api.get_model(hook.model_name("my-model"))
     assert await send_from_triggerer(call) == hook.get_model("my-model")
 
 
@@ -236,48 +237,48 @@ SPEC = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
 
 
 @pytest.fixture
-def deployed(gateway):
-    """A gateway with the deployment ``d``, of which nothing was asked yet."""
-    gateway.configure(deploy_duration=0, scale_duration=0)
+def deployed(emulator):
+    """An API with the deployment ``d``, of which nothing was asked yet."""
+    emulator.configure(deploy_duration=0, scale_duration=0)
     FireworksHook().create_deployment("d", SPEC)
-    gateway.clear()
-    return gateway
+    emulator.clear()
+    return emulator
 
 
-def test_creates_a_deployment(gateway):
+def test_creates_a_deployment(emulator):
     made = FireworksHook().create_deployment("d", {**SPEC, "minReplicaCount": 0, "description": "mine"})
     assert (made.name, made.base_model, made.description) == (DEPLOYMENT, MODEL, "mine")
-    assert gateway.deployments_left == [DEPLOYMENT]
-    assert [each.deployment for each in gateway.creations] == ["d"]
+    assert emulator.deployments_left == [DEPLOYMENT]
+    assert [each.deployment for each in emulator.creations] == ["d"]
 
 
-def test_has_a_deployment_judged_and_creates_nothing(gateway):
+def test_has_a_deployment_judged_and_creates_nothing(emulator):
     planned = FireworksHook().create_deployment("d", SPEC, validate_only=True)
     assert planned.name == DEPLOYMENT
-    assert gateway.creations == []
-    assert gateway.deployments == []
+    assert emulator.creations == []
+    assert emulator.deployments == []
 
 
 @pytest.mark.parametrize("fault", [{"kind": "drop"}, {"kind": "status", "status": 503}], ids=str)
-def test_a_create_is_repeated_only_where_it_can_have_made_nothing(gateway, fault):
-    gateway.fault(**fault, method="POST", after_work=True)
-    with pytest.raises(exceptions.GatewayError):
+def test_a_create_is_repeated_only_where_it_can_have_made_nothing(emulator, fault):
+    emulator.fault(**fault, method="POST", after_work=True)
+    with pytest.raises(exceptions.ApiError):
         FireworksHook().create_deployment("d", SPEC)
-    assert gateway.count("POST") == len(gateway.creations) == 1
-    gateway.fault(**fault, method="POST")
+    assert emulator.count("POST") == len(emulator.creations) == 1
+    emulator.fault(**fault, method="POST")
     FireworksHook().create_deployment("e", SPEC, validate_only=True)
-    gateway.fault("status", status=429, retry_after="0", method="POST")
+    emulator.fault("status", status=429, retry_after="0", method="POST")
     FireworksHook().create_deployment("e", SPEC)
-    assert [each.deployment for each in gateway.creations] == ["d", "e"]
+    assert [each.deployment for each in emulator.creations] == ["d", "e"]
 
 
 @pytest.mark.parametrize("status", [429, 400, 403])
-def test_an_exceeded_quota_is_told_as_such_and_not_asked_for_again(gateway, status):
-    gateway.configure(gpu_quota=0, quota_status=status)
+def test_an_exceeded_quota_is_told_as_such_and_not_asked_for_again(emulator, status):
+    emulator.configure(gpu_quota=0, quota_status=status)
     with pytest.raises(exceptions.QuotaExceededError, match="in use: 0, quota: 0, requesting: 1"):
         FireworksHook().create_deployment("d", SPEC)
-    assert gateway.count("POST") == 1
-    assert gateway.creations == []
+    assert emulator.count("POST") == 1
+    assert emulator.creations == []
 
 
 def test_reads_a_deployment_by_id_and_by_full_name(deployed):
@@ -303,8 +304,8 @@ def test_lists_deployments_with_deleted_ones_if_asked_for(deployed):
     assert listed[DEPLOYMENT] == "DELETED"
 
 
-def test_lists_the_deployments_of_another_account(gateway):
-    gateway.configure(accounts=["demo", "second"])
+def test_lists_the_deployments_of_another_account(emulator):
+    emulator.configure(accounts=["demo", "second"])
     FireworksHook(account_id="second").create_deployment("d", SPEC)
     assert FireworksHook().list_deployments() == []
     (found,) = FireworksHook().list_deployments(account_id="second")
@@ -351,7 +352,7 @@ def test_deletes_and_brings_back(deployed):
 
 def test_what_serves_is_deleted_only_if_told_to(deployed):
     hook = FireworksHook()
-    hook.send(hooks.calls.ask_deployment(f"{MODEL}#{DEPLOYMENT}"))
+    hook.send(hooks.api.ask_deployment(f"{MODEL}#{DEPLOYMENT}"))
     with pytest.raises(exceptions.RefusedError, match="FAILED_PRECONDITION"):
         hook.delete_deployment("d")
     assert deployed.deployments_left == [DEPLOYMENT]
@@ -360,21 +361,21 @@ def test_what_serves_is_deleted_only_if_told_to(deployed):
 
 
 @pytest.mark.parametrize("model", ["my-model", MODEL])
-def test_finds_the_shapes_that_a_model_fits(gateway, model):
+def test_finds_the_shapes_that_a_model_fits(emulator, model):
     versions = FireworksHook().match_deployment_shapes(model)
     assert versions
     assert {version.snapshot.base_model for version in versions} == {MODEL}
     assert versions[0].snapshot.accelerator_type
 
 
-def test_finds_the_shapes_of_a_public_model(gateway):
+def test_finds_the_shapes_of_a_public_model(emulator):
     names = [
         version.name for version in FireworksHook().match_deployment_shapes("accounts/fireworks/models/yi-6b")
     ]
     assert any(name.startswith("accounts/fireworks/deploymentShapes/yi-6b-minimal") for name in names)
 
 
-def test_finds_the_shapes_of_a_public_model_for_the_account_given(gateway):
+def test_finds_the_shapes_of_a_public_model_for_the_account_given(emulator):
     assert FireworksHook(account_id="demo").match_deployment_shapes("accounts/fireworks/models/yi-6b")
 
 
@@ -387,11 +388,11 @@ def test_finds_the_shapes_of_a_public_model_for_the_account_given(gateway):
         ("second", "accounts/fireworks/models/yi-6b", "accounts/fireworks/models/yi-6b"),
     ],
 )
-def test_a_model_of_any_account_can_be_deployed(gateway, account_id, model, name):
+def test_a_model_of_any_account_can_be_deployed(emulator, account_id, model, name):
     assert str(FireworksHook(account_id=account_id).base_model_name(model)) == name
 
 
-def test_a_deployment_belongs_to_the_account_that_is_asked_for(gateway, monkeypatch):
+def test_a_deployment_belongs_to_the_account_that_is_asked_for(emulator, monkeypatch):
     assert str(FireworksHook().deployment_name("d")) == DEPLOYMENT
     assert str(FireworksHook(account_id="second").deployment_name("d")) == "accounts/second/deployments/d"
     assert (
@@ -399,14 +400,14 @@ def test_a_deployment_belongs_to_the_account_that_is_asked_for(gateway, monkeypa
     )
     with pytest.raises(exceptions.FireworksInvalidArgument, match="belongs to account 'demo'"):
         FireworksHook(account_id="second").deployment_name(DEPLOYMENT)
-    connect(monkeypatch, gateway, login="")
-    assert gateway.requests == []
+    connect(monkeypatch, emulator, login="")
+    assert emulator.requests == []
     assert str(FireworksHook().deployment_name("d")) == DEPLOYMENT
-    assert gateway.count("GET", "/v1/accounts") == 1
+    assert emulator.count("GET", "/v1/accounts") == 1
 
 
 @pytest.mark.parametrize("bad", ["../x", "a/b", "x?y=1", "x#y", "x%2fy", "x y", "X", "", MODEL])
-def test_deployments_that_would_change_the_path_are_not_sent(gateway, bad):
+def test_deployments_that_would_change_the_path_are_not_sent(emulator, bad):
     hook = FireworksHook()
     for call in (
         hook.get_deployment,
@@ -420,21 +421,23 @@ def test_deployments_that_would_change_the_path_are_not_sent(gateway, bad):
             call(bad)
     with pytest.raises(exceptions.FireworksInvalidArgument):
         hook.base_model_name("a b")
-    assert gateway.requests == []
+    assert emulator.requests == []
 
 
 def test_hurried_calls_are_short(deployed):
     deployed.fault("hang", method="DELETE", delay=30)
     started = time.monotonic()
     hook = FireworksHook()
-    with pytest.raises(exceptions.AnswerLostError):
-        hook.hurried(timeout=0.2).send(hooks.calls.delete_deployment(hook.deployment_name("d")), attempts=1)
+    with pytest.raises(exceptions.NoResponseError):
+        hook.quick_client(timeout=0.2).send(
+            hooks.api.delete_deployment(hook.deployment_name("d")), attempts=1
+        )
     assert time.monotonic() - started < 2
 
 
 async def test_the_triggerer_reads_the_same_deployment(deployed):
     hook = FireworksHook()
     name = hook.deployment_name("d")
-    assert await send_from_triggerer(hooks.calls.get_deployment(name)) == hook.get_deployment("d")
-    assert await send_from_triggerer(hooks.calls.scale_deployment(name, 0)) is None
+    assert await send_from_triggerer(hooks.api.get_deployment(name)) == hook.get_deployment("d")
+    assert await send_from_triggerer(hooks.api.scale_deployment(name, 0)) is None
     assert deployed.deployment("d")["replicaCount"] == 0

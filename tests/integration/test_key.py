@@ -22,9 +22,9 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowTas
 from rich.console import Console
 from rich.traceback import Traceback
 
-from airflow_provider_fireworks import exceptions, watch
-from airflow_provider_fireworks.client import calls, retrying, triggerer
-from airflow_provider_fireworks.client.names import parse_model
+from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.names import ModelName
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.operators.deployment import (
@@ -38,21 +38,22 @@ from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentRe
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 from tests.integration.conftest import MODEL, run_task
 from tests.integration.raw import send_from_triggerer
+from tests.timing import use_timing
 
 KEY = "fw_this_must_not_show_9f83c1"
-LOOK = calls.get_model(parse_model(MODEL, account=None))
+LOOK = api.get_model(ModelName.parse(MODEL))
 
 
 @pytest.fixture(autouse=True)
-def connect(gateway: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def connect(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Give the connection that key, and change other fields of it if told to."""
-    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.01)
+    use_timing(monkeypatch, first_retry_delay=0.01)
 
     def change(**fields: Any) -> None:
-        connection = json.loads(gateway.connection) | fields
+        connection = json.loads(emulator.connection) | fields
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
 
-    gateway.api_key = KEY
+    emulator.api_key = KEY
     change()
     return change
 
@@ -121,53 +122,53 @@ def test_the_check_finds_a_key_wherever_it_can_be():
 # ---- what can come of a call, over both transports
 
 
-def by_worker(call: calls.Call[Any] = LOOK) -> Any:
-    return FireworksHook().hurried(timeout=0.3).send(call, attempts=2)
+def by_worker(call: api.Request[Any] = LOOK) -> Any:
+    return FireworksHook().quick_client(timeout=0.3).send(call, attempts=2)
 
 
-def by_triggerer(call: calls.Call[Any] = LOOK) -> Any:
+def by_triggerer(call: api.Request[Any] = LOOK) -> Any:
     return asyncio.run(send_from_triggerer(call))
 
 
 @pytest.fixture(params=[by_worker, by_triggerer], ids=["worker", "triggerer"])
 def send(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(triggerer, "READ_TIMEOUT", 0.3)
+    use_timing(monkeypatch, read_timeout=0.3)
     return request.param
 
 
-def create() -> calls.Call[Any]:
+def create() -> api.Request[Any]:
     name = FireworksHook().deployment_name("d")
-    return calls.create_deployment(name, {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"})
+    return api.create_deployment(name, {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"})
 
 
 FAILURES: dict[str, tuple[Callable[[Any], Any], type[Exception]]] = {
-    "nobody there": (lambda gateway: gateway.stop(), exceptions.UnreachableError),
-    "dropped": (lambda gateway: gateway.fault("drop", times=-1), exceptions.AnswerLostError),
-    "no answer in time": (lambda gateway: gateway.fault("hang", times=-1), exceptions.AnswerLostError),
-    "cut off": (lambda gateway: gateway.fault("truncate", times=-1), exceptions.AnswerLostError),
-    "unreadable": (lambda gateway: gateway.fault("text", status=200, times=-1), exceptions.AnswerLostError),
-    "a page": (lambda gateway: gateway.fault("html", times=-1), exceptions.UnavailableError),
-    "503": (lambda gateway: gateway.fault("status", times=-1), exceptions.UnavailableError),
+    "nobody there": (lambda emulator: emulator.stop(), exceptions.UnreachableError),
+    "dropped": (lambda emulator: emulator.fault("drop", times=-1), exceptions.NoResponseError),
+    "no answer in time": (lambda emulator: emulator.fault("hang", times=-1), exceptions.NoResponseError),
+    "cut off": (lambda emulator: emulator.fault("truncate", times=-1), exceptions.NoResponseError),
+    "unreadable": (lambda emulator: emulator.fault("text", status=200, times=-1), exceptions.NoResponseError),
+    "a page": (lambda emulator: emulator.fault("html", times=-1), exceptions.UnavailableError),
+    "503": (lambda emulator: emulator.fault("status", times=-1), exceptions.UnavailableError),
     "redirected": (
-        lambda gateway: gateway.fault("redirect", location="http://x/", times=-1),
+        lambda emulator: emulator.fault("redirect", location="http://x/", times=-1),
         exceptions.UnavailableError,
     ),
-    "429": (lambda gateway: gateway.fault("status", status=429, times=-1), exceptions.RateLimitedError),
-    "400": (lambda gateway: gateway.fault("status", status=400), exceptions.RefusedError),
-    "refused key": (lambda gateway: gateway.revoke_key(), exceptions.AccessDeniedError),
+    "429": (lambda emulator: emulator.fault("status", status=429, times=-1), exceptions.RateLimitedError),
+    "400": (lambda emulator: emulator.fault("status", status=400), exceptions.RefusedError),
+    "refused key": (lambda emulator: emulator.revoke_key(), exceptions.AccessDeniedError),
     "no such model": (
-        lambda gateway: gateway.fault("status", status=404, times=-1),
+        lambda emulator: emulator.fault("status", status=404, times=-1),
         exceptions.NotFoundError,
     ),
-    "quota": (lambda gateway: gateway.configure(gpu_quota=0), exceptions.QuotaExceededError),
+    "quota": (lambda emulator: emulator.configure(gpu_quota=0), exceptions.QuotaExceededError),
 }
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_no_failed_call_shows_it(gateway, send, failure, caplog):
+def test_no_failed_call_shows_it(emulator, send, failure, caplog):
     happen, kind = FAILURES[failure]
     call = create() if failure == "quota" else LOOK
-    happen(gateway)
+    happen(emulator)
     with caplog.at_level(logging.DEBUG), pytest.raises(kind) as failed:
         send(call)
     assert type(failed.value) is kind
@@ -177,7 +178,7 @@ def test_no_failed_call_shows_it(gateway, send, failure, caplog):
 
 def test_every_error_of_a_call_was_looked_at():
     kinds = {kind for _, kind in FAILURES.values()}
-    assert kinds == set(all_below(exceptions.GatewayError))
+    assert kinds == set(all_below(exceptions.ApiError))
 
 
 def all_below(kind: type) -> Iterator[type]:
@@ -187,7 +188,7 @@ def all_below(kind: type) -> Iterator[type]:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """A gateway that says the key wherever it can."""
+    """An API that says the key wherever it can."""
 
     status, content = 400, '{"code": 3, "message": "%s", "request_id": "%s"}'
 
@@ -231,13 +232,13 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     ],
 )
 def test_a_key_that_the_gateway_says_is_taken_out(connect, send, status, content, caplog):
-    class Answer(Echo):
+    class ResponseReader(Echo):
         pass
 
-    Answer.status, Answer.content = status, content
-    with serving(Answer) as url, caplog.at_level(logging.INFO):
+    ResponseReader.status, ResponseReader.content = status, content
+    with serving(ResponseReader) as url, caplog.at_level(logging.INFO):
         connect(host=url)
-        with pytest.raises(exceptions.GatewayError) as failed:
+        with pytest.raises(exceptions.ApiError) as failed:
             send()
     check(failed.value)
     assert KEY not in caplog.text
@@ -246,24 +247,24 @@ def test_a_key_that_the_gateway_says_is_taken_out(connect, send, status, content
 
 
 def test_a_key_that_the_gateway_says_in_a_good_answer_is_taken_out_too(connect, send):
-    class Answer(Echo):
+    class ResponseReader(Echo):
         status = 200
         content = (
             '{"name": "n", "state": "%s", "status": {"message": "of %s"}, "supportedPrecisions": ["%s"]}'
         )
 
-    with serving(Answer) as url:
+    with serving(ResponseReader) as url:
         connect(host=url)
         model = send()
     assert model.status.message == "of ***"
     assert KEY not in model.model_dump_json()
 
 
-def test_a_time_limit_of_the_task_does_not_show_it(gateway):
+def test_a_time_limit_of_the_task_does_not_show_it(emulator):
     def over(*_: Any) -> None:
         raise AirflowTaskTimeout("Timeout")
 
-    gateway.fault("hang", times=-1)
+    emulator.fault("hang", times=-1)
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, 0.5)
     try:
@@ -277,8 +278,8 @@ def test_a_time_limit_of_the_task_does_not_show_it(gateway):
 
 
 @pytest.mark.parametrize("how", ["limited", "cancelled"])
-def test_a_call_that_is_cancelled_does_not_show_it(gateway, how):
-    gateway.fault("hang", times=-1)
+def test_a_call_that_is_cancelled_does_not_show_it(emulator, how):
+    emulator.fault("hang", times=-1)
 
     async def stopped() -> None:
         call = asyncio.ensure_future(send_from_triggerer(LOOK))
@@ -291,7 +292,7 @@ def test_a_call_that_is_cancelled_does_not_show_it(gateway, how):
     with pytest.raises((asyncio.TimeoutError, asyncio.CancelledError)) as failed:
         asyncio.run(stopped())
     check(failed.value)
-    assert gateway.count("GET") == 1, "not in the middle of a call"
+    assert emulator.count("GET") == 1, "not in the middle of a call"
 
 
 # ---- connections that are of no use
@@ -309,9 +310,9 @@ BAD_CONNECTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(params=BAD_CONNECTIONS)
-def bad(request: pytest.FixtureRequest, gateway: Emulator, connect: Callable[..., None]) -> str:
+def bad(request: pytest.FixtureRequest, emulator: Emulator, connect: Callable[..., None]) -> str:
     """Make the connection a bad one, and return in which way. The test itself must not see the key."""
-    gateway.configure(accounts=["demo", "second"])
+    emulator.configure(accounts=["demo", "second"])
     connect(**BAD_CONNECTIONS[request.param])
     return request.param
 
@@ -339,8 +340,8 @@ def test_no_bad_connection_shows_it(bad, conn_id):
 # ---- the session that users are given
 
 
-def ask(gateway: Emulator) -> requests.Response:
-    answer = FireworksHook().get_conn().get(f"{gateway.url}/v1/{MODEL}", timeout=0.3)
+def ask(emulator: Emulator) -> requests.Response:
+    answer = FireworksHook().get_conn().get(f"{emulator.url}/v1/{MODEL}", timeout=0.3)
     answer.raise_for_status()
     return answer
 
@@ -348,44 +349,44 @@ def ask(gateway: Emulator) -> requests.Response:
 @pytest.mark.parametrize(
     "failure", [failure for failure in FAILURES if failure not in ("unreadable", "redirected", "quota")]
 )
-def test_no_failure_of_the_session_shows_it(gateway, failure, caplog):
-    FAILURES[failure][0](gateway)
+def test_no_failure_of_the_session_shows_it(emulator, failure, caplog):
+    FAILURES[failure][0](emulator)
     with caplog.at_level(logging.DEBUG), pytest.raises(requests.RequestException) as failed:
-        ask(gateway)
+        ask(emulator)
     check(failed.value)
     assert KEY not in caplog.text
 
 
-def test_nothing_that_the_session_returns_shows_it(gateway):
-    answer = ask(gateway)
+def test_nothing_that_the_session_returns_shows_it(emulator):
+    answer = ask(emulator)
     session = FireworksHook().get_conn()
     told = [
         *map(repr, (answer, answer.request, answer.request.headers, session, vars(session))),
         *(pickle.dumps(each).decode("latin-1") for each in (answer, session)),
     ]
     assert [text for text in told if KEY in text] == []
-    assert gateway.requests[-1].status == 200
+    assert emulator.requests[-1].status == 200
 
 
 # ---- what else is at hand
 
 
-def test_no_object_of_ours_shows_it(gateway):
+def test_no_object_of_ours_shows_it(emulator):
     hook = FireworksHook()
     hook.get_model("my-model")
-    watch = {"model": MODEL, "precision": "FP8", "deadline": 0, "poll_interval": 1}
+    wait = {"model": MODEL, "precision": "FP8", "deadline": 0, "poll_interval": 1}
     asked = {"deployment": MODEL.replace("models", "deployments"), "deadline": 0, "poll_interval": 1}
     triggers = [
-        FireworksModelReadyTrigger(fireworks_conn_id="fireworks_default", watch=watch),
+        FireworksModelReadyTrigger(fireworks_conn_id="fireworks_default", wait=wait),
         FireworksDeploymentReadyTrigger(
-            fireworks_conn_id="fireworks_default", watch=asked, delete_on_kill="mine"
+            fireworks_conn_id="fireworks_default", wait=asked, delete_on_kill="mine"
         ),
     ]
-    told = [hook, hook.endpoint, vars(hook), hook.hurried(timeout=1), vars(hook.hurried(timeout=1))]
+    told = [hook, hook.config, vars(hook), hook.quick_client(timeout=1), vars(hook.quick_client(timeout=1))]
     told += [part for trigger in triggers for part in (trigger, vars(trigger), trigger.serialize())]
-    told += [vars(trigger.make_watch()) for trigger in triggers]
+    told += [vars(trigger.make_wait()) for trigger in triggers]
     assert [each for each in told if KEY in repr(each)] == []
-    assert hook.endpoint.api_key == KEY
+    assert hook.config.api_key == KEY
 
 
 # ---- tasks
@@ -421,20 +422,20 @@ def up(**arguments: Any) -> Any:
     )
 
 
-def failed_preparation(gateway: Any) -> dict[str, Any]:
-    gateway.configure(outcome="failed_status")
+def failed_preparation(emulator: Any) -> dict[str, Any]:
+    emulator.configure(outcome="failed_status")
     baseline = run_task(
         lambda: FireworksPrepareModelOperator(task_id="prepare", model="my-model", precision="FP8")
     )
     return {"baseline": baseline["baseline"]}
 
 
-def failed_deployment(gateway: Any) -> None:
+def failed_deployment(emulator: Any) -> None:
     FireworksHook().send(create())
-    gateway.set_deployment("d", state="FAILED")
+    emulator.set_deployment("d", state="FAILED")
 
 
-def taken_id(gateway: Any) -> dict[str, str]:
+def taken_id(emulator: Any) -> dict[str, str]:
     FireworksHook().send(create())
     return {"deployment_id": "d"}
 
@@ -449,60 +450,60 @@ class NonsenseEvent:
         return self.make(deferrable=True).resume_execution("execute_complete", {"event": "ready"}, context)
 
 
-def web_site_in_place_of_the_api(gateway: Any) -> None:
-    gateway.fault("html", status=404, times=-1)
+def web_site_in_place_of_the_api(emulator: Any) -> None:
+    emulator.fault("html", status=404, times=-1)
 
 
 TASKS: dict[type[Exception], tuple[Callable[..., Any], Callable[[Any], Any]]] = {
     exceptions.FireworksInvalidArgument: (
         lambda **how: prepare(**how, account_id="other", model=MODEL),
-        lambda gateway: None,
+        lambda emulator: None,
     ),
     exceptions.FireworksBadConnection: (
         lambda **how: prepare(**how, fireworks_conn_id="none"),
-        lambda gateway: None,
+        lambda emulator: None,
     ),
     exceptions.FireworksUnreachable: (prepare, web_site_in_place_of_the_api),
-    exceptions.FireworksAccessDenied: (prepare, lambda gateway: gateway.revoke_key()),
-    exceptions.FireworksRefused: (prepare, lambda gateway: gateway.fault("status", status=400, times=-1)),
-    exceptions.FireworksNotFound: (prepare, lambda gateway: gateway.fault("status", status=404, times=-1)),
+    exceptions.FireworksAccessDenied: (prepare, lambda emulator: emulator.revoke_key()),
+    exceptions.FireworksRefused: (prepare, lambda emulator: emulator.fault("status", status=400, times=-1)),
+    exceptions.FireworksNotFound: (prepare, lambda emulator: emulator.fault("status", status=404, times=-1)),
     exceptions.FireworksPreparationFailed: (
         prepare,
-        lambda gateway: gateway.configure(outcome="failed_status"),
+        lambda emulator: emulator.configure(outcome="failed_status"),
     ),
     exceptions.FireworksModelNotReady: (ready, failed_preparation),
     exceptions.FireworksDeploymentFailed: (
         deploy,
-        lambda gateway: gateway.configure(deploy_outcome="failed"),
+        lambda emulator: emulator.configure(deploy_outcome="failed"),
     ),
     exceptions.FireworksDeploymentNotReady: (up, failed_deployment),
     exceptions.FireworksDeploymentConflict: (deploy, taken_id),
-    exceptions.FireworksQuotaExceeded: (deploy, lambda gateway: gateway.configure(gpu_quota=0)),
+    exceptions.FireworksQuotaExceeded: (deploy, lambda emulator: emulator.configure(gpu_quota=0)),
     exceptions.FireworksTimeout: (
         lambda **how: prepare(**how, timeout=1.5),
-        lambda gateway: gateway.fault("drop", method="GET", times=-1),
+        lambda emulator: emulator.fault("drop", method="GET", times=-1),
     ),
     exceptions.FireworksInvalidEvent: (
         lambda **how: NonsenseEvent(prepare),
-        lambda gateway: gateway.configure(duration=60),
+        lambda emulator: emulator.configure(duration=60),
     ),
     exceptions.FireworksError: (
         lambda **how: FireworksSweepDeploymentsOperator(task_id="sweep"),
-        lambda gateway: gateway.fault("status", status=503, times=-1),
+        lambda emulator: emulator.fault("status", status=503, times=-1),
     ),
     AirflowSensorTimeout: (
         lambda **how: ready(**how, timeout=1.5),
-        lambda gateway: gateway.fault("status", status=503, times=-1),
+        lambda emulator: emulator.fault("status", status=503, times=-1),
     ),
 }
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 @pytest.mark.parametrize("kind", TASKS)
-def test_no_failed_task_shows_it(gateway, kind, deferrable, caplog, monkeypatch):
-    monkeypatch.setattr(watch, "MISDIRECTED_FOR", 0.5)
+def test_no_failed_task_shows_it(emulator, kind, deferrable, caplog, monkeypatch):
+    use_timing(monkeypatch, misdirected_timeout=0.5)
     make, happen = TASKS[kind]
-    more = happen(gateway)
+    more = happen(emulator)
     more = more if isinstance(more, dict) else {}
     with caplog.at_level(logging.DEBUG), pytest.raises(kind) as failed:
         run_task(lambda: make(deferrable=deferrable, **more))

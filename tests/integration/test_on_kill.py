@@ -15,8 +15,8 @@ from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_fireworks import exceptions, runs
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks import airflow_state, exceptions
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.triggers import deployment as triggers
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 from tests.integration.conftest import TaskInstance
@@ -34,6 +34,7 @@ from tests.integration.creating import (
     task,
     touched,
 )
+from tests.timing import use_timing
 
 MONEY = "IT MAY COST MONEY"
 
@@ -71,45 +72,45 @@ def killed(
 
 
 @pytest.mark.parametrize("state", OVER)
-def test_killed_task_deletes_softly_what_nobody_will_use(gateway, state):
-    gateway.configure(deploy_duration=60)
-    killed(lambda: gateway.count("GET", "/deployments/") > 1, TaskInstance(state=state), poll_interval=0.3)
-    assert costs_nothing(gateway)
-    assert payload(gateway)["state"] == "DELETED"
+def test_killed_task_deletes_softly_what_nobody_will_use(emulator, state):
+    emulator.configure(deploy_duration=60)
+    killed(lambda: emulator.count("GET", "/deployments/") > 1, TaskInstance(state=state), poll_interval=0.3)
+    assert costs_nothing(emulator)
+    assert payload(emulator)["state"] == "DELETED"
 
 
 @pytest.mark.parametrize("state", [state for state in IN_USE if state != "running"])
-def test_killed_task_keeps_what_may_still_be_used(gateway, state):
-    gateway.configure(deploy_duration=60)
-    failure = killed(lambda: gateway.count("GET", "/deployments/") > 1, TaskInstance(state=state))
-    assert gateway.deployments_left == [NAME]
-    assert touched(gateway) == 0
+def test_killed_task_keeps_what_may_still_be_used(emulator, state):
+    emulator.configure(deploy_duration=60)
+    failure = killed(lambda: emulator.count("GET", "/deployments/") > 1, TaskInstance(state=state))
+    assert emulator.deployments_left == [NAME]
+    assert touched(emulator) == 0
     assert NAME in str(failure)
     assert MONEY in str(failure)
 
 
 @pytest.mark.parametrize("delete_on_kill", [None, False, True])
-def test_evicted_task_keeps_its_deployment_for_the_next_try(gateway, delete_on_kill):
-    gateway.configure(deploy_duration=0.6)
+def test_evicted_task_keeps_its_deployment_for_the_next_try(emulator, delete_on_kill):
+    emulator.configure(deploy_duration=0.6)
     failure = killed(
-        lambda: gateway.count("GET", "/deployments/") > 1,
+        lambda: emulator.count("GET", "/deployments/") > 1,
         TaskInstance(state="running", max_tries=1),
         delete_on_kill=delete_on_kill,
     )
     assert not isinstance(failure, exceptions.FireworksFinalError)
     assert "kept for the next try" in str(failure)
     assert task().execute({"ti": again(max_tries=1)}) == {"deployment": NAME}
-    assert (len(gateway.creations), touched(gateway)) == (1, 0)
+    assert (len(emulator.creations), touched(emulator)) == (1, 0)
 
 
 @pytest.mark.parametrize("delete_on_failure", [False, True])
-def test_evicted_task_without_a_retry_does_as_delete_on_failure_says(gateway, delete_on_failure):
-    gateway.configure(deploy_duration=60)
+def test_evicted_task_without_a_retry_does_as_delete_on_failure_says(emulator, delete_on_failure):
+    emulator.configure(deploy_duration=60)
     instance = TaskInstance(state="running", try_number=2, max_tries=1)
     failure = killed(
-        lambda: gateway.count("GET", "/deployments/") > 1, instance, delete_on_failure=delete_on_failure
+        lambda: emulator.count("GET", "/deployments/") > 1, instance, delete_on_failure=delete_on_failure
     )
-    assert (gateway.deployments_left == []) is delete_on_failure
+    assert (emulator.deployments_left == []) is delete_on_failure
     assert (MONEY in str(failure)) is not delete_on_failure
 
 
@@ -123,10 +124,10 @@ def test_evicted_task_without_a_retry_does_as_delete_on_failure_says(gateway, de
     ],
     ids=str,
 )
-def test_delete_on_kill_overrides_delete_on_failure(gateway, arguments, deletes):
-    gateway.configure(deploy_duration=60)
-    failure = killed(lambda: gateway.count("GET", "/deployments/") > 1, **arguments)
-    assert (gateway.deployments_left == []) is deletes
+def test_delete_on_kill_overrides_delete_on_failure(emulator, arguments, deletes):
+    emulator.configure(deploy_duration=60)
+    failure = killed(lambda: emulator.count("GET", "/deployments/") > 1, **arguments)
+    assert (emulator.deployments_left == []) is deletes
     assert (MONEY in str(failure)) is not deletes
 
 
@@ -165,20 +166,20 @@ class Silent(TaskInstance):
     ],
     ids=str,
 )
-def test_killed_task_keeps_its_deployment_if_airflow_gives_no_answer(gateway, answer, caplog, capsys):
-    gateway.configure(deploy_duration=60)
+def test_killed_task_keeps_its_deployment_if_airflow_gives_no_answer(emulator, answer, caplog, capsys):
+    emulator.configure(deploy_duration=60)
     instance = Silent(answer)
     began = time.monotonic()
-    failure = killed(lambda: gateway.count("GET", "/deployments/") > 1, instance)
-    assert gateway.deployments_left == [NAME]
+    failure = killed(lambda: emulator.count("GET", "/deployments/") > 1, instance)
+    assert emulator.deployments_left == [NAME]
     assert f"{NAME} is kept, since Airflow did not say whether it will still be used: {MONEY}" in str(failure)
     assert time.monotonic() - began < 4
     assert len(instance.asked) == 1
     assert instance.asked[0] != threading.main_thread().name
 
 
-def test_killed_task_says_that_money_is_at_stake_before_it_asks_airflow(gateway, caplog, capsys):
-    gateway.configure(deploy_duration=60)
+def test_killed_task_says_that_money_is_at_stake_before_it_asks_airflow(emulator, caplog, capsys):
+    emulator.configure(deploy_duration=60)
     said: list[str] = []
 
     class Witness(TaskInstance):
@@ -187,12 +188,12 @@ def test_killed_task_says_that_money_is_at_stake_before_it_asks_airflow(gateway,
             return super().get_task_states(*arguments, **more)
 
     with caplog.at_level(logging.ERROR):
-        killed(lambda: gateway.count("GET", "/deployments/") > 1, Witness())
+        killed(lambda: emulator.count("GET", "/deployments/") > 1, Witness())
     assert NAME in said[0]
     assert MONEY in said[0]
 
 
-def test_task_killed_in_the_middle_of_a_request_to_airflow_neither_hangs_nor_deletes(gateway):
+def test_task_killed_in_the_middle_of_a_request_to_airflow_neither_hangs_nor_deletes(emulator):
     # Interrupted in the moment between taking it and the block that gives it back, Airflow's channel stays locked.
     channel = threading.Lock()
     asking = threading.Event()
@@ -208,63 +209,63 @@ def test_task_killed_in_the_middle_of_a_request_to_airflow_neither_hangs_nor_del
             with channel:
                 return told("failed")
 
-    gateway.configure(deploy_duration=60)
-    make(gateway, "shared", description=Identity("my_dag", "an earlier run", "deploy").description)
+    emulator.configure(deploy_duration=60)
+    make(emulator, "shared", description=Owner("my_dag", "an earlier run", "deploy").description)
     began = time.monotonic()
     failure = killed(asking.is_set, Locked(try_number=2), deployment_id="shared")
     assert time.monotonic() - began < 4
-    assert gateway.deployments_left == ["accounts/demo/deployments/shared"]
+    assert emulator.deployments_left == ["accounts/demo/deployments/shared"]
     assert MONEY in str(failure)
 
 
 @pytest.mark.parametrize("after_work", [False, True], ids=["before the work", "after the work"])
-def test_task_killed_while_creating_leaves_nothing(gateway, after_work):
-    gateway.configure(deploy_duration=60)
-    gateway.fault("slow", method="POST", path="/deployments", delay=0.5, after_work=after_work)
-    killed(lambda: posts(gateway))
-    assert costs_nothing(gateway)
-    # A gateway may take note that nobody waits for its answer any more.
-    assert len(gateway.creations) <= 1
+def test_task_killed_while_creating_leaves_nothing(emulator, after_work):
+    emulator.configure(deploy_duration=60)
+    emulator.fault("slow", method="POST", path="/deployments", delay=0.5, after_work=after_work)
+    killed(lambda: posts(emulator))
+    assert costs_nothing(emulator)
+    # An API may take note that nobody waits for its answer any more.
+    assert len(emulator.creations) <= 1
 
 
-def test_task_killed_while_creating_deletes_what_shows_up_late(gateway):
-    gateway.configure(deploy_duration=60, create_lag=0.4)
-    gateway.fault("slow", method="POST", path="/deployments", delay=0.2)
-    killed(lambda: posts(gateway))
-    assert costs_nothing(gateway)
+def test_task_killed_while_creating_deletes_what_shows_up_late(emulator):
+    emulator.configure(deploy_duration=60, create_lag=0.4)
+    emulator.fault("slow", method="POST", path="/deployments", delay=0.2)
+    killed(lambda: posts(emulator))
+    assert costs_nothing(emulator)
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_killed_task_deletes_over_a_transient_error(gateway, method):
-    gateway.configure(deploy_duration=0.5)
+def test_killed_task_deletes_over_a_transient_error(emulator, method):
+    emulator.configure(deploy_duration=0.5)
     running = task()
 
     def kill() -> None:
-        gateway.fault("status", method=method, path="/deployments/")
+        emulator.fault("status", method=method, path="/deployments/")
         running.on_kill()
 
     with (
-        interrupted(lambda: gateway.count("GET", "/deployments/") > 1, kill),
+        interrupted(lambda: emulator.count("GET", "/deployments/") > 1, kill),
         pytest.raises(exceptions.FireworksError),
     ):
         running.execute({"ti": TaskInstance()})
-    assert costs_nothing(gateway)
+    assert costs_nothing(emulator)
 
 
 @pytest.mark.parametrize("delete_on_kill", [False, True])
-def test_killed_task_creates_nothing(gateway, delete_on_kill):
-    gateway.fault("slow", method="GET", path="/models/", delay=0.4)
-    killed(lambda: gateway.count("GET", "/models/"), delete_on_kill=delete_on_kill)
-    assert posts(gateway) == 0
+def test_killed_task_creates_nothing(emulator, delete_on_kill):
+    emulator.fault("slow", method="GET", path="/models/", delay=0.4)
+    killed(lambda: emulator.count("GET", "/models/"), delete_on_kill=delete_on_kill)
+    assert posts(emulator) == 0
 
 
-def test_killed_task_never_touches_a_foreign_deployment(gateway):
-    make(gateway, description="Do not touch!")
+def test_killed_task_never_touches_a_foreign_deployment(emulator):
+    make(emulator, description="Do not touch!")
     running = task()
     with pytest.raises(exceptions.FireworksDeploymentConflict):
         running.execute({"ti": again()})
     running.on_kill()
-    assert touched(gateway) == 0
+    assert touched(emulator) == 0
 
 
 # While it is deferred: cancelled by Airflow's own runner of triggers, as that does it
@@ -350,13 +351,13 @@ def kill(trigger: FireworksDeploymentReadyTrigger, *, every: float = 0.3) -> Non
 @pytest.mark.parametrize(
     "answer", [*map(told, OVER), {}, {MINE.run_id: {}}, {"another": {"deploy": "running"}}], ids=str
 )
-def test_killed_trigger_deletes_softly_what_nobody_will_use(gateway, airflow_says, logged, answer):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_deletes_softly_what_nobody_will_use(emulator, airflow_says, logged, answer):
+    emulator.configure(deploy_duration=60)
     trigger = deferred()
     questions = airflow_says(answer)
     kill(trigger)
-    assert costs_nothing(gateway)
-    assert payload(gateway)["state"] == "DELETED"
+    assert costs_nothing(emulator)
+    assert payload(emulator)["state"] == "DELETED"
     assert questions == [
         {"dag_id": "my_dag", "map_index": -1, "task_ids": ["deploy"], "run_ids": ["manual__1"]}
     ]
@@ -365,13 +366,13 @@ def test_killed_trigger_deletes_softly_what_nobody_will_use(gateway, airflow_say
 
 @on_kill_is_called
 @pytest.mark.parametrize("state", IN_USE)
-def test_killed_trigger_keeps_what_may_still_be_used(gateway, airflow_says, logged, state):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_keeps_what_may_still_be_used(emulator, airflow_says, logged, state):
+    emulator.configure(deploy_duration=60)
     trigger = deferred()
     airflow_says(told(state))
     kill(trigger)
-    assert gateway.deployments_left == [NAME]
-    assert touched(gateway) == 0
+    assert emulator.deployments_left == [NAME]
+    assert touched(emulator) == 0
     said = logged()
     assert f"task deploy of DAG my_dag, run manual__1: Not deleting {NAME}" in said
     assert MONEY not in said
@@ -380,25 +381,25 @@ def test_killed_trigger_keeps_what_may_still_be_used(gateway, airflow_says, logg
 @on_kill_is_called
 @pytest.mark.parametrize("answer", [RuntimeError("no channel"), None, "OK", [], {MINE.run_id: "x"}], ids=str)
 def test_killed_trigger_keeps_its_deployment_if_airflow_gives_no_answer(
-    gateway, airflow_says, logged, answer
+    emulator, airflow_says, logged, answer
 ):
-    gateway.configure(deploy_duration=60)
+    emulator.configure(deploy_duration=60)
     trigger = deferred()
     airflow_says(answer)
     kill(trigger)
-    assert gateway.deployments_left == [NAME]
+    assert emulator.deployments_left == [NAME]
     said = logged()
     assert "ERROR" in said
     assert f"{NAME} was not deleted and {MONEY}: Airflow did not say" in said
 
 
 @on_kill_is_called
-def test_killed_trigger_of_a_mapped_task_asks_for_its_own_index(gateway, airflow_says):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_of_a_mapped_task_asks_for_its_own_index(emulator, airflow_says):
+    emulator.configure(deploy_duration=60)
     trigger = defer(lambda: task(deferrable=True), TaskInstance(map_index=2)).trigger
     questions = airflow_says({MINE.run_id: {"deploy_2": "failed"}})
     kill(trigger)
-    assert gateway.deployments_left == []
+    assert emulator.deployments_left == []
     assert questions[0]["map_index"] == 2
 
 
@@ -407,47 +408,47 @@ class Loop:
 
 
 @on_kill_is_called
-def test_killed_trigger_in_a_loop_keeps_its_deployment(gateway, airflow_says, logged):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_in_a_loop_keeps_its_deployment(emulator, airflow_says, logged):
+    emulator.configure(deploy_duration=60)
     with pytest.raises(TaskDeferred) as deferral:
         task(deferrable=True).execute({"ti": TaskInstance(), "loop": Loop()})
     airflow_says(told("failed"))
     kill(deferral.value.trigger)
-    assert len(gateway.deployments_left) == 1
+    assert len(emulator.deployments_left) == 1
     assert MONEY in logged()
 
 
 @on_kill_is_called
-def test_killed_trigger_asks_again_before_every_attempt(gateway, airflow_says):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_asks_again_before_every_attempt(emulator, airflow_says):
+    emulator.configure(deploy_duration=60)
     trigger = deferred()
-    gateway.fault("status", status=503, method="DELETE")
+    emulator.fault("status", status=503, method="DELETE")
     # Cleared between the two.
     questions = airflow_says(told("failed"), told(None))
     kill(trigger)
     assert len(questions) == 2
-    assert gateway.count("DELETE") == 1
-    assert gateway.deployments_left == [NAME]
+    assert emulator.count("DELETE") == 1
+    assert emulator.deployments_left == [NAME]
 
 
 @on_kill_is_called
-def test_killed_trigger_finishes_though_cancelled_every_second(gateway, airflow_says, logged):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_finishes_though_cancelled_every_second(emulator, airflow_says, logged):
+    emulator.configure(deploy_duration=60)
     trigger = deferred(poll_interval=60)
-    gateway.fault("slow", times=-1, delay=2, path="/deployments/")
-    gateway.fault("status", status=503, method="DELETE")
+    emulator.fault("slow", times=-1, delay=2, path="/deployments/")
+    emulator.fault("status", status=503, method="DELETE")
     airflow_says(told("failed"))
     kill(trigger, every=1.0)
-    gateway.clear_faults()
-    assert costs_nothing(gateway)
+    emulator.clear_faults()
+    assert costs_nothing(emulator)
     assert f"task deploy of DAG my_dag, run manual__1: {NAME} was deleted." in logged()
 
 
 @on_kill_is_called
-def test_killed_trigger_says_so_if_the_triggerer_shuts_down(gateway, airflow_says, logged):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_says_so_if_the_triggerer_shuts_down(emulator, airflow_says, logged):
+    emulator.configure(deploy_duration=60)
     trigger = deferred(poll_interval=60)
-    gateway.fault("hang", times=-1, path="/deployments/")
+    emulator.fault("hang", times=-1, path="/deployments/")
     airflow_says(told("failed"))
 
     async def shut_down() -> None:
@@ -472,42 +473,42 @@ def test_killed_trigger_says_so_if_the_triggerer_shuts_down(gateway, airflow_say
     ],
     ids=str,
 )
-def test_killed_trigger_deletes_over_a_transient_error(gateway, airflow_says, fault):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_deletes_over_a_transient_error(emulator, airflow_says, fault):
+    emulator.configure(deploy_duration=60)
     trigger = deferred()
-    gateway.fault(**fault)
+    emulator.fault(**fault)
     airflow_says(told("failed"))
     kill(trigger)
-    assert costs_nothing(gateway)
+    assert costs_nothing(emulator)
 
 
 @on_kill_is_called
 @pytest.mark.parametrize("arguments", [{"delete_on_kill": False}, {"delete_on_failure": False}], ids=str)
-def test_killed_trigger_deletes_nothing_unless_asked_to(gateway, airflow_says, arguments):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_deletes_nothing_unless_asked_to(emulator, airflow_says, arguments):
+    emulator.configure(deploy_duration=60)
     trigger = deferred(**arguments, poll_interval=60)
     questions = airflow_says(told("failed"))
-    gateway.clear()
+    emulator.clear()
     kill(trigger)
-    assert gateway.requests == questions == []
+    assert emulator.requests == questions == []
 
 
 @on_kill_is_called
-def test_killed_trigger_never_touches_a_foreign_deployment(gateway, airflow_says):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_never_touches_a_foreign_deployment(emulator, airflow_says):
+    emulator.configure(deploy_duration=60)
     trigger = deferred()
     airflow_says(told("failed"))
-    gateway.set_deployment(MINE.deployment_id, description="Do not touch!")
+    emulator.set_deployment(MINE.deployment_id, description="Do not touch!")
     kill(trigger)
-    assert touched(gateway) == 0
+    assert touched(emulator) == 0
 
 
 @on_kill_is_called
 @pytest.mark.parametrize("cleanup", [False, True], ids=["killed", "failed"])
-def test_adopted_deployment_is_never_deleted(gateway, airflow_says, cleanup):
-    gateway.configure(deploy_duration=60)
-    earlier = Identity.of({"ti": TaskInstance(run_id="first")})
-    make(gateway, "shared", **SPEC, description=earlier.description)
+def test_adopted_deployment_is_never_deleted(emulator, airflow_says, cleanup):
+    emulator.configure(deploy_duration=60)
+    earlier = Owner.from_context({"ti": TaskInstance(run_id="first")})
+    make(emulator, "shared", **SPEC, description=earlier.description)
     instance = TaskInstance(run_id="second", runs={"first": "success", "second": "running"})
     running = task(deferrable=not cleanup, deployment_id="shared", timeout=0.5 if cleanup else 20)
     if cleanup:
@@ -517,52 +518,52 @@ def test_adopted_deployment_is_never_deleted(gateway, airflow_says, cleanup):
         trigger = defer(lambda: running, instance).trigger
         airflow_says({"second": {"deploy": "failed"}})
         kill(trigger)
-    signed = Identity.of_description(payload(gateway, "shared")["description"])
-    assert signed == Identity.of({"ti": instance})
+    signed = Owner.from_description(payload(emulator, "shared")["description"])
+    assert signed == Owner.from_context({"ti": instance})
     assert signed.kept
-    assert len(gateway.deployments_left) == 1
-    assert gateway.count("DELETE") == 0
+    assert len(emulator.deployments_left) == 1
+    assert emulator.count("DELETE") == 0
 
 
 @on_kill_is_called
-def test_killed_trigger_deletes_what_shows_up_late(gateway, airflow_says):
-    gateway.configure(deploy_duration=60, create_lag=0.3)
+def test_killed_trigger_deletes_what_shows_up_late(emulator, airflow_says):
+    emulator.configure(deploy_duration=60, create_lag=0.3)
     airflow_says(told("failed"))
     kill(deferred())
-    assert costs_nothing(gateway)
+    assert costs_nothing(emulator)
 
 
 @on_kill_is_called
-def test_killed_trigger_is_silent_if_the_deployment_is_gone(gateway, airflow_says, logged):
-    gateway.configure(deploy_duration=60)
+def test_killed_trigger_is_silent_if_the_deployment_is_gone(emulator, airflow_says, logged):
+    emulator.configure(deploy_duration=60)
     trigger = deferred(poll_interval=60)
-    gateway.remove_deployment(MINE.deployment_id)
+    emulator.remove_deployment(MINE.deployment_id)
     airflow_says(told("failed"))
     kill(trigger)
-    assert touched(gateway) == 0
+    assert touched(emulator) == 0
 
 
 @on_kill_is_called
-@pytest.mark.parametrize("broken", ["key", "connection", "gateway"])
-def test_killed_trigger_that_cannot_delete_says_so(gateway, airflow_says, logged, monkeypatch, broken):
-    gateway.configure(deploy_duration=60)
+@pytest.mark.parametrize("broken", ["key", "connection", "emulator"])
+def test_killed_trigger_that_cannot_delete_says_so(emulator, airflow_says, logged, monkeypatch, broken):
+    emulator.configure(deploy_duration=60)
     trigger = deferred(poll_interval=60)
     airflow_says(told("failed"))
-    monkeypatch.setattr(triggers, "_DELETE_WITHIN", 5.6)
+    use_timing(monkeypatch, trigger_cleanup_timeout=5.6)
     if broken == "key":
-        gateway.revoke_key()
+        emulator.revoke_key()
     elif broken == "connection":
         monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
     else:
-        gateway.fault("status", status=503, times=-1)
+        emulator.fault("status", status=503, times=-1)
     kill(trigger)
     said = logged()
     assert f"{NAME} was not deleted and {MONEY}" in said
-    assert gateway.api_key not in said
+    assert emulator.api_key not in said
 
 
-def test_cancelled_trigger_that_is_only_restarted_deletes_nothing(gateway):
-    gateway.configure(deploy_duration=60)
+def test_cancelled_trigger_that_is_only_restarted_deletes_nothing(emulator):
+    emulator.configure(deploy_duration=60)
     trigger = deferred()
 
     async def cut_off() -> None:
@@ -573,18 +574,18 @@ def test_cancelled_trigger_that_is_only_restarted_deletes_nothing(gateway):
         await trigger.cleanup()
 
     asyncio.run(cut_off())
-    assert gateway.deployments_left == [NAME]
-    assert touched(gateway) == 0
+    assert emulator.deployments_left == [NAME]
+    assert touched(emulator) == 0
 
 
 # The state of a task, as Airflow tells it
 
 
-@pytest.mark.parametrize("state", [*OVER, runs.ABSENT])
+@pytest.mark.parametrize("state", [*OVER, airflow_state.ABSENT])
 def test_task_that_is_over_uses_nothing_any_more(state):
-    assert runs.is_over(state)
+    assert airflow_state.is_over(state)
 
 
 @pytest.mark.parametrize("state", ["none" if state is None else state for state in IN_USE])
 def test_task_in_any_other_state_may_use_it(state):
-    assert not runs.is_over(state)
+    assert not airflow_state.is_over(state)

@@ -32,7 +32,7 @@ def labels(dag: DAG, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_tasks_in_mapped_group_show_their_precision(
-    deferrable: bool, gateway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deferrable: bool, emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @task_group
     def serve(precision: str) -> None:
@@ -60,7 +60,7 @@ def test_tasks_in_mapped_group_show_their_precision(
 
 
 def test_mapped_operators_show_their_precision(
-    gateway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with new_dag() as dag:
         prepare = FireworksPrepareModelOperator.partial(
@@ -76,7 +76,7 @@ def test_mapped_operators_show_their_precision(
 
 
 def test_map_index_template_of_dag_wins_over_precision(
-    gateway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with new_dag() as dag:
         prepare = FireworksPrepareModelOperator.partial(
@@ -98,7 +98,7 @@ def test_map_index_template_of_dag_wins_over_precision(
 
 
 def test_task_that_is_not_mapped_shows_no_label(
-    gateway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with new_dag() as dag:
         FireworksPrepareModelOperator(task_id="prepare", model="my-model", precision="FP8", poll_interval=0.1)
@@ -106,9 +106,9 @@ def test_task_that_is_not_mapped_shows_no_label(
 
 
 def test_mapped_task_that_fails_shows_its_precision(
-    gateway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway.fault("status", status=403, method="POST", times=-1)
+    emulator.fault("status", status=403, method="POST", times=-1)
     with new_dag() as dag:
         FireworksPrepareModelOperator.partial(task_id="prepare", model="my-model", poll_interval=0.1).expand(
             precision=BOTH

@@ -1,4 +1,4 @@
-"""Scaling a deployment, in a worker and deferred, with the gateway's own record as the proof."""
+"""Scaling a deployment, in a worker and deferred, with the API's own record as the proof."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.client import retrying
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.operators.deployment import FireworksScaleDeploymentOperator
 from tests.integration.conftest import MODEL, TaskInstance, run_task
+from tests.timing import use_timing
 
 NAME = "accounts/demo/deployments/d"
 KEY_ERROR = (
-    "Until.ANSWER takes a 404 for an end that is READY, and _patiently fails with it: KeyError: 'ready'"
+    "Until.RESPONSE takes a 404 for an end that is READY, and _patiently fails with it: KeyError: 'ready'"
 )
-FINAL = "Watch._judge_error knows no quota: REFUSED, so FireworksRefused, which is final"
+FINAL = "Wait._judge_error knows no quota: REFUSED, so FireworksRefused, which is final"
 
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.01)
+    use_timing(monkeypatch, first_retry_delay=0.01)
 
 
 @pytest.fixture(params=[False, True], ids=["worker", "deferrable"])
@@ -48,22 +48,22 @@ def scale(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def deployed(gateway: Any) -> Any:
-    """A gateway with the deployment ``d``, READY with one replica, of which nothing was asked yet."""
-    gateway.configure(deploy_duration=0, scale_duration=0.3)
+def deployed(emulator: Any) -> Any:
+    """An API with the deployment ``d``, READY with one replica, of which nothing was asked yet."""
+    emulator.configure(deploy_duration=0, scale_duration=0.3)
     spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB", "maxReplicaCount": 2}
     FireworksHook().create_deployment("d", spec)
-    gateway.clear()
-    return gateway
+    emulator.clear()
+    return emulator
 
 
-def asked(gateway: Any) -> list[int]:
+def asked(emulator: Any) -> list[int]:
     """The counts that were asked for."""
-    return [request.body["replicaCount"] for request in gateway.requests if request.path.endswith(":scale")]
+    return [request.body["replicaCount"] for request in emulator.requests if request.path.endswith(":scale")]
 
 
-def replicas(gateway: Any) -> int:
-    return gateway.deployment("d")["replicaStats"]["readyReplicaCount"]
+def replicas(emulator: Any) -> int:
+    return emulator.deployment("d")["replicaStats"]["readyReplicaCount"]
 
 
 @pytest.mark.parametrize("deployment", ["d", NAME])
@@ -179,10 +179,10 @@ def test_one_that_cannot_be_scaled_is_refused_in_the_gateways_words(deployed, sc
 @pytest.mark.parametrize(
     ("end", "told"),
     [
-        (lambda gateway: gateway.remove_deployment("d"), "deleted"),
-        (lambda gateway: gateway.set_deployment("d", state="DELETED"), "DELETED"),
+        (lambda emulator: emulator.remove_deployment("d"), "deleted"),
+        (lambda emulator: emulator.set_deployment("d", state="DELETED"), "DELETED"),
         (
-            lambda gateway: gateway.set_deployment(
+            lambda emulator: emulator.set_deployment(
                 "d", state="FAILED", status={"code": "INTERNAL", "message": "no capacity"}
             ),
             "no capacity",
@@ -231,7 +231,7 @@ def test_a_bad_count_is_refused_when_the_dag_is_parsed(count):
         ("timeout", "soon", "timeout"),
     ],
 )
-def test_a_bad_rendering_is_refused_before_anything_is_sent(gateway, field, rendered, told):
+def test_a_bad_rendering_is_refused_before_anything_is_sent(emulator, field, rendered, told):
     task = FireworksScaleDeploymentOperator(
         task_id="scale", deployment="{{ x }}", replica_count="{{ params.count }}"
     )
@@ -239,10 +239,12 @@ def test_a_bad_rendering_is_refused_before_anything_is_sent(gateway, field, rend
     setattr(task, field, rendered)
     with pytest.raises(exceptions.FireworksInvalidArgument, match=told):
         task.execute({"ti": TaskInstance()})
-    assert gateway.requests == []
+    assert emulator.requests == []
 
 
-@pytest.mark.parametrize("event", [None, {}, {"carry": {}}, {"carry": {"x": 1}, "verdict": None}], ids=str)
+@pytest.mark.parametrize(
+    "event", [None, {}, {"resume_state": {}}, {"resume_state": {"x": 1}, "verdict": None}], ids=str
+)
 def test_an_event_that_makes_no_sense_fails_the_task(deployed, event):
     task = FireworksScaleDeploymentOperator(
         task_id="scale", deployment="d", replica_count=2, wait_for_completion=True, deferrable=True

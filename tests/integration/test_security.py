@@ -1,4 +1,4 @@
-"""What can be done by whoever chooses a task's arguments, and by whoever answers in the gateway's place."""
+"""What can be done by whoever chooses a task's arguments, and by whoever answers in the API's place."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.client import calls, endpoint as limits, retrying
-from airflow_provider_fireworks.client.errors import GatewayError, UnavailableError, UnreachableError
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.errors import ApiError, UnavailableError, UnreachableError
 from airflow_provider_fireworks.client.names import ModelName
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksDeleteDeploymentOperator,
     FireworksScaleDeploymentOperator,
     FireworksSweepDeploymentsOperator,
-    create,
 )
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
@@ -36,6 +35,7 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.faults.network import certificate
 from tests.integration.conftest import TaskInstance, run_task
 from tests.integration.raw import KEY, Server, answer, in_worker
+from tests.timing import use_timing
 
 LONGEST = 4500
 """Characters of a line in the log, or of an exception's message."""
@@ -95,18 +95,18 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
 @pytest.mark.parametrize(("make", "arguments", "name"), ARGUMENTS)
-def test_no_rendered_argument_reaches_the_path_of_a_request(gateway, make, arguments, name, evil):
+def test_no_rendered_argument_reaches_the_path_of_a_request(emulator, make, arguments, name, evil):
     task = make(task_id="task", **arguments)
     # As a template is rendered, beyond what is judged when the DAG is parsed.
     setattr(task, name, evil)
     with pytest.raises(exceptions.FireworksInvalidArgument) as refused:
         task.execute({"ti": TaskInstance()})
-    assert gateway.requests == []
+    assert emulator.requests == []
     assert_plain(str(refused.value))
 
 
 @pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
-def test_what_is_no_name_goes_into_the_body_alone(gateway, evil):
+def test_what_is_no_name_goes_into_the_body_alone(emulator, evil):
     evil = evil[:60]
     with contextlib.suppress(exceptions.FireworksError):
         task = FireworksCreateDeploymentOperator(
@@ -119,9 +119,9 @@ def test_what_is_no_name_goes_into_the_body_alone(gateway, evil):
         )
         task.execute({"ti": TaskInstance()})
     if evil == EVIL["half a letter"]:
-        assert gateway.requests == []
+        assert emulator.requests == []
         return
-    *_, post = gateway.requests
+    *_, post = emulator.requests
     assert (post.method, post.path) == ("POST", "/v1/accounts/demo/deployments")
     assert set(post.query) == {"deploymentId", "validateOnly"}
     assert post.body["acceleratorType"] == post.body["displayName"] == post.body[evil] == evil
@@ -130,7 +130,7 @@ def test_what_is_no_name_goes_into_the_body_alone(gateway, evil):
 @pytest.mark.parametrize("name", ["filter", "pageToken"])
 @pytest.mark.parametrize("evil", EVIL.values(), ids=EVIL)
 def test_what_goes_into_the_query_stays_one_value_of_it(monkeypatch, name, evil):
-    """A filter is the caller's, a page token is the gateway's; both are passed on as they are."""
+    """A filter is the caller's, a page token is the API's; both are passed on as they are."""
     evil = evil[:1000].replace("\ud800", "")
     pages = iter([{"models": [], "nextPageToken": evil if name == "pageToken" else ""}, {}])
     with Server(lambda: [json_answer(next(pages))]) as server:
@@ -147,17 +147,17 @@ def test_what_goes_into_the_query_stays_one_value_of_it(monkeypatch, name, evil)
 
 @pytest.mark.parametrize("field", ["password", "login"])
 @pytest.mark.parametrize("evil", ["x\r\nX-Evil: 1", "x\ny", "x\x00y", "x\u0130y", "x y", "\x7f"], ids=ascii)
-def test_what_the_connection_holds_makes_no_header(monkeypatch, gateway, field, evil):
-    connect(monkeypatch, gateway.url, **{field: evil})
+def test_what_the_connection_holds_makes_no_header(monkeypatch, emulator, field, evil):
+    connect(monkeypatch, emulator.url, **{field: evil})
     hook = FireworksHook()
     for ask in (hook.list_models, hook.list_deployments, lambda: hook.match_deployment_shapes("m")):
         with pytest.raises(exceptions.FireworksBadConnection) as refused:
             ask()
         assert_plain(str(refused.value))
-    assert gateway.requests == []
+    assert emulator.requests == []
 
 
-def test_an_account_is_checked_wherever_the_hook_takes_one(gateway):
+def test_an_account_is_checked_wherever_the_hook_takes_one(emulator):
     for evil in EVIL.values():
         hook = FireworksHook(account_id=evil)
         for ask in (
@@ -169,7 +169,7 @@ def test_an_account_is_checked_wherever_the_hook_takes_one(gateway):
         ):
             with pytest.raises(exceptions.FireworksInvalidArgument):
                 ask()
-    assert gateway.requests == []
+    assert emulator.requests == []
 
 
 # ---- who answers
@@ -179,7 +179,7 @@ def json_answer(body: Any, *headers: str, status: str = "200 OK") -> bytes:
     return answer(json.dumps(body).encode(), "Connection: close", *headers, status=status)
 
 
-READ = calls.get_model(ModelName("demo", "m"))
+READ = api.get_model(ModelName("demo", "m"))
 
 
 ECHOES: dict[str, Callable[[int], bytes]] = {
@@ -198,7 +198,7 @@ def test_a_key_that_is_echoed_is_cut_out_also_where_the_words_are_cut(echo):
     for cut in (200, 500, 4096):
         for before in range(cut - len(KEY) - 50, cut + 2):
             answers = [echo(before)]
-            with Server(partial(list, answers)) as server, pytest.raises(GatewayError) as told:
+            with Server(partial(list, answers)) as server, pytest.raises(ApiError) as told:
                 in_worker(server.url, READ)
             assert KEY[:5] not in str(told.value), before
 
@@ -252,14 +252,14 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_proxy_does_not_see_the_key(ask, proxied):
     with pytest.raises(UnreachableError):
-        ask("https://gateway.example", READ)
+        ask("https://emulator.example", READ)
     (sent,) = proxied.requests
-    assert sent.startswith(b"CONNECT gateway.example:443 ")
+    assert sent.startswith(b"CONNECT emulator.example:443 ")
     assert KEY.encode() not in sent
 
 
 def test_a_proxy_that_trickles_is_left_in_time(ask, monkeypatch, proxied):
-    monkeypatch.setattr(limits, "ANSWER_TIMEOUT", 0.3)
+    use_timing(monkeypatch, response_timeout=0.3)
 
     def parts() -> Iterator[bytes]:
         yield b"HTTP/1.1 200 OK\r\n"
@@ -269,8 +269,8 @@ def test_a_proxy_that_trickles_is_left_in_time(ask, monkeypatch, proxied):
 
     proxied._answer = parts
     started = time.monotonic()
-    with pytest.raises(GatewayError):
-        ask("https://gateway.example", READ)
+    with pytest.raises(ApiError):
+        ask("https://emulator.example", READ)
     assert time.monotonic() - started < 15
     assert len(proxied.requests) == 1
 
@@ -297,7 +297,7 @@ OTHERS = {
 def test_the_gateway_does_not_choose_what_is_deleted(monkeypatch, name):
     monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
     instance = TaskInstance("sweep")
-    by = replace(Identity.of({"ti": instance}), task_id="deploy")
+    by = replace(Owner.from_context({"ti": instance}), task_id="deploy")
     instance.runs = {by.run_id: "success"}
     listed = {"deployments": [{"name": name, "description": by.description, "state": "READY"}]}
     with Server(lambda: [json_answer(listed)]) as server:
@@ -346,7 +346,7 @@ def hostile_answers() -> dict[str, bytes]:
         "precision": WORDS,
         "state": WORDS,
         "status": status,
-        "description": Identity(WORDS, WORDS, WORDS).description,
+        "description": Owner(WORDS, WORDS, WORDS).description,
         "acceleratorType": WORDS,
         "replicaCount": 10**4000,
         "replicaStats": {"readyReplicaCount": 10**4000},
@@ -407,8 +407,7 @@ LOOKING = {
 @pytest.mark.parametrize("sent", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("make", LOOKING.values(), ids=LOOKING)
 def test_the_gateways_words_forge_no_line(monkeypatch, caplog, capsys, make, sent):
-    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.01)
-    monkeypatch.setattr(create, "CLEAN_UP_FOR", 0.1)
+    use_timing(monkeypatch, first_retry_delay=0.01, cleanup_timeout=0.1)
     # As Airflow sets it from 3.1 on: what httpx tells of a request has the words behind the status in it.
     caplog.set_level("WARNING", logger="httpx")
     instance = TaskInstance("t")

@@ -1,4 +1,4 @@
-"""Finding what was left behind, in an Airflow that is made up, with the gateway's own record as the proof."""
+"""Finding what was left behind, in an Airflow that is made up, with the API's own record as the proof."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fireworks import exceptions
-from airflow_provider_fireworks.client import calls, retrying
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksSweepDeploymentsOperator,
 )
 from tests.integration import conftest
 from tests.integration.conftest import MODEL, run_task
+from tests.timing import use_timing
 
 HERE = "http://airflow.example"
 RUNS = {
@@ -52,22 +53,22 @@ class TaskInstance(conftest.TaskInstance):
 
 
 @pytest.fixture(autouse=True)
-def _here(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", HERE)
-    gateway.configure(deploy_duration=0)
+    emulator.configure(deploy_duration=0)
 
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "_FIRST_BACKOFF", 0.01)
+    use_timing(monkeypatch, first_retry_delay=0.01)
 
 
-def made_by(run_id: str, dag_id: str = "serving", **fields: Any) -> Identity:
-    return replace(Identity(dag_id, run_id, "deploy", airflow=HERE), **fields)
+def made_by(run_id: str, dag_id: str = "serving", **fields: Any) -> Owner:
+    return replace(Owner(dag_id, run_id, "deploy", airflow=HERE), **fields)
 
 
-def deploy(deployment: str, by: Identity | str | None) -> str:
-    description = by.description if isinstance(by, Identity) else by
+def deploy(deployment: str, by: Owner | str | None) -> str:
+    description = by.description if isinstance(by, Owner) else by
     spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
     if description is not None:
         spec["description"] = description
@@ -109,7 +110,7 @@ LEFT_ALONE = {
 
 @pytest.mark.parametrize("delete", [False, True], ids=["list", "delete"])
 @pytest.mark.parametrize(("by", "run"), FOUND.values(), ids=FOUND)
-def test_what_is_found(gateway, by, run, delete):
+def test_what_is_found(emulator, by, run, delete):
     name = deploy("d", by)
     assert sweep(delete=delete) == [
         {
@@ -125,51 +126,51 @@ def test_what_is_found(gateway, by, run, delete):
             "deleted": delete,
         }
     ]
-    assert gateway.deployments_left == ([] if delete else [name])
+    assert emulator.deployments_left == ([] if delete else [name])
 
 
 @pytest.mark.parametrize("by", LEFT_ALONE.values(), ids=LEFT_ALONE)
-def test_what_is_left_alone(gateway, by):
+def test_what_is_left_alone(emulator, by):
     name = deploy("d", by)
     assert sweep(delete=True, ignore_checks=True) == []
-    assert gateway.deployments_left == [name]
-    assert gateway.count("DELETE") == 0
+    assert emulator.deployments_left == [name]
+    assert emulator.count("DELETE") == 0
 
 
 @pytest.mark.parametrize("state", ["CREATING", "UPDATING", "FAILED", "STATE_UNSPECIFIED", "SOMETHING_NEW"])
-def test_what_is_left_behind_in_any_state_is_found(gateway, state):
+def test_what_is_left_behind_in_any_state_is_found(emulator, state):
     deploy("d", made_by("ended"))
-    gateway.set_deployment("d", state=state)
+    emulator.set_deployment("d", state=state)
     (found,) = sweep()
     assert found["state"] == state
 
 
 @pytest.mark.parametrize("state", ["DELETING", "DELETED"])
-def test_what_is_being_deleted_is_not(gateway, state):
+def test_what_is_being_deleted_is_not(emulator, state):
     deploy("d", made_by("ended"))
-    gateway.set_deployment("d", state=state)
+    emulator.set_deployment("d", state=state)
     assert sweep(delete=True) == []
 
 
-def test_nothing_left_behind_is_fine(gateway):
+def test_nothing_left_behind_is_fine(emulator):
     assert sweep(delete=True) == []
 
 
-def test_by_default_they_are_only_listed(gateway):
+def test_by_default_they_are_only_listed(emulator):
     deploy("d", made_by("ended"))
     assert [each["deleted"] for each in sweep()] == [False]
-    assert {request.method for request in gateway.requests} == {"GET", "POST"}
-    assert gateway.count("DELETE") == 0
+    assert {request.method for request in emulator.requests} == {"GET", "POST"}
+    assert emulator.count("DELETE") == 0
 
 
-def test_they_are_deleted_softly(gateway):
+def test_they_are_deleted_softly(emulator):
     deploy("d", made_by("ended"))
     sweep(delete="True")
-    assert gateway.requests[-1].query == {}
-    assert gateway.deployment("d")["state"] == "DELETED"
+    assert emulator.requests[-1].query == {}
+    assert emulator.deployment("d")["state"] == "DELETED"
 
 
-def test_airflow_is_asked_once_for_a_run(gateway):
+def test_airflow_is_asked_once_for_a_run(emulator):
     for number in range(5):
         deploy(f"d-{number}", made_by("ended", map_index=number))
     instance = TaskInstance()
@@ -178,30 +179,30 @@ def test_airflow_is_asked_once_for_a_run(gateway):
     assert len(instance.asked) <= 2
 
 
-def test_all_pages_are_swept(gateway):
+def test_all_pages_are_swept(emulator):
     for number in range(205):
         deploy(f"d-{number}", made_by("ended"))
     assert len(sweep()) == 205
 
 
-def test_what_served_lately_is_left_for_the_next_time(gateway):
+def test_what_served_lately_is_left_for_the_next_time(emulator):
     name = deploy("d", made_by("ended"))
     deploy("e", made_by("ended"))
-    FireworksHook().send(calls.ask_deployment(f"{MODEL}#{name}"))
+    FireworksHook().send(api.ask_deployment(f"{MODEL}#{name}"))
     found = {each["deployment"].rpartition("/")[2]: each["deleted"] for each in sweep(delete=True)}
     assert found == {"d": False, "e": True}
-    assert gateway.deployments_left == [name]
+    assert emulator.deployments_left == [name]
     assert [each["deleted"] for each in sweep(delete=True, ignore_checks=True)] == [True]
-    assert gateway.requests[-1].query == {"ignoreChecks": "true"}
-    assert gateway.deployments_left == []
+    assert emulator.requests[-1].query == {"ignoreChecks": "true"}
+    assert emulator.deployments_left == []
 
 
 @pytest.mark.parametrize("keep", ["d", ["d"], ["accounts/demo/deployments/d"], ["x", "d"]], ids=str)
-def test_what_is_to_be_kept_is_kept(gateway, keep):
+def test_what_is_to_be_kept_is_kept(emulator, keep):
     name = deploy("d", made_by("ended"))
     deploy("e", made_by("ended"))
     assert ids(sweep(delete=True, keep=keep)) == ["e"]
-    assert gateway.deployments_left == [name]
+    assert emulator.deployments_left == [name]
 
 
 FAILING = [
@@ -212,53 +213,53 @@ FAILING = [
 
 
 @pytest.mark.parametrize("fault", FAILING, ids=lambda fault: " ".join(map(str, fault.values())))
-def test_one_that_cannot_be_deleted_does_not_stop_the_others_and_fails_at_the_end(gateway, fault):
+def test_one_that_cannot_be_deleted_does_not_stop_the_others_and_fails_at_the_end(emulator, fault):
     for name in ("a", "b", "c"):
         deploy(name, made_by("ended"))
-    gateway.fault(**fault, method="DELETE", path="/deployments/b", times=-1)
+    emulator.fault(**fault, method="DELETE", path="/deployments/b", times=-1)
     with pytest.raises(
         exceptions.FireworksError,
         match=r"1 deployments could not be deleted\. .*/b was not deleted and IT MAY COST MONEY",
     ) as failure:
         sweep(delete=True)
     assert not isinstance(failure.value, AirflowFailException), "it would not be retried"
-    assert not {"accounts/demo/deployments/a", "accounts/demo/deployments/c"} & set(gateway.deployments_left)
-    gateway.clear_faults()
+    assert not {"accounts/demo/deployments/a", "accounts/demo/deployments/c"} & set(emulator.deployments_left)
+    emulator.clear_faults()
     sweep(delete=True)
-    assert gateway.deployments_left == []
+    assert emulator.deployments_left == []
 
 
-def test_a_refusal_for_another_reason_is_a_failure_where_the_checks_are_ignored(gateway):
+def test_a_refusal_for_another_reason_is_a_failure_where_the_checks_are_ignored(emulator):
     deploy("a", made_by("ended"))
     deploy("b", made_by("ended"))
-    gateway.fault("status", status=400, method="DELETE", path="/deployments/a")
+    emulator.fault("status", status=400, method="DELETE", path="/deployments/a")
     with pytest.raises(exceptions.FireworksError, match=r"/a: .*400"):
         sweep(delete=True, ignore_checks=True)
-    assert gateway.deployments_left == ["accounts/demo/deployments/a"]
+    assert emulator.deployments_left == ["accounts/demo/deployments/a"]
 
 
-def test_a_refusal_that_has_nothing_to_do_with_traffic_is_a_failure(gateway):
+def test_a_refusal_that_has_nothing_to_do_with_traffic_is_a_failure(emulator):
     deploy("d", made_by("ended"))
-    gateway.fault("status", status=400, method="DELETE", message="locked by an administrator")
+    emulator.fault("status", status=400, method="DELETE", message="locked by an administrator")
     with pytest.raises(exceptions.FireworksError, match="locked by an administrator"):
         sweep(delete=True)
 
 
-def test_what_another_run_has_taken_over_meanwhile_is_left_alone(gateway):
+def test_what_another_run_has_taken_over_meanwhile_is_left_alone(emulator):
     deploy("d", made_by("ended"))
     later = made_by("running", kept=True).description
 
     class Slow(TaskInstance):
         def get_dr_count(self, *arguments: Any, **more: Any) -> int:
-            gateway.set_deployment("d", description=later)
+            emulator.set_deployment("d", description=later)
             return super().get_dr_count(*arguments, **more)
 
     # It is not orphaned any more.
     assert sweep(Slow(), delete=True) == []
-    assert gateway.count("DELETE") == 0
+    assert emulator.count("DELETE") == 0
 
 
-def test_sweep_leaves_alone_what_a_cleared_run_uses_again(gateway, monkeypatch):
+def test_sweep_leaves_alone_what_a_cleared_run_uses_again(emulator, monkeypatch):
     deploy("d", made_by("ended"))
 
     class Cleared(TaskInstance):
@@ -271,42 +272,42 @@ def test_sweep_leaves_alone_what_a_cleared_run_uses_again(gateway, monkeypatch):
             return super().get_dr_count(*arguments, **more)
 
     assert sweep(Cleared(), delete=True) == []
-    assert gateway.count("DELETE") == 0
+    assert emulator.count("DELETE") == 0
 
 
-def test_one_that_is_gone_meanwhile_counts_as_deleted(gateway):
+def test_one_that_is_gone_meanwhile_counts_as_deleted(emulator):
     deploy("d", made_by("ended"))
-    gateway.fault("status", status=404, method="DELETE", after_work=True)
+    emulator.fault("status", status=404, method="DELETE", after_work=True)
     assert [each["deleted"] for each in sweep(delete=True)] == [True]
 
 
-def test_a_key_that_is_refused_fails_at_once(gateway):
+def test_a_key_that_is_refused_fails_at_once(emulator):
     deploy("d", made_by("ended"))
-    gateway.revoke_key()
-    gateway.clear()
+    emulator.revoke_key()
+    emulator.clear()
     with pytest.raises(exceptions.FireworksAccessDenied, match="cannot be listed") as failure:
         sweep(delete=True)
     assert isinstance(failure.value, AirflowFailException)
-    assert gateway.api_key not in repr(failure.value)
-    assert len(gateway.requests) == 1
+    assert emulator.api_key not in repr(failure.value)
+    assert len(emulator.requests) == 1
 
 
-def test_a_blip_while_listing_is_waited_out(gateway):
+def test_a_blip_while_listing_is_waited_out(emulator):
     deploy("d", made_by("ended"))
-    gateway.fault("status", status=503, method="GET", times=2, retry_after="0")
+    emulator.fault("status", status=503, method="GET", times=2, retry_after="0")
     assert ids(sweep()) == ["d"]
 
 
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "drop"}], ids=str)
-def test_a_list_that_cannot_be_had_now_can_be_retried(gateway, fault):
-    gateway.fault(**fault, method="GET", times=-1)
+def test_a_list_that_cannot_be_had_now_can_be_retried(emulator, fault):
+    emulator.fault(**fault, method="GET", times=-1)
     with pytest.raises(exceptions.FireworksError, match="cannot be listed") as failure:
         sweep()
     assert not isinstance(failure.value, AirflowFailException), "it would not be retried"
 
 
-def test_another_account_can_be_swept(gateway):
-    gateway.configure(accounts=["demo", "second"])
+def test_another_account_can_be_swept(emulator):
+    emulator.configure(accounts=["demo", "second"])
     kept = deploy("d", made_by("ended"))
     spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
     FireworksHook(account_id="second").create_deployment(
@@ -314,10 +315,10 @@ def test_another_account_can_be_swept(gateway):
     )
     found = sweep(delete=True, account_id="second")
     assert [each["deployment"] for each in found] == ["accounts/second/deployments/d"]
-    assert gateway.deployments_left == [kept]
+    assert emulator.deployments_left == [kept]
 
 
-def test_what_a_task_has_made_is_found_once_its_run_is_over(gateway, monkeypatch):
+def test_what_a_task_has_made_is_found_once_its_run_is_over(emulator, monkeypatch):
     def create(run_id: str) -> str:
         instance = TaskInstance("deploy", run_id)
         instance.dag_id = "serving"
@@ -333,27 +334,27 @@ def test_what_a_task_has_made_is_found_once_its_run_is_over(gateway, monkeypatch
 
     over, going = create("ended"), create("running")
     assert [each["deployment"] for each in sweep(delete=True)] == [over]
-    assert gateway.deployments_left == [going]
+    assert emulator.deployments_left == [going]
     monkeypatch.setitem(RUNS, ("serving", "running"), "failed")
     assert [each["deployment"] for each in sweep(delete=True)] == [going]
-    assert gateway.deployments_left == []
+    assert emulator.deployments_left == []
 
 
 @pytest.mark.parametrize("mark", ["named", "kept"])
-def test_sweep_lists_what_is_meant_to_stay_and_deletes_it_only_if_asked(gateway, mark):
+def test_sweep_lists_what_is_meant_to_stay_and_deletes_it_only_if_asked(emulator, mark):
     name = deploy("meant-to-stay", made_by("ended", **{mark: True}))
     deploy("d", made_by("ended"))
     assert {each["deployment"]: (each["kept"], each["deleted"]) for each in sweep(delete=True)} == {
         name: (True, False),
         "accounts/demo/deployments/d": (False, True),
     }
-    assert gateway.deployments_left == [name]
+    assert emulator.deployments_left == [name]
     (found,) = sweep(delete=True, include_kept=True)
     assert (found["kept"], found["deleted"]) == (True, True)
-    assert gateway.deployments_left == []
+    assert emulator.deployments_left == []
 
 
-def test_a_description_that_nobody_can_have_signed_does_not_stop_the_sweep(gateway):
+def test_a_description_that_nobody_can_have_signed_does_not_stop_the_sweep(emulator):
     deploy("d", made_by("ended"))
     deploy("e", made_by("ended").description.replace('"map_index":-1', '"map_index":1e999'))
     assert ids(sweep()) == ["d"]
@@ -368,9 +369,9 @@ def test_bad_literals_are_refused_when_the_dag_is_parsed(keep):
 @pytest.mark.parametrize(
     ("field", "rendered"), [("keep", ["None"]), ("keep", None), ("delete", "perhaps"), ("ignore_checks", "x")]
 )
-def test_a_bad_rendering_is_refused_before_anything_is_sent(gateway, field, rendered):
+def test_a_bad_rendering_is_refused_before_anything_is_sent(emulator, field, rendered):
     task = FireworksSweepDeploymentsOperator(task_id="sweep")
     setattr(task, field, rendered)
     with pytest.raises(exceptions.FireworksInvalidArgument):
         task.execute({"ti": TaskInstance()})
-    assert gateway.requests == []
+    assert emulator.requests == []

@@ -37,7 +37,7 @@ def ask(inference_model: str) -> None:
     """Fail unless inference answers."""
     hook = FireworksHook()
     body = {"model": inference_model, "messages": [{"role": "user", "content": "Say hello."}]}
-    url = hook.endpoint.url("inference/v1/chat/completions")
+    url = hook.config.url("inference/v1/chat/completions")
     hook.get_conn().post(url, json=body, timeout=10).raise_for_status()
 
 
@@ -97,7 +97,7 @@ def ends(
     *,
     created: int = 1,
     left: int = 0,
-    before: Callable[[Any], Any] = lambda gateway: None,
+    before: Callable[[Any], Any] = lambda emulator: None,
 ) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
     """Add a structure; see :class:`Structure`."""
 
@@ -316,7 +316,7 @@ def deployment_deleted_by_the_block() -> None:
 
 
 def refuse(method: str, **fields: Any) -> Callable[[Any], None]:
-    return lambda gateway: gateway.fault("status", status=403, method=method, times=-1, **fields)
+    return lambda emulator: emulator.fault("status", status=403, method=method, times=-1, **fields)
 
 
 @ends("failed", {"deploy": "failed"} | none_created("use"), created=0, before=refuse("POST"))
@@ -325,7 +325,7 @@ def create_refused() -> None:
         use()
 
 
-@ends("success", before=lambda gateway: gateway.fault("drop", method="POST", after_work=True))
+@ends("success", before=lambda emulator: emulator.fault("drop", method="POST", after_work=True))
 def create_whose_response_is_lost() -> None:
     with deployed():
         use()
@@ -334,7 +334,7 @@ def create_whose_response_is_lost() -> None:
 @ends(
     "failed",
     {"up": "failed", "use": "upstream_failed"},
-    before=lambda gateway: gateway.configure(deploy_outcome="failed"),
+    before=lambda emulator: emulator.configure(deploy_outcome="failed"),
 )
 def deployment_that_fails() -> None:
     with deployed():
@@ -344,7 +344,7 @@ def deployment_that_fails() -> None:
 @ends(
     "failed",
     {"up": "failed"},
-    before=lambda gateway: gateway.configure(deploy_outcome="failed"),
+    before=lambda emulator: emulator.configure(deploy_outcome="failed"),
 )
 def deployment_that_fails_with_an_empty_block() -> None:
     with deployed():
@@ -354,7 +354,7 @@ def deployment_that_fails_with_an_empty_block() -> None:
 @ends(
     "failed",
     {"up": "failed", "use": "upstream_failed"},
-    before=lambda gateway: gateway.configure(deploy_outcome="failed"),
+    before=lambda emulator: emulator.configure(deploy_outcome="failed"),
 )
 def deployment_that_fails_under_default_args_that_skip() -> None:
     with (
@@ -367,7 +367,7 @@ def deployment_that_fails_under_default_args_that_skip() -> None:
 @ends(
     "failed",
     {"up": "failed", "use": "upstream_failed"},
-    before=lambda gateway: gateway.configure(deploy_outcome="never"),
+    before=lambda emulator: emulator.configure(deploy_outcome="never"),
 )
 def deployment_that_is_never_ready() -> None:
     with deployed(ready_timeout=0.5):
@@ -377,14 +377,14 @@ def deployment_that_is_never_ready() -> None:
 @ends(
     "failed",
     {"up": "failed", "use": "upstream_failed"},
-    before=lambda gateway: gateway.configure(serving_lag=3600),
+    before=lambda emulator: emulator.configure(serving_lag=3600),
 )
 def deployment_that_never_answers() -> None:
     with deployed(ready_timeout=1):
         use()
 
 
-@ends("success", before=lambda gateway: gateway.configure(serving_lag=3600))
+@ends("success", before=lambda emulator: emulator.configure(serving_lag=3600))
 def deployment_that_need_not_answer() -> None:
     with deployed(wait_for_inference=False):
         use()
@@ -516,18 +516,18 @@ SECOND_NOT_CREATED = {
 }
 
 
-def prepared_at_both(gateway: Any) -> None:
-    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
+def prepared_at_both(emulator: Any) -> None:
+    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
 
 
-def quota_for_one(gateway: Any) -> None:
-    prepared_at_both(gateway)
-    gateway.configure(gpu_quota=1)
+def quota_for_one(emulator: Any) -> None:
+    prepared_at_both(emulator)
+    emulator.configure(gpu_quota=1)
 
 
-def fails_at_fp4(gateway: Any) -> None:
-    prepared_at_both(gateway)
-    gateway.configure(deploy_outcomes={"FP4": "failed"})
+def fails_at_fp4(emulator: Any) -> None:
+    prepared_at_both(emulator)
+    emulator.configure(deploy_outcomes={"FP4": "failed"})
 
 
 @ends("success", created=2)
@@ -618,7 +618,7 @@ def two_in_turn_under_a_quota_for_one() -> None:
     "failed",
     {"first.remove": "failed", **SECOND_NOT_CREATED},
     left=1,
-    before=lambda gateway: (quota_for_one(gateway), refuse("DELETE")(gateway)),
+    before=lambda emulator: (quota_for_one(emulator), refuse("DELETE")(emulator)),
 )
 def two_in_turn_under_a_quota_for_one_and_the_first_removal_fails() -> None:
     with deployed(group_id="first", precision="FP8") as first:
@@ -714,7 +714,7 @@ def mapped_group_with_a_deployment_that_fails() -> None:
     "failed",
     {"serve.deploy[1]": "failed"}
     | {f"serve.{each}[1]": "upstream_failed" for each in ("up", "ask", "done", "remove")},
-    before=lambda gateway: gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"]),
+    before=lambda emulator: emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"]),
 )
 def mapped_group_with_a_create_that_fails() -> None:
     @task_group
@@ -727,18 +727,18 @@ def mapped_group_with_a_create_that_fails() -> None:
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_run_of_structure_ends_as_its_block(
-    name: str, gateway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     structure = STRUCTURES[name]
-    structure.before(gateway)
+    structure.before(emulator)
     with new_dag() as dag:
         structure.build()
     run = run_dag(dag, tmp_path, monkeypatch)
     ended = states(run)
     assert {task_id: state for task_id, state in ended.items() if state != "success"} == structure.others
     assert run.state == structure.run
-    assert len(gateway.creations) == structure.created
-    assert len(gateway.deployments_left) == structure.left
+    assert len(emulator.creations) == structure.created
+    assert len(emulator.deployments_left) == structure.left
 
 
 def test_block_with_groups_lies_between_up_and_done() -> None:

@@ -16,15 +16,15 @@ import requests
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.models import readiness
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksDeleteDeploymentOperator,
     FireworksScaleDeploymentOperator,
 )
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
-from airflow_provider_fireworks.readiness import model as readiness
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import MODEL, TaskInstance, run_task
@@ -35,7 +35,7 @@ MODES = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
-NAME = f"accounts/demo/deployments/{Identity.of({'ti': TaskInstance()}).deployment_id}"
+NAME = f"accounts/demo/deployments/{Owner.from_context({'ti': TaskInstance()}).deployment_id}"
 
 Run = Callable[..., Any]
 
@@ -78,7 +78,7 @@ def ready(mode: str) -> Run:
 
 
 @pytest.fixture
-def asked(gateway: Any) -> Run:
+def asked(emulator: Any) -> Run:
     """Ask for a preparation, and return what the sensor takes."""
 
     def ask(precision: str = "FP8", model: str = "my-model") -> dict[str, Any]:
@@ -105,8 +105,8 @@ def create(deferrable: bool) -> Run:
     return run
 
 
-def posts(gateway: Any) -> int:
-    return gateway.count("POST", ":prepare")
+def posts(emulator: Any) -> int:
+    return emulator.count("POST", ":prepare")
 
 
 # same_prepare: asking for what is being prepared already
@@ -114,29 +114,29 @@ def posts(gateway: Any) -> int:
 
 @pytest.mark.parametrize("lists", ["present", "absent"])
 @pytest.mark.parametrize("answer", ["ok", *REFUSALS])
-def test_a_second_task_for_the_same_precision_waits_for_the_one_preparation(gateway, prepare, answer, lists):
-    gateway.configure(same_prepare=answer, precision_lists=lists, duration=0.6)
+def test_a_second_task_for_the_same_precision_waits_for_the_one_preparation(emulator, prepare, answer, lists):
+    emulator.configure(same_prepare=answer, precision_lists=lists, duration=0.6)
     prepare()
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
-    assert gateway.model("my-model")["calibrated"]
-    assert len(gateway.preparations) == 1
+    assert emulator.model("my-model")["calibrated"]
+    assert len(emulator.preparations) == 1
 
 
 @pytest.mark.parametrize("answer", ["ok", *REFUSALS])
-def test_a_sensor_behind_a_second_task_for_the_same_precision(gateway, asked, ready, answer):
-    gateway.configure(same_prepare=answer, duration=0.6)
+def test_a_sensor_behind_a_second_task_for_the_same_precision(emulator, asked, ready, answer):
+    emulator.configure(same_prepare=answer, duration=0.6)
     asked()
     assert ready(**asked()) == {"model": MODEL, "precision": "FP8"}
-    assert len(gateway.preparations) == 1
+    assert len(emulator.preparations) == 1
 
 
 @pytest.mark.parametrize("answer", REFUSALS)
-def test_a_refusal_before_the_preparation_shows_is_not_final(gateway, prepare, answer):
-    gateway.configure(same_prepare=answer, start_lag=0.4)
+def test_a_refusal_before_the_preparation_shows_is_not_final(emulator, prepare, answer):
+    emulator.configure(same_prepare=answer, start_lag=0.4)
     prepare()
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
-    assert "FP8" in gateway.model("my-model")["supportedPrecisions"]
-    assert len(gateway.preparations) == 1
+    assert "FP8" in emulator.model("my-model")["supportedPrecisions"]
+    assert len(emulator.preparations) == 1
 
 
 # lists_lag: the lists come to name a precision some time after the model is READY again
@@ -144,39 +144,39 @@ def test_a_refusal_before_the_preparation_shows_is_not_final(gateway, prepare, a
 
 @pytest.mark.parametrize("lag", [0.15, 1.0], ids=["short", "longer than three looks"])
 @pytest.mark.parametrize("outcome", ["ok", "calibrated"])
-def test_the_operator_outwaits_lists_that_lag(gateway, prepare, outcome, lag):
-    gateway.configure(lists_lag=lag, outcome=outcome)
+def test_the_operator_outwaits_lists_that_lag(emulator, prepare, outcome, lag):
+    emulator.configure(lists_lag=lag, outcome=outcome)
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
-    assert len(gateway.preparations) == 1
-    # Once more at the most: to the gateway that is prepared already.
-    assert posts(gateway) <= 2
+    assert len(emulator.preparations) == 1
+    # Once more at the most: to the API that is prepared already.
+    assert posts(emulator) <= 2
 
 
-def test_a_sensor_takes_lists_that_lag_for_three_looks(gateway, asked, ready):
-    gateway.configure(lists_lag=0.3)
+def test_a_sensor_takes_lists_that_lag_for_three_looks(emulator, asked, ready):
+    emulator.configure(lists_lag=0.3)
     assert ready(**asked(), poke_interval=0.2)["precision"] == "FP8"
 
 
 @pytest.mark.parametrize("mode", ["poke", "deferrable"], indirect=True)
-def test_a_sensor_that_has_seen_it_end_gives_lists_no_more_than_three_looks(gateway, asked, ready):
-    gateway.configure(lists_lag=30)
+def test_a_sensor_that_has_seen_it_end_gives_lists_no_more_than_three_looks(emulator, asked, ready):
+    emulator.configure(lists_lag=30)
     with pytest.raises(AirflowFailException, match="has to be prepared again"):
         ready(**asked())
 
 
 @pytest.mark.parametrize("mode", ["reschedule"], indirect=True)
-def test_a_sensor_that_remembers_nothing_gives_lists_the_grace(gateway, asked, ready):
-    gateway.configure(lists_lag=0.8)
+def test_a_sensor_that_remembers_nothing_gives_lists_the_grace(emulator, asked, ready):
+    emulator.configure(lists_lag=0.8)
     assert ready(**asked())["precision"] == "FP8"
 
 
 @pytest.mark.parametrize("mode", ["reschedule"], indirect=True)
 def test_what_moves_no_time_and_lists_late_can_be_failed_by_a_sensor_that_remembers_nothing(
-    gateway, asked, ready
+    emulator, asked, ready
 ):
     """The limit that docs/readiness.md tells of, and what it says to do."""
-    gateway.configure(lists_lag=1.0, bump_update_time=False, duration=1.5)
-    assert gateway.options.duration > readiness.START_GRACE
+    emulator.configure(lists_lag=1.0, bump_update_time=False, duration=1.5)
+    assert emulator.options.duration > readiness.START_GRACE
     baseline = asked()
     with pytest.raises(AirflowFailException, match="has not begun"):
         ready(**baseline)
@@ -188,34 +188,34 @@ def test_what_moves_no_time_and_lists_late_can_be_failed_by_a_sensor_that_rememb
 
 
 @pytest.mark.parametrize("lists", ["present", "absent"])
-def test_a_time_that_does_not_move_keeps_nothing_from_getting_ready(gateway, asked, ready, lists):
-    gateway.configure(bump_update_time=False, precision_lists=lists)
-    before = gateway.model("my-model")["updateTime"]
+def test_a_time_that_does_not_move_keeps_nothing_from_getting_ready(emulator, asked, ready, lists):
+    emulator.configure(bump_update_time=False, precision_lists=lists)
+    before = emulator.model("my-model")["updateTime"]
     assert ready(**asked())["precision"] == "FP8"
-    assert gateway.model("my-model")["updateTime"] == before
+    assert emulator.model("my-model")["updateTime"] == before
     # Calibrated already, the model shows less of the second one.
     assert ready(**asked("FP4"))["precision"] == "FP4"
 
 
 @pytest.mark.parametrize("outcome", ["failed_state", "failed_status"])
-def test_a_failure_is_told_though_no_time_moves(gateway, asked, ready, outcome):
-    gateway.configure(bump_update_time=False, outcome=outcome)
+def test_a_failure_is_told_though_no_time_moves(emulator, asked, ready, outcome):
+    emulator.configure(bump_update_time=False, outcome=outcome)
     with pytest.raises(AirflowFailException, match="preparing the model at FP8 failed"):
         ready(**asked())
 
 
 @pytest.mark.parametrize("outcome", ["failed_state", "failed_status"])
-def test_the_same_failure_again_is_told_at_once_where_it_was_seen_in_preparation(gateway, prepare, outcome):
-    gateway.configure(bump_update_time=False, outcome=outcome, duration=1)
+def test_the_same_failure_again_is_told_at_once_where_it_was_seen_in_preparation(emulator, prepare, outcome):
+    emulator.configure(bump_update_time=False, outcome=outcome, duration=1)
     for _ in range(2):
-        gateway.clear()
+        emulator.clear()
         with pytest.raises(
             exceptions.FireworksPreparationFailed, match=r"status.*preparing .* failed"
         ) as error:
             prepare(wait_for_completion=True)
         assert "has not begun" not in str(error.value)
-        assert posts(gateway) == 1
-    gateway.configure(outcome="ok")
+        assert posts(emulator) == 1
+    emulator.configure(outcome="ok")
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
 
 
@@ -223,17 +223,17 @@ def test_the_same_failure_again_is_told_at_once_where_it_was_seen_in_preparation
 
 
 @pytest.fixture
-def uploading(gateway: Any) -> Any:
-    """A gateway with ``new``, which is UPLOADING for a while and of which nothing was asked yet."""
-    gateway.configure(upload_duration=0.8)
+def uploading(emulator: Any) -> Any:
+    """An API with ``new``, which is UPLOADING for a while and of which nothing was asked yet."""
+    emulator.configure(upload_duration=0.8)
     requests.post(
-        f"{gateway.url}/v1/accounts/demo/models",
-        headers={"Authorization": f"Bearer {gateway.api_key}"},
+        f"{emulator.url}/v1/accounts/demo/models",
+        headers={"Authorization": f"Bearer {emulator.api_key}"},
         json={"modelId": "new", "model": {"kind": "HF_BASE_MODEL", "baseModelDetails": {"worldSize": 1}}},
         timeout=5,
     ).raise_for_status()
-    gateway.clear()
-    return gateway
+    emulator.clear()
+    return emulator
 
 
 @pytest.mark.parametrize("precision", ["FP8", "FP16"])
@@ -253,58 +253,58 @@ def test_a_sensor_waits_for_an_upload_though_the_precision_is_named(uploading, r
 # purge_after: what is softly deleted is gone for good some day
 
 
-def test_what_was_purged_is_made_anew(gateway, create):
+def test_what_was_purged_is_made_anew(emulator, create):
     create()
-    gateway.configure(purge_after=0.3)
+    emulator.configure(purge_after=0.3)
     FireworksHook().delete_deployment(NAME)
     time.sleep(0.4)
     assert create(TaskInstance(try_number=2)) == {"deployment": NAME}
-    assert (len(gateway.creations), gateway.count("POST", ":undelete")) == (2, 0)
-    assert gateway.deployments_left == [NAME]
+    assert (len(emulator.creations), emulator.count("POST", ":undelete")) == (2, 0)
+    assert emulator.deployments_left == [NAME]
 
 
 @pytest.mark.parametrize("shown", ["deleted", "not_found"])
-def test_what_is_purged_between_the_look_and_bringing_it_back_is_made_anew(gateway, create, shown):
+def test_what_is_purged_between_the_look_and_bringing_it_back_is_made_anew(emulator, create, shown):
     create()
-    gateway.configure(purge_after=1.5, deleted_get=shown)
+    emulator.configure(purge_after=1.5, deleted_get=shown)
     FireworksHook().delete_deployment(NAME)
-    gateway.fault("slow", method="POST", path=":undelete", delay=2)
+    emulator.fault("slow", method="POST", path=":undelete", delay=2)
     assert create(TaskInstance(try_number=2)) == {"deployment": NAME}
-    assert (len(gateway.creations), gateway.count("POST", ":undelete")) == (2, 1)
-    assert gateway.deployments_left == [NAME]
+    assert (len(emulator.creations), emulator.count("POST", ":undelete")) == (2, 1)
+    assert emulator.deployments_left == [NAME]
 
 
-def test_deleting_what_was_purged_is_a_success(gateway, create):
-    gateway.configure(purge_after=0)
+def test_deleting_what_was_purged_is_a_success(emulator, create):
+    emulator.configure(purge_after=0)
     create()
     for _ in range(2):
         run_task(lambda: FireworksDeleteDeploymentOperator(task_id="remove", deployment=NAME))
-    assert gateway.deployments == []
+    assert emulator.deployments == []
 
 
-# scale_to_zero_after: the gateway takes the replicas away where nobody asks them anything
+# scale_to_zero_after: the API takes the replicas away where nobody asks them anything
 
 
 @pytest.fixture
-def asleep(gateway: Any) -> Any:
-    """A gateway with the deployment ``d``, which has gone to zero and does so soon after each request."""
-    gateway.configure(deploy_duration=0, scale_duration=0.1, scale_to_zero_after=0.5)
+def asleep(emulator: Any) -> Any:
+    """An API with the deployment ``d``, which has gone to zero and does so soon after each request."""
+    emulator.configure(deploy_duration=0, scale_duration=0.1, scale_to_zero_after=0.5)
     FireworksHook().create_deployment("d", {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"})
     time.sleep(0.8)
-    assert gateway.deployment("d")["replicaCount"] == 0
-    gateway.clear()
-    return gateway
+    assert emulator.deployment("d")["replicaCount"] == 0
+    emulator.clear()
+    return emulator
 
 
 @pytest.mark.parametrize("serving", [False, True], ids=["ready", "serving"])
-def test_what_goes_to_zero_by_itself_is_created_and_ready(gateway, create, serving):
-    gateway.configure(scale_to_zero_after=0.5)
+def test_what_goes_to_zero_by_itself_is_created_and_ready(emulator, create, serving):
+    emulator.configure(scale_to_zero_after=0.5)
     create(wait_for_inference=serving)
     # A retry long after it has gone to zero takes it as it is.
     time.sleep(0.8)
     assert create(TaskInstance(try_number=2)) == {"deployment": NAME}
-    [deployment] = gateway.deployments
-    assert (deployment["state"], deployment["replicaCount"], len(gateway.creations)) == ("READY", 0, 1)
+    [deployment] = emulator.deployments
+    assert (deployment["state"], deployment["replicaCount"], len(emulator.creations)) == ("READY", 0, 1)
 
 
 @pytest.mark.parametrize("serving", [False, True], ids=["ready", "serving"])

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fireworks import exceptions, watch
+from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.faults.network import certificate
 from tests.integration.conftest import run_task
 from tests.integration.raw import Server
+from tests.timing import use_timing
 
 PAGE = b"<html><title>Welcome</title></html>"
 
@@ -44,7 +45,7 @@ SITES = {
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "MISDIRECTED_FOR", 0.6)
+    use_timing(monkeypatch, misdirected_timeout=0.6)
 
 
 @pytest.fixture
@@ -133,20 +134,20 @@ def test_wrong_address_is_never_skipped(lead_to, deferrable, skipping):
 @pytest.mark.parametrize(
     "fault", [{"kind": "status", "status": 503}, {"kind": "drop"}, {"kind": "html", "status": 502}]
 )
-def test_transient_error_is_borne_longer_than_a_wrong_address(gateway, deferrable, fault):
-    gateway.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
-    gateway.fault(**fault, times=12)
+def test_transient_error_is_borne_longer_than_a_wrong_address(emulator, deferrable, fault):
+    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    emulator.fault(**fault, times=12)
     assert ready(deferrable=deferrable)["precision"] == "FP8"
 
 
-def test_page_after_a_valid_response_is_borne(gateway, monkeypatch):
-    gateway.configure(duration=1.5)
-    run = threading.Timer(0.3, lambda: gateway.fault("html", status=404, times=8))
+def test_page_after_a_valid_response_is_borne(emulator, monkeypatch):
+    emulator.configure(duration=1.5)
+    run = threading.Timer(0.3, lambda: emulator.fault("html", status=404, times=8))
     run.start()
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
     run.join()
 
 
-def test_sensor_says_to_clear_what_creates_a_deployment_that_is_not_there(gateway):
+def test_sensor_says_to_clear_what_creates_a_deployment_that_is_not_there(emulator):
     with pytest.raises(exceptions.FireworksNotFound, match="Clear the task that creates it"):
         run_task(lambda: FireworksDeploymentReadySensor(task_id="t", deployment="gone"))

@@ -22,9 +22,9 @@ from airflow_provider_fireworks.arguments import (
     is_literal,
 )
 from airflow_provider_fireworks.client.precision import Precision
-from airflow_provider_fireworks.client.shapes import Model
+from airflow_provider_fireworks.client.resources import Model
 from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
-from airflow_provider_fireworks.readiness.model import Baseline
+from airflow_provider_fireworks.models.readiness import Baseline
 
 MODEL = "accounts/demo/models/my-model"
 NAME = "accounts/demo/deployments/d"

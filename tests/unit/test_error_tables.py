@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.client import errors
-from airflow_provider_fireworks.client.retrying import may_retry
+from airflow_provider_fireworks.client.retries import may_retry
 from airflow_provider_fireworks.exceptions import NEVER_SKIPPED, FireworksError, FireworksFinalError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
@@ -65,8 +65,8 @@ def test_every_error_of_a_task_is_there_and_no_other():
 @pytest.mark.parametrize("row", HOOK, ids=identity)
 def test_what_is_said_of_an_error_of_the_hook(row):
     kind = getattr(errors, row["class"])
-    assert (row["blip"] == "yes") is kind.blip
-    assert (row["may_have_acted"] == "yes") is kind.may_have_acted
+    assert (row["is_transient"] == "yes") is kind.is_transient
+    assert (row["outcome_unknown"] == "yes") is kind.outcome_unknown
     again = [writes for writes in (False, True) if may_retry(kind("told"), writes=writes)]
     assert row["tried again by the hook"] == {0: "no", 1: "reads only", 2: "yes"}[len(again)]
 
@@ -75,6 +75,6 @@ def test_every_error_of_the_hook_is_there_and_no_other():
     classes = {
         name
         for name, value in vars(errors).items()
-        if isinstance(value, type) and issubclass(value, errors.GatewayError)
+        if isinstance(value, type) and issubclass(value, errors.ApiError)
     }
-    assert {row["class"] for row in HOOK} == classes - {"GatewayError"}
+    assert {row["class"] for row in HOOK} == classes - {"ApiError"}

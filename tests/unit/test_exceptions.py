@@ -30,10 +30,10 @@ from airflow_provider_fireworks.exceptions import (
     FireworksRefused,
     FireworksTimeout,
     FireworksUnreachable,
-    error_of_gateway,
-    error_of_verdict,
+    error_from_api,
+    error_from_verdict,
 )
-from airflow_provider_fireworks.verdict import Outcome, Verdict
+from airflow_provider_fireworks.polling import Outcome, Verdict
 
 BAD_ENDS = [outcome for outcome in Outcome if outcome not in (Outcome.PENDING, Outcome.READY)]
 TABLE = [
@@ -67,7 +67,7 @@ OF_VERDICTS = {
 
 def raised(outcome: Outcome) -> AirflowException:
     ends = {"failed": FireworksPreparationFailed, "timeout": FireworksTimeout}
-    return error_of_verdict(Verdict(outcome, "r"), "waited in vain", **ends)
+    return error_from_verdict(Verdict(outcome, "r"), "waited in vain", **ends)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_the_table_has_every_exception_of_a_task():
 @pytest.mark.parametrize("outcome", BAD_ENDS)
 def test_every_bad_end_of_a_wait_has_an_exception(outcome):
     assert type(raised(outcome)) is OF_VERDICTS[outcome]
-    assert str(raised(outcome)) == f"waited in vain. {OF_VERDICTS[outcome].what_to_do}"
+    assert str(raised(outcome)) == f"waited in vain. {OF_VERDICTS[outcome].hint}"
 
 
 def test_a_sensor_that_ran_out_of_time_says_what_to_do_too():
     ends = {"failed": FireworksModelNotReady, "timeout": AirflowSensorTimeout}
-    assert str(error_of_verdict(Verdict(Outcome.TIMEOUT, "r"), "waited in vain.", **ends)) == (
+    assert str(error_from_verdict(Verdict(Outcome.TIMEOUT, "r"), "waited in vain.", **ends)) == (
         f"waited in vain. {exceptions.SENSOR_TIMED_OUT}"
     )
 
@@ -107,8 +107,8 @@ def test_a_sensor_that_ran_out_of_time_says_what_to_do_too():
     "kind", sorted({kind for kind, _, _ in TABLE} - {AirflowSensorTimeout}, key=lambda kind: kind.__name__)
 )
 def test_each_has_one_sentence_of_its_own_on_what_to_do(kind):
-    assert re.fullmatch(r"[A-Z][^.]+\.", kind.what_to_do)
-    assert "what_to_do" in vars(kind)
+    assert re.fullmatch(r"[A-Z][^.]+\.", kind.hint)
+    assert "hint" in vars(kind)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PENDING, Outcome.READY])
@@ -127,13 +127,13 @@ def test_what_is_no_bad_end_has_none(outcome):
         (errors.AccessDeniedError("bad key", status=403), FireworksAccessDenied),
         (errors.NotFoundError("resource not found", status=404), FireworksNotFound),
         (errors.RefusedError("bad request", status=400), FireworksRefused),
-        (errors.GatewayError("the list does not end"), FireworksError),
+        (errors.ApiError("the list does not end"), FireworksError),
     ],
 )
 def test_a_call_that_is_refused_has_an_exception(error, kind):
-    told = error_of_gateway(error, "could not be done")
+    told = error_from_api(error, "could not be done")
     assert type(told) is kind
-    assert str(told) == f"could not be done. {kind.what_to_do}"
+    assert str(told) == f"could not be done. {kind.hint}"
 
 
 def test_an_invalid_argument_is_a_value_error():
@@ -151,7 +151,7 @@ def test_each_survives_being_pickled(kind):
     [
         name
         for name, value in vars(errors).items()
-        if isinstance(value, type) and issubclass(value, errors.GatewayError)
+        if isinstance(value, type) and issubclass(value, errors.ApiError)
     ],
 )
 def test_those_of_the_hook_can_be_imported_from_here_and_know_nothing_of_airflow(name):
@@ -163,7 +163,7 @@ def test_those_of_the_hook_can_be_imported_from_here_and_know_nothing_of_airflow
 @pytest.mark.parametrize("outcome", BAD_ENDS)
 def test_a_message_is_one_printable_line_that_ends_with_what_to_do(outcome):
     ends = {"failed": FireworksPreparationFailed, "timeout": AirflowSensorTimeout}
-    told = str(error_of_verdict(Verdict(outcome, "r"), "waited\n\x1b[31m\ud800" + "x" * 1_000_000, **ends))
+    told = str(error_from_verdict(Verdict(outcome, "r"), "waited\n\x1b[31m\ud800" + "x" * 1_000_000, **ends))
     assert told.isprintable()
     assert len(told) <= 4000
     assert re.search(r"x… [A-Z].+\.$", told)

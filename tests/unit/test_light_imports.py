@@ -25,8 +25,8 @@ print(*sorted(set(sys.modules) - loaded), sep="\\n", file=sys.__stdout__)
 
 
 def test_what_is_loaded_is_noticed():
-    loaded = newly_loaded("", "import airflow_provider_fireworks.client.worker")
-    assert {"requests", "airflow_provider_fireworks.client.worker"} <= loaded
+    loaded = newly_loaded("", "import airflow_provider_fireworks.client.sync_client")
+    assert {"requests", "airflow_provider_fireworks.client.sync_client"} <= loaded
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_a_dag_file_loads_neither_a_transport_nor_the_hook(module, name):
         "requests",
         "httpx",
         "airflow_provider_fireworks.hooks.fireworks",
-        "airflow_provider_fireworks.client.worker",
-        "airflow_provider_fireworks.client.triggerer",
+        "airflow_provider_fireworks.client.sync_client",
+        "airflow_provider_fireworks.client.async_client",
     }
 
 
@@ -69,7 +69,7 @@ def test_what_airflow_reads_at_its_start_loads_nothing_else():
     }
 
 
-@pytest.mark.parametrize("name", ["Precision", "ModelName", "GatewayError"])
+@pytest.mark.parametrize("name", ["Precision", "ModelName", "ApiError"])
 def test_plain_python_needs_no_pydantic(name):
     loaded = newly_loaded("", f"from airflow_provider_fireworks.client import {name}")
     assert not {module.split(".")[0] for module in loaded} & {
@@ -122,7 +122,7 @@ def test_the_gateway_knows_nothing_of_airflow():
         "removal",
         "runs",
         "verdict",
-        "watch",
+        "wait",
     ],
 )
 def test_decisions_load_neither_airflow_nor_a_transport(module: str) -> None:

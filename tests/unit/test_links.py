@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import XCom
 
-from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
-from airflow_provider_fireworks.links.model import FireworksDeployedModelLink, FireworksModelLink
+from airflow_provider_fireworks.links import (
+    FireworksDeployedModelLink,
+    FireworksDeploymentLink,
+    FireworksModelLink,
+)
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksScaleDeploymentOperator,

@@ -13,9 +13,8 @@ from airflow_provider_fireworks.client.errors import (
     RateLimitedError,
     UnavailableError,
 )
-from airflow_provider_fireworks.client.shapes import Deployment, Model
-from airflow_provider_fireworks.verdict import Outcome
-from airflow_provider_fireworks.watch import DeploymentWatch, ModelWatch, Until
+from airflow_provider_fireworks.client.resources import Deployment, Model
+from airflow_provider_fireworks.polling import DeploymentWait, ModelWait, Outcome, Until
 
 READY = Model(state="READY", supported_precisions=["FP8"])
 PREPARING = Model(state="PREPARING", supported_precisions=["FP16"])
@@ -41,7 +40,7 @@ def stats(monkeypatch):
 
 
 def model_watch(**fields):
-    return ModelWatch(
+    return ModelWait(
         model="accounts/demo/models/my-model",
         precision="FP8",
         **{"began": 1000.0, "deadline": 2000.0, "poll_interval": 30, **fields},
@@ -60,7 +59,7 @@ def model_watch(**fields):
     ids=lambda value: getattr(value, "state", None) or str(value),
 )
 def test_a_wait_that_is_over_is_counted_by_its_verdict_and_timed(stats, reading, now, verdict):
-    assert model_watch().see(reading, now).outcome.value == verdict
+    assert model_watch().observe(reading, now).outcome.value == verdict
 
     tags = {"resource": "model", "until": "ready"}
     assert stats.counted == [("fireworks.polls", tags), (f"fireworks.waits_ended.{verdict}", tags)]
@@ -68,16 +67,16 @@ def test_a_wait_that_is_over_is_counted_by_its_verdict_and_timed(stats, reading,
 
 
 def test_a_wait_that_goes_on_is_a_poll(stats):
-    assert model_watch().see(PREPARING, 1060.0).outcome is Outcome.PENDING
+    assert model_watch().observe(PREPARING, 1060.0).outcome is Outcome.PENDING
 
     assert [name for name, _ in stats.counted] == ["fireworks.polls"]
     assert not stats.timed
 
 
 def test_too_many_requests_count_as_throttled(stats):
-    watch = model_watch()
-    watch.see(RateLimitedError("slower", status=429), 1060.0)
-    watch.see(UnavailableError("away", status=503), 1061.0)
+    wait = model_watch()
+    wait.observe(RateLimitedError("slower", status=429), 1060.0)
+    wait.observe(UnavailableError("away", status=503), 1061.0)
 
     assert [name for name, _ in stats.counted] == [
         "fireworks.polls",
@@ -86,30 +85,30 @@ def test_too_many_requests_count_as_throttled(stats):
     ]
 
 
-@pytest.mark.parametrize("until", [Until.TURN, Until.ANSWER])
+@pytest.mark.parametrize("until", [Until.IDLE, Until.RESPONSE])
 def test_a_wait_after_which_the_task_goes_on_with_its_own_does_not_count_as_ended(stats, until):
-    assert model_watch(until=until).see(READY, 1060.0).outcome is Outcome.READY
+    assert model_watch(until=until).observe(READY, 1060.0).outcome is Outcome.READY
 
     assert [name for name, _ in stats.counted] == ["fireworks.polls"]
 
 
-@pytest.mark.parametrize("until", [Until.TURN, Until.ANSWER])
+@pytest.mark.parametrize("until", [Until.IDLE, Until.RESPONSE])
 def test_it_does_if_the_task_ends_with_it(stats, until):
-    model_watch(until=until).see(AccessDeniedError("no"), 1060.0)
+    model_watch(until=until).observe(AccessDeniedError("no"), 1060.0)
 
     assert [name for name, _ in stats.counted] == ["fireworks.polls", "fireworks.waits_ended.access_denied"]
 
 
 def test_asking_inference_is_a_poll_too_and_one_wait(stats):
-    watch = DeploymentWatch(
+    wait = DeploymentWait(
         deployment="accounts/demo/deployments/d",
-        until=Until.SERVING,
+        until=Until.INFERENCE,
         began=1000.0,
         deadline=2000.0,
         poll_interval=30,
     )
-    watch.see(Deployment(state="READY", base_model="accounts/demo/models/my-model"), 1010.0)
-    watch.see(None, 1011.0)
+    wait.observe(Deployment(state="READY", base_model="accounts/demo/models/my-model"), 1010.0)
+    wait.observe(None, 1011.0)
 
     tags = {"resource": "deployment", "until": "serving"}
     assert [name for name, _ in stats.counted] == [
@@ -121,7 +120,7 @@ def test_asking_inference_is_a_poll_too_and_one_wait(stats):
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_duration(stats):
-    model_watch().see(READY, 900.0)
+    model_watch().observe(READY, 900.0)
 
     assert stats.timed[0][1] == 0
 
@@ -136,7 +135,7 @@ def test_what_is_counted_is_documented():
         metrics.WAIT_DURATION,
     }
     (verdicts,) = re.findall(r"^\| `verdict` \| (.+) \|$", page, flags=re.MULTILINE)
-    # The gateway is not asked with a bad connection, so there is no look to count.
+    # The API is not asked with a bad connection, so there is no look to count.
     counted = {outcome.value for outcome in Outcome} - {Outcome.PENDING.value, Outcome.BAD_CONNECTION.value}
     assert set(re.findall(r"`(\w+)`", verdicts)) == counted
     (until,) = re.findall(r"^\| `until` \| (.+) \|$", page, flags=re.MULTILINE)

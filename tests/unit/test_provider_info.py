@@ -74,9 +74,9 @@ def test_every_room_is_in_it():
         "airflow_provider_fireworks.sensors.deployment",
         "airflow_provider_fireworks.triggers.model",
         "airflow_provider_fireworks.triggers.deployment",
-        "airflow_provider_fireworks.links.model.FireworksModelLink",
-        "airflow_provider_fireworks.links.model.FireworksDeployedModelLink",
-        "airflow_provider_fireworks.links.deployment.FireworksDeploymentLink",
+        "airflow_provider_fireworks.links.FireworksModelLink",
+        "airflow_provider_fireworks.links.FireworksDeployedModelLink",
+        "airflow_provider_fireworks.links.FireworksDeploymentLink",
     }
 
 

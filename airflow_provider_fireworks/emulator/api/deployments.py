@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_fireworks.emulator.answers import Answer, as_json, not_found
 from airflow_provider_fireworks.emulator.api.lists import masked, page
 from airflow_provider_fireworks.emulator.api.routing import Call, Route
+from airflow_provider_fireworks.emulator.responses import Response, as_json, not_found
 from airflow_provider_fireworks.emulator.schema import DeploymentBody, ScaleBody, UndeleteBody, parse
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.state import State
 
 
-def list_deployments(state: State, call: Call) -> Answer:
+def list_deployments(state: State, call: Call) -> Response:
     return page(
         call,
         "deployments",
@@ -24,7 +24,7 @@ def list_deployments(state: State, call: Call) -> Answer:
     )
 
 
-def create_deployment(state: State, call: Call) -> Answer:
+def create_deployment(state: State, call: Call) -> Response:
     call.allow_query(
         "acceptShapelessRisk",
         "deploymentId",
@@ -46,7 +46,7 @@ def create_deployment(state: State, call: Call) -> Answer:
     return as_json(created.payload())
 
 
-def get_deployment(state: State, call: Call) -> Answer:
+def get_deployment(state: State, call: Call) -> Response:
     call.allow_query("readMask")
     found = state.fleet.own(call.ids["account"], call.ids["deployment"])
     if found.state == "DELETED" and state.options.deleted_get == "not_found":
@@ -54,7 +54,7 @@ def get_deployment(state: State, call: Call) -> Answer:
     return as_json(masked(found.payload(), call.query.get("readMask", "")))
 
 
-def update_deployment(state: State, call: Call) -> Answer:
+def update_deployment(state: State, call: Call) -> Response:
     call.allow_query("updateMask", "skipShapeValidation")
     call.flag("skipShapeValidation")
     body = parse(DeploymentBody, call.body).given()
@@ -63,7 +63,7 @@ def update_deployment(state: State, call: Call) -> Answer:
     return as_json(changed.payload())
 
 
-def delete_deployment(state: State, call: Call) -> Answer:
+def delete_deployment(state: State, call: Call) -> Response:
     call.allow_query("hard", "ignoreChecks")
     state.fleet.delete(
         call.ids["account"],
@@ -74,14 +74,14 @@ def delete_deployment(state: State, call: Call) -> Answer:
     return as_json({})
 
 
-def scale_deployment(state: State, call: Call) -> Answer:
+def scale_deployment(state: State, call: Call) -> Response:
     call.allow_query()
     body = parse(ScaleBody, call.body)
     state.fleet.scale(call.ids["account"], call.ids["deployment"], body.replicaCount or 0)
     return as_json({})
 
 
-def undelete_deployment(state: State, call: Call) -> Answer:
+def undelete_deployment(state: State, call: Call) -> Response:
     call.allow_query()
     parse(UndeleteBody, call.body)
     return as_json(state.fleet.undelete(call.ids["account"], call.ids["deployment"]).payload())

@@ -5,23 +5,23 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_fireworks.emulator.answers import Answer, GatewayError, as_json, inference_error
 from airflow_provider_fireworks.emulator.api.routing import Call, Route
+from airflow_provider_fireworks.emulator.responses import ErrorResponse, Response, as_json, inference_error
 from airflow_provider_fireworks.emulator.schema import ChatBody, parse
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.state import State
 
-_REPLY = "This is the emulated gateway. There is no model behind it."
+_REPLY = "This is the emulated API. There is no model behind it."
 
 
-def chat(state: State, call: Call) -> Answer:
+def chat(state: State, call: Call) -> Response:
     try:
         call.allow_query()
         body = parse(ChatBody, call.body)
         if body.stream:
-            raise GatewayError("INVALID_ARGUMENT", "stream is not emulated")
-    except GatewayError as error:
+            raise ErrorResponse("INVALID_ARGUMENT", "stream is not emulated")
+    except ErrorResponse as error:
         return inference_error(400, error.name, error.message)
     met = state.fleet.serve(body.model)
     if met == "not_deployed":

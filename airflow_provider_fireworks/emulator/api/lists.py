@@ -6,7 +6,7 @@ import base64
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_fireworks.emulator.answers import Answer, GatewayError, as_json
+from airflow_provider_fireworks.emulator.responses import ErrorResponse, Response, as_json
 from airflow_provider_fireworks.emulator.schema import camel
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def page(
     name: Callable[[Item], str],
     payload: Callable[[Item], dict[str, Any]],
     also: Sequence[str] = (),
-) -> Answer:
+) -> Response:
     """
-    Answer a list: ``{<plural>: […], nextPageToken, totalSize}``.
+    Response a list: ``{<plural>: […], nextPageToken, totalSize}``.
 
     A token means "after this name", so that what is added or removed between two pages neither repeats nor
     hides anything else.
@@ -41,7 +41,7 @@ def page(
     call.allow_query("pageSize", "pageToken", "filter", "orderBy", "readMask", *also)
     for parameter in ("filter", "orderBy"):
         if call.query.get(parameter):
-            raise GatewayError("INVALID_ARGUMENT", f"{parameter} is not emulated")
+            raise ErrorResponse("INVALID_ARGUMENT", f"{parameter} is not emulated")
     size = _page_size(call.query.get("pageSize", "0"))
     collection = "/".join([*call.ids.values(), plural])
     after = _read_token(call.query.get("pageToken", ""), collection)
@@ -68,7 +68,7 @@ def masked(payload: dict[str, Any], mask: str) -> dict[str, Any]:
 
 def _page_size(text: str) -> int:
     if not re.fullmatch(r"-?[0-9]{1,10}", text) or not 0 <= int(text) < 2**31:
-        raise GatewayError("INVALID_ARGUMENT", f"invalid pageSize {text!r}")
+        raise ErrorResponse("INVALID_ARGUMENT", f"invalid pageSize {text!r}")
     return min(int(text), LARGEST_PAGE) or DEFAULT_PAGE
 
 
@@ -84,5 +84,5 @@ def _read_token(token: str, collection: str) -> str:
     except ValueError:  # neither base64 nor text
         of, name = "", ""
     if of != collection or not name:
-        raise GatewayError("INVALID_ARGUMENT", "invalid page token")
+        raise ErrorResponse("INVALID_ARGUMENT", "invalid page token")
     return name

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fireworks.client.names import check_id
-from airflow_provider_fireworks.emulator.answers import Answer, GatewayError, as_json
 from airflow_provider_fireworks.emulator.api.lists import masked, page
 from airflow_provider_fireworks.emulator.api.routing import Call, Route
+from airflow_provider_fireworks.emulator.responses import ErrorResponse, Response, as_json
 from airflow_provider_fireworks.emulator.schema import (
     PRECISION_UNSPECIFIED,
     CreateModelBody,
@@ -19,7 +19,7 @@ from airflow_provider_fireworks.emulator.schema import (
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.state import State
 
-# What the gateway takes a model for that is created without saying what it is.
+# What the API takes a model for that is created without saying what it is.
 _DEFAULT_KIND = "HF_PEFT_ADDON"
 _NEEDED = {
     "HF_BASE_MODEL": ("baseModelDetails",),
@@ -28,7 +28,7 @@ _NEEDED = {
 }
 
 
-def list_models(state: State, call: Call) -> Answer:
+def list_models(state: State, call: Call) -> Response:
     return page(
         call,
         "models",
@@ -38,7 +38,7 @@ def list_models(state: State, call: Call) -> Answer:
     )
 
 
-def create_model(state: State, call: Call) -> Answer:
+def create_model(state: State, call: Call) -> Response:
     call.allow_query()
     body = parse(CreateModelBody, call.body)
     model_id = check_id(body.modelId, "model id")
@@ -50,13 +50,13 @@ def create_model(state: State, call: Call) -> Answer:
     return as_json(created.payload(state.options))
 
 
-def get_model(state: State, call: Call) -> Answer:
+def get_model(state: State, call: Call) -> Response:
     call.allow_query("readMask")
     model = state.readable_model(call.ids["account"], call.ids["model"])
     return as_json(masked(model.payload(state.options), call.query.get("readMask", "")))
 
 
-def update_model(state: State, call: Call) -> Answer:
+def update_model(state: State, call: Call) -> Response:
     call.allow_query()
     body = parse(ModelBody, call.body)
     model = state.own_model(call.ids["account"], call.ids["model"])
@@ -64,18 +64,18 @@ def update_model(state: State, call: Call) -> Answer:
     return as_json(model.payload(state.options))
 
 
-def delete_model(state: State, call: Call) -> Answer:
+def delete_model(state: State, call: Call) -> Response:
     call.allow_query()
     model = state.own_model(call.ids["account"], call.ids["model"])
     state.remove(model.account, model.model)
     return as_json({})
 
 
-def prepare_model(state: State, call: Call) -> Answer:
+def prepare_model(state: State, call: Call) -> Response:
     call.allow_query()
     body = parse(PrepareBody, call.body)
     if body.precision in (None, PRECISION_UNSPECIFIED):
-        raise GatewayError("INVALID_ARGUMENT", "precision: a precision to prepare for is needed")
+        raise ErrorResponse("INVALID_ARGUMENT", "precision: a precision to prepare for is needed")
     state.prepare(call.ids["account"], call.ids["model"], str(body.precision))
     return as_json({})
 
@@ -84,10 +84,10 @@ def _check_kind(fields: dict[str, Any]) -> None:
     kind = fields["kind"]
     for name in _NEEDED.get(kind, ()):
         if name not in fields:
-            raise GatewayError("INVALID_ARGUMENT", f"model.{name} is required for kind {kind}")
+            raise ErrorResponse("INVALID_ARGUMENT", f"model.{name} is required for kind {kind}")
     for name, owner in (("baseModelDetails", "HF_BASE_MODEL"), ("teftDetails", "HF_TEFT_ADDON")):
         if name in fields and kind != owner:
-            raise GatewayError("INVALID_ARGUMENT", f"model.{name} must not be set for kind {kind}")
+            raise ErrorResponse("INVALID_ARGUMENT", f"model.{name} must not be set for kind {kind}")
 
 
 ROUTES = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from airflow_provider_fireworks.client.names import InvalidNameError, check_id
-from airflow_provider_fireworks.emulator.answers import Answer, GatewayError, as_text
+from airflow_provider_fireworks.emulator.responses import ErrorResponse, Response, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,16 +43,16 @@ class Call:
         A typo there must not pass for working.
         """
         if self.twice is not None:
-            raise GatewayError("INVALID_ARGUMENT", f"query parameter {self.twice!r} is given twice")
+            raise ErrorResponse("INVALID_ARGUMENT", f"query parameter {self.twice!r} is given twice")
         for name in self.query:
             if name not in names:
-                raise GatewayError("INVALID_ARGUMENT", f"unknown query parameter {name!r}")
+                raise ErrorResponse("INVALID_ARGUMENT", f"unknown query parameter {name!r}")
 
     def flag(self, name: str) -> bool:
         """Return a parameter that is ``true`` or ``false``; left out it is false."""
         value = self.query.get(name, "false")
         if value not in ("true", "false"):
-            raise GatewayError("INVALID_ARGUMENT", f"{name}: {value!r} is neither true nor false")
+            raise ErrorResponse("INVALID_ARGUMENT", f"{name}: {value!r} is neither true nor false")
         return value == "true"
 
 
@@ -69,7 +69,7 @@ class Route:
     method: str
     path: str
     what: str
-    handler: Callable[[State, Call], Answer]
+    handler: Callable[[State, Call], Response]
     any_of: tuple[str, ...] = ()
 
     @cached_property
@@ -77,7 +77,7 @@ class Route:
         return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/:]+)", self.path))
 
 
-def find(routes: list[Route], method: str, path: str) -> tuple[Route, dict[str, str]] | Answer:
+def find(routes: list[Route], method: str, path: str) -> tuple[Route, dict[str, str]] | Response:
     """
     Find the route of a request, and the ids that its path names.
 
@@ -91,16 +91,16 @@ def find(routes: list[Route], method: str, path: str) -> tuple[Route, dict[str, 
     return as_text(405, "Method Not Allowed\n") if matches else as_text(404, "404 page not found\n")
 
 
-def answer(route: Route, state: State, call: Call) -> Answer:
-    """Run a handler; ids that are none, and whatever it refuses, become errors in the gateway's words."""
+def answer(route: Route, state: State, call: Call) -> Response:
+    """Run a handler; ids that are none, and whatever it refuses, become errors in the API's words."""
     try:
         for name, value in call.ids.items():
             if not (value == "-" and name in route.any_of):
                 check_id(value, f"{name} id")
         return route.handler(state, call)
     except InvalidNameError as error:
-        return GatewayError("INVALID_ARGUMENT", str(error)).answer()
-    except GatewayError as error:
+        return ErrorResponse("INVALID_ARGUMENT", str(error)).answer()
+    except ErrorResponse as error:
         return error.answer()
 
 

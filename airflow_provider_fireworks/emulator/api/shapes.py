@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_fireworks.emulator.answers import Answer, GatewayError, as_json, not_found
 from airflow_provider_fireworks.emulator.api.lists import masked, page
 from airflow_provider_fireworks.emulator.api.routing import Call, Route
+from airflow_provider_fireworks.emulator.responses import ErrorResponse, Response, as_json, not_found
 from airflow_provider_fireworks.emulator.schema import MatchBody, parse
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.state import State
 
 
-def list_shape_versions(state: State, call: Call) -> Answer:
+def list_shape_versions(state: State, call: Call) -> Response:
     return page(
         call,
         "deploymentShapeVersions",
@@ -24,7 +24,7 @@ def list_shape_versions(state: State, call: Call) -> Answer:
     )
 
 
-def get_shape_version(state: State, call: Call) -> Answer:
+def get_shape_version(state: State, call: Call) -> Response:
     call.allow_query("readMask")
     for version in _versions(state, call):
         if version.version == call.ids["version"]:
@@ -32,12 +32,12 @@ def get_shape_version(state: State, call: Call) -> Answer:
     raise not_found()
 
 
-def match_shape_versions(state: State, call: Call) -> Answer:
+def match_shape_versions(state: State, call: Call) -> Response:
     call.allow_query()
     asked = parse(MatchBody, call.body).createDeploymentRequest
     account = call.ids["account"]
     if asked.parent != f"accounts/{account}":
-        raise GatewayError("INVALID_ARGUMENT", f"parent: {asked.parent!r} is not accounts/{account}")
+        raise ErrorResponse("INVALID_ARGUMENT", f"parent: {asked.parent!r} is not accounts/{account}")
     fitting = state.fleet.matching(
         account, asked.deployment.baseModel, enable_addons=bool(asked.deployment.enableAddons)
     )

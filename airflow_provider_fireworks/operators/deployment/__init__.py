@@ -1,4 +1,4 @@
-"""Creating deployments, scaling them, deleting them, and finding those that are orphaned."""
+"""The operators that create, scale and delete deployments, and find those that are orphaned."""
 
 from __future__ import annotations
 

@@ -1,44 +1,106 @@
-"""Running a removal in a worker."""
+"""The clean-up of a create task that fails or is killed: what it does with the deployment that it created."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_fireworks.client.calls import Call
-from airflow_provider_fireworks.client.errors import GatewayError
-from airflow_provider_fireworks.removal import Pause
+from airflow_provider_fireworks.airflow_state import RUNNING, task_state_in_worker
+from airflow_provider_fireworks.deployments.ownership import is_over
+from airflow_provider_fireworks.deployments.removal import MONEY, remove
+from airflow_provider_fireworks.operators.deployment.base import run_removal
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.removal import Removed, Steps
+    from airflow_provider_fireworks.arguments import CreateArguments
+    from airflow_provider_fireworks.deployments.creation import DeploymentCreation
+    from airflow_provider_fireworks.deployments.ownership import Owner
+    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+    from airflow_provider_fireworks.timing import Timing
 
 
-class Gateway(Protocol):
-    """What makes calls: the hook, or a gateway of its own."""
-
-    def send(self, call: Call[Any], *, attempts: int) -> Any:
-        """Make a call."""
-
-
-def run(steps: Steps, gateway: Gateway, log: Any) -> Removed:
+@dataclass(frozen=True)
+class CleanUp:
     """
-    Take the steps of a removal that does not ask Airflow.
+    Deletes the deployment that a task created, unless it is to be kept.
 
-    :param log: the task's, for what goes wrong on the way.
+    :ivar creation: how far the task has come.
+    :ivar ti: the running task instance.
+    :ivar log: the task's.
+    :ivar killed: whether the task was killed, rather than failed by itself.
     """
-    reply: Any = None
-    while True:
-        try:
-            step = steps.send(reply)
-        except StopIteration as end:
-            removed: Removed = end.value
-            return removed
-        reply = None
-        if isinstance(step, Pause):
-            time.sleep(step.seconds)
-        elif isinstance(step, Call):
+
+    creation: DeploymentCreation
+    arguments: CreateArguments
+    owner: Owner
+    hook: FireworksHook
+    ti: Any
+    log: Any
+    timing: Timing
+    killed: bool
+
+    def run(self) -> str | None:
+        """
+        Delete or keep the deployment. Raises nothing: the task's own error comes first.
+
+        :returns: a sentence for the task's error if a deployment may be left.
+        """
+        name = self.creation.deployment
+        if not self.creation.may_exist:
+            return None
+        if self.creation.kept:
+            return f"{name} is kept, because it existed before this task: {MONEY}."
+        if self.killed:
+            return self._after_kill()
+        if self.arguments.delete_on_failure:
+            return self._delete()
+        return f"{name} is kept, because delete_on_failure is False: {MONEY}."
+
+    def _after_kill(self) -> str | None:
+        name = self.creation.deployment
+        # Logged before anything else, since SIGKILL can follow at any moment.
+        self.log.error("This task was killed. Unless it gets to delete %s, %s.", name, MONEY)
+        state = task_state_in_worker(self.ti, self.owner, timeout=self.timing.kill_request_timeout)
+        if state == RUNNING:
+            # Nobody acted on the task: its process is ended, by an eviction or a shutdown.
+            if self.ti.try_number <= self.ti.max_tries:
+                return f"{name} is kept for the next try, which adopts it."
+            delete = self.arguments.delete_on_failure
+        else:
+            delete = self.arguments.deletes_on_kill and state is not None and is_over(state)
+        if delete:
+            return self._delete()
+        why = "Airflow did not say whether it will still be used" if state is None else f"the task is {state}"
+        return f"{name} is kept, because {why}: {MONEY}."
+
+    def _delete(self) -> str | None:
+        name = self.creation.deployment
+        self.log.warning("Deleting %s, because this task failed.", name)
+        first = self.timing.kill_cleanup_timeout if self.killed else self.timing.cleanup_timeout
+        problem = ""
+        # A time limit of Airflow's may interrupt the first attempt.
+        for timeout in (first, self.timing.kill_cleanup_timeout):
             try:
-                reply = gateway.send(step, attempts=1)
-            except GatewayError as error:
-                log.warning("%s", error)
-                reply = error
+                steps = remove(
+                    name,
+                    timeout=timeout,
+                    is_own=lambda found: self.creation.is_own(found, self.owner),
+                    # Softly after a kill, as the person who did it may want the deployment back.
+                    hard=not self.killed,
+                    unread="delete if denied" if self.creation.accepted else "keep",
+                    insist=True,
+                    may_be_invisible=self.creation.unresolved > 0,
+                    timing=self.timing,
+                )
+                quick = self.timing.kill_request_timeout
+                sender = self.hook.quick_client(timeout=quick) if self.killed else self.hook
+                result = run_removal(steps, sender, self.log)
+            except BaseException as error:
+                problem = f"{name} was not deleted and {MONEY}: {error or type(error).__name__}."
+                self.log.error("%s", problem)
+                if isinstance(error, Exception):
+                    break
+            else:
+                is_left = result.status == "left"
+                (self.log.error if is_left else self.log.info)("%s", result.note)
+                return result.note if is_left else None
+        return problem

@@ -1,4 +1,4 @@
-"""Creating a deployment, and waiting for it."""
+"""The operator that creates a deployment, and waits for it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred, conf
 
+from airflow_provider_fireworks.airflow_state import RunState, run_state
 from airflow_provider_fireworks.arguments import CreateArguments
-from airflow_provider_fireworks.changes import digest_of
-from airflow_provider_fireworks.client import calls
-from airflow_provider_fireworks.client.errors import GatewayError, NotFoundError, RefusedError
-from airflow_provider_fireworks.client.names import parse_deployment, parse_model
-from airflow_provider_fireworks.client.shapes import Deployment
-from airflow_provider_fireworks.creation import Creation, Owner, Step
+from airflow_provider_fireworks.client.errors import ApiError, NotFoundError, RefusedError
+from airflow_provider_fireworks.client.resources import Deployment
+from airflow_provider_fireworks.deployments.changes import digest_of
+from airflow_provider_fireworks.deployments.creation import CreateStep, DeploymentCreation
+from airflow_provider_fireworks.deployments.ownership import Owner, Ownership
+from airflow_provider_fireworks.deployments.removal import MONEY
+from airflow_provider_fireworks.deployments.wait import DeploymentWait
 from airflow_provider_fireworks.exceptions import (
     FireworksBadConnection,
     FireworksDeploymentConflict,
@@ -26,32 +28,19 @@ from airflow_provider_fireworks.exceptions import (
     FireworksInvalidArgument,
     FireworksModelNotReady,
     add_to_message,
-    error_of_gateway,
+    error_from_api,
 )
-from airflow_provider_fireworks.identity import Identity
-from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
-from airflow_provider_fireworks.links.model import FireworksDeployedModelLink
-from airflow_provider_fireworks.operators.base import WaitingOperator, show_precision
-from airflow_provider_fireworks.operators.deployment import cleanup
-from airflow_provider_fireworks.readiness.model import listed_precisions, proven
-from airflow_provider_fireworks.removal import MONEY, remove
-from airflow_provider_fireworks.runs import RUNNING, RunState, is_over, run_state, state_in_worker
+from airflow_provider_fireworks.links import FireworksDeployedModelLink, FireworksDeploymentLink
+from airflow_provider_fireworks.models.readiness import confirmed_precision, listed_precisions
+from airflow_provider_fireworks.operators.base import WaitingOperator, parse_resumed, show_precision
+from airflow_provider_fireworks.operators.deployment.cleanup import CleanUp
+from airflow_provider_fireworks.polling import Event, Outcome, Until, Verdict, Wait
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
-from airflow_provider_fireworks.verdict import Outcome, Verdict
-from airflow_provider_fireworks.watch import DeploymentWatch, Until, Watch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-
-CLEAN_UP_FOR = 60.0
-"""Seconds for which a task that fails tries to delete what it has made, while the gateway does not answer."""
-CLEAN_UP_WHEN_KILLED_FOR = 3.0
-"""The same for one that is killed: SIGKILL follows five seconds after the first signal …"""
-KILL_TIMEOUT = 1.5
-"""… and so no call waits for longer than these seconds, to connect and for an answer."""
-
-_TOLD = {
+_LOGGED_FIELDS = {
     "name",
     "base_model",
     "precision",
@@ -61,58 +50,66 @@ _TOLD = {
     "min_replica_count",
     "max_replica_count",
 }
+"""Of a deployment that would be created. Not all of them: ``extra_spec`` may hold secrets."""
 
 
 class FireworksCreateDeploymentOperator(WaitingOperator):
     """
     Deploy a model at a precision: ``POST /v1/accounts/{account}/deployments``. **A deployment costs money.**
 
-    It is looked for first, then whether the model is ready at the precision; only then it is made. Its id comes
-    from DAG, run, task and map index, so a retry, a cleared task or a lost answer finds the same deployment and
-    takes it over; a softly deleted one is brought back, one that failed is made anew. A deployment of that id
-    that another task or a person has made is left alone: ``FireworksDeploymentConflict``.
+    The operator first reads the deployment, then checks whether the model is ready at the precision, and only then
+    creates it. The id is made from DAG, run, task and map index, so a retry, a cleared task or a task whose response
+    was lost adopts the same deployment. One that was deleted softly is undeleted, one that failed is created again.
+    A deployment with this id that somebody else created is left alone: ``FireworksDeploymentConflict``.
 
-    Unless replicas are asked for, its minimum is zero: it costs nothing once it has scaled itself to zero.
+    Without ``min_replica_count`` the deployment may scale to zero, and then costs nothing.
 
     Returns ``{"deployment": "accounts/…/deployments/…"}``, the argument of
-    :class:`~airflow_provider_fireworks.sensors.deployment.FireworksDeploymentReadySensor`; every key is an XCom
-    too, and so is ``inference_model``, by which inference is asked.
+    :class:`~airflow_provider_fireworks.sensors.deployment.FireworksDeploymentReadySensor`. It is an XCom too, and so is
+    ``inference_model``, the ``model`` of an inference request.
 
     A task that fails deletes the deployment that it created, and so does one that is killed, unless another try or
-    another task of the run may still use it. What could not be deleted is named in the exception;
+    another task of the run may still use it. If that does not work, the exception names the deployment, and
     ``FireworksSweepDeploymentsOperator`` finds it once the run is over.
 
+    Example::
+
+        deploy = FireworksCreateDeploymentOperator(
+            task_id="deploy", prepared=ready.output, accelerator_type="NVIDIA_H100_80GB"
+        )
+
     :param prepared: the whole result of the prepare operator or of the model sensor, ``ready.output``, instead of
-        ``model`` and ``precision``; one of the two ways is needed.
+        ``model`` and ``precision``.
     :param model: id or full resource name of the base model.
-    :param precision: as the API spells it (``"FP8"``); left out, the API chooses.
-    :param deployment_id: another id than the task's own. It is then the same in every run, and a later run takes
-        over what an earlier one, which is over, has left.
-    :param accelerator_type: as the gateway spells it (``"NVIDIA_H100_80GB"``); this or a shape is needed.
-    :param accelerator_count: accelerators per replica; left out, the gateway chooses.
-    :param deployment_shape: a shape, instead of accelerators. It has its own precision, which must be the one
-        asked for, if any; ``"default"`` lets the gateway choose.
-    :param min_replica_count: replicas, 0 if left out.
-    :param max_replica_count: replicas; left out, the gateway chooses.
-    :param display_name: at most 63 characters; made of DAG and task if left out.
-    :param extra_spec: further fields of the deployment, as the gateway spells them (``autoscalingPolicy``).
-    :param wait_for_completion: wait until it is READY.
-    :param wait_for_inference: wait until inference answers, which it may do minutes later. That is asked for a
-        token at each look, which wakes the deployment, is billed, and counts as traffic when it is to be deleted.
-    :param delete_on_failure: delete it for good if this task fails. One that it adopted from an earlier run stays.
-    :param delete_on_kill: delete it softly if this task is killed while it runs or, from Airflow 3.3 on, while it is
-        deferred; ``None`` means as ``delete_on_failure``. The task then asks Airflow for its own state. It deletes
-        only after ``failed``, ``skipped`` (``dagrun_timeout``, ``fail_fast``), ``upstream_failed`` and ``removed``,
-        or if the run was deleted; a task that is marked as a success or cleared keeps its deployment. A worker that
-        is shut down keeps it for the next try, or, if no retry is left, does as ``delete_on_failure`` says.
-    :param validate_only: let the gateway judge the request, and create nothing (``validateOnly``).
+    :param precision: as the API spells it (``"FP8"``); without it, the API chooses.
+    :param deployment_id: another id than the task's own. It is the same in every run, so a later run adopts the
+        deployment of an earlier one that is over.
+    :param accelerator_type: as the API spells it (``"NVIDIA_H100_80GB"``). This or a shape is required.
+    :param accelerator_count: accelerators per replica; without it, the API chooses.
+    :param deployment_shape: a shape, instead of accelerators; ``"default"`` lets the API choose. A shape has its own
+        precision, which must be the requested one, if any.
+    :param min_replica_count: replicas, 0 by default.
+    :param max_replica_count: replicas; without it, the API chooses.
+    :param display_name: at most 63 characters; made from DAG and task by default.
+    :param extra_spec: further fields of the deployment, as the API spells them (``autoscalingPolicy``).
+    :param wait_for_completion: wait until the deployment is READY.
+    :param wait_for_inference: wait until inference answers, which can take minutes more. Each poll then requests a
+        token, which wakes the deployment, is billed, and counts as recent traffic when it is deleted.
+    :param delete_on_failure: if this task fails, delete the deployment for good, unless it was adopted from an earlier
+        run.
+    :param delete_on_kill: if this task is killed while it runs or, from Airflow 3.3 on, while it is deferred, delete
+        the deployment softly; ``None`` means as ``delete_on_failure``. The task first asks Airflow for its own state.
+        It deletes only after ``failed``, ``skipped`` (``dagrun_timeout``, ``fail_fast``), ``upstream_failed`` and
+        ``removed``, or if the run was deleted. A task that is marked as success or cleared keeps its deployment. A
+        worker that is shut down keeps it for the next try, or, without one, does as ``delete_on_failure`` says.
+    :param validate_only: ask the API to check the request, and create nothing.
     :param deferrable: wait in the triggerer.
-    :param poll_interval: seconds between two looks.
-    :param timeout: seconds until it gives up, and deletes it.
-    :param account_id: the account that it is made in, instead of the connection's.
-    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
-    :raises FireworksInvalidArgument: for arguments that make no sense; nothing was sent.
-    :raises FireworksModelNotReady: the gateway does not name the precision; not retried.
+    :param poll_interval: seconds between two polls.
+    :param timeout: seconds until the task fails, and deletes the deployment.
+    :param account_id: the account to create it in, instead of the connection's.
+    :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
+    :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
+    :raises FireworksModelNotReady: if the API does not list the precision; not retried.
     :raises FireworksDeploymentConflict, FireworksAccessDenied, FireworksNotFound, FireworksRefused,
         FireworksBadConnection: not retried.
     :raises FireworksQuotaExceeded, FireworksDeploymentFailed, FireworksTimeout: retried, as the task's ``retries`` say.
@@ -143,6 +140,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     )
     operator_extra_links = (FireworksDeployedModelLink(), FireworksDeploymentLink())
     ui_color = "#ffe9d6"
+    failure = FireworksDeploymentFailed
 
     def __init__(
         self,
@@ -193,30 +191,28 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        CreateArguments.check_literals(**self._rendered())
-        self._creation: Creation | None = None
-        self._at_work = False
+        CreateArguments.check_literals(**self._given())
+        self._creation: DeploymentCreation | None = None
+        self._may_stop = False
         self._killed = False
-
-    def _enter(self, context: Context) -> None:
-        self._ti = context["ti"]
-        self._identity = Identity.of(context)
 
     @cached_property
     def _arguments(self) -> CreateArguments:
-        return CreateArguments.check(**self._rendered())
+        return CreateArguments.check(**self._given())
+
+    # ---- what Airflow calls
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look, make what is not there, and wait for it."""
-        self._enter(context)
+        """Create the deployment unless it exists, and wait for it."""
+        self._set_context(context)
         try:
             show_precision(context, self._arguments.precision)
             if not self._arguments.validate_only:
-                self._push_names()
+                self._push_names_early()
             creation = self._begin()
         except BaseException as error:
             if self._ti.try_number > 1 and str(self.validate_only) != "True":
-                deployment = self.deployment_id or self._identity.deployment_id
+                deployment = self.deployment_id or self._owner.deployment_id
                 add_to_message(
                     error, f"{deployment} may exist, created by an earlier try of this task: {MONEY}."
                 )
@@ -224,438 +220,385 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         if self._arguments.validate_only:
             return self._validate(creation)
         if self.hook.known_account is None:
-            self._push(creation.deployment, creation.inference_model)
-        with self._leaving_nothing_behind(creation):
-            return self._go_on(creation)
+            self._push_names(str(creation.deployment), creation.inference_model)
+        with self._cleaning_up(creation):
+            return self._run(creation)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume as any task does; but where no trigger has ended the wait, nothing is left behind either."""
-        self._enter(context)
+        """Resume as any task does, and also clean up if the wait ended without an event, as by a timeout."""
+        self._set_context(context)
         try:
             show_precision(context, self._arguments.precision)
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferred:
             raise
         except BaseException as error:
-            if self._creation is None and (problem := self._clean_up_unseen()):
+            if self._creation is None and (problem := self._clean_up_without_state()):
                 add_to_message(error, problem)
             raise
 
     def on_kill(self) -> None:
         """
-        End the task where it stands.
+        Stop the task where it is.
 
-        Airflow calls this in the handler of SIGTERM, in the middle of whatever the task does, and would carry on with
-        the task afterwards, which could then still create a deployment. Nothing may be asked of Airflow from here:
-        the signal may have interrupted a request to it, whose lock is then held for ever.
+        Airflow calls this in its handler of SIGTERM, in the middle of whatever the task does, and would then continue
+        the task, which could still create a deployment. Nothing may be asked of Airflow from here: the signal may have
+        interrupted a request to it, whose lock is then held for ever.
         """
         self._killed = True
-        if self._at_work:
-            self._heed_kill()
+        if self._may_stop:
+            self._stop_if_killed()
 
-    def _heed_kill(self) -> None:
-        if self._killed:
-            raise FireworksError("This task was killed.")
+    # ---- the steps
 
-    def _begin(self, *, within: float | None = None) -> Creation:
-        """Return where the task stands at its start. To find an account out may take a request, and so patience."""
-        deployment_id = self._arguments.deployment_id or self._identity.deployment_id
-        creation = Creation(
-            deployment=deployment_id,
-            base_model=self._arguments.model,
-            deadline=time.time() + (self._time_limit.seconds if within is None else within),
-            delete_on_failure=self._arguments.delete_on_failure,
-            delete_on_kill=self._arguments.deletes_on_kill,
-            # An earlier try may have been killed right after it had made one.
-            ours=self._ti.try_number > 1,
-        )
-
-        def names() -> dict[str, str]:
-            return {
-                "deployment": str(self.hook.deployment_name(deployment_id)),
-                "base_model": str(self.hook.base_model_name(self._arguments.model)),
-            }
-
-        watch = self._watch(Until.ANSWER, creation)
-        found = self._patiently(names, watch, deployment_id, lambda verdict: self._fail(creation, verdict))
-        return creation.model_copy(update=found)
-
-    def _resumed(self, carried: dict[str, Any]) -> Creation:
-        return Creation.model_validate(carried)
-
-    def _resume(self, context: Context, creation: Creation, verdict: Verdict) -> dict[str, Any]:
-        with self._leaving_nothing_behind(creation):
-            if self._ended(creation, verdict):
+    def _resume(self, context: Context, event: Event) -> dict[str, Any]:
+        creation = parse_resumed(DeploymentCreation, {**event.resume_state, "timing": self.timing})
+        with self._cleaning_up(creation):
+            if self._is_done(creation, event.verdict):
                 return self._result(creation)
-            return self._go_on(creation)
+            return self._run(creation)
 
-    def _go_on(self, creation: Creation) -> dict[str, Any]:
+    def _run(self, creation: DeploymentCreation) -> dict[str, Any]:
+        until = Until.INFERENCE if self._arguments.wait_for_inference else Until.READY
+        waits = self._arguments.wait_for_completion or self._arguments.wait_for_inference
         while True:
-            self._heed_kill()
+            self._stop_if_killed()
             step = creation.step
-            if step is Step.THERE:
-                until = Until.SERVING if self._arguments.wait_for_inference else Until.READY
-                waits = self._arguments.wait_for_completion or until is Until.SERVING
-                if not waits and creation.uncertain:
+            if step in (CreateStep.EXISTS, CreateStep.READY):
+                if not waits and creation.unresolved:
                     # The tasks that follow must find it, if only to delete it.
-                    creation.look_again()
+                    creation.step = CreateStep.READ
                     continue
                 self.log.info("%s: %s.", creation.deployment, creation.note)
-                if not waits or (until is Until.READY and creation.ready):
+                if not waits or (until is Until.READY and step is CreateStep.READY):
                     return self._result(creation)
-                if self._ended(creation, self._wait(self._watch(until, creation), creation)):
+                if self._is_done(creation, self._wait(self._new_wait(until, creation), creation)):
                     return self._result(creation)
-            elif step is Step.CONFLICT:
-                if not creation.own_conflict:
-                    # A task that deletes whatever this one pushed must leave the other's deployment alone.
-                    self._push(None, None)
-                other_id = " Or leave deployment_id out." if self._arguments.deployment_id else ""
-                raise FireworksDeploymentConflict(
-                    f"{creation.deployment} is there already and is left alone: {creation.note}. "
-                    f"{FireworksDeploymentConflict.what_to_do}{other_id}"
-                )
-            elif step is Step.FAILED:
-                self._fail(creation, Verdict(Outcome.FAILED, creation.note))
-            elif step is Step.PAUSE:
-                self._pause(creation)
+            elif step in (CreateStep.CONFLICT, CreateStep.CHANGED):
+                raise self._conflict(creation)
+            elif step is CreateStep.FAILED:
+                raise self._error_from(Verdict(Outcome.FAILED, creation.note), str(creation.deployment))
+            elif step is CreateStep.PAUSE:
+                if time.time() >= creation.deadline:
+                    raise self._error_from(Verdict(Outcome.TIMEOUT, creation.note), str(creation.deployment))
+                self._log_pause(creation.note)
+                time.sleep(creation.begin_pause(self._arguments.poll_interval, time.time()))
             else:
                 try:
                     self._do(step, creation)
-                except GatewayError as error:
-                    self._over(error, creation)
+                except ApiError as error:
+                    self._take_in_error(error, creation)
 
-    def _do(self, step: Step, creation: Creation) -> None:
-        """Make the calls of a step, and take in what comes of them."""
-        if step is Step.LOOK:
-            self._look(creation)
-        elif step is Step.CHECK_MODEL:
+    def _do(self, step: CreateStep, creation: DeploymentCreation) -> None:
+        """Send the requests of a step, and take in their results."""
+        if step is CreateStep.READ:
+            self._read(creation)
+        elif step is CreateStep.CHECK_MODEL:
             self._check_model(creation)
-            shape_and_precision = bool(self._arguments.deployment_shape and self._arguments.precision)
-            creation.model_is_ready(check_shape=shape_and_precision)
-        elif step is Step.CHECK_SHAPE:
+            has_both = self._arguments.deployment_shape and self._arguments.precision
+            creation.step = CreateStep.CHECK_SHAPE if has_both else CreateStep.CREATE
+        elif step is CreateStep.CHECK_SHAPE:
             self._check_shape(creation)
-        elif step is Step.CREATE:
+        elif step is CreateStep.CREATE:
             self._create(creation)
-        elif step is Step.UNDELETE:
-            self.log.info("%s Undeleting %s.", creation.note, creation.deployment)
-            self._heed_kill()
-            creation.sending(time.time())
+        elif step is CreateStep.UNDELETE:
             self._undelete(creation)
-        elif step is Step.REMOVE:
+        elif step is CreateStep.REPLACE:
             self.log.info("%s Deleting %s for good.", creation.note, creation.deployment)
-            self._remove(creation)
-        elif step is Step.UPDATE:
+            with suppress(NotFoundError):
+                self.hook.delete_deployment(creation.deployment, hard=True, ignore_checks=True)
+            creation.pause("It was deleted.")
+        elif step is CreateStep.UPDATE:
             self.log.info("%s Updating %s.", creation.note, creation.deployment)
             description = self._signature(creation, kept=creation.kept).description
             self.hook.update_deployment(creation.deployment, description=description, **creation.updates)
-            creation.changed("It was updated.")
+            creation.pause("It was updated.")
 
-    def _over(self, error: GatewayError, creation: Creation) -> None:
-        """Take in a call that failed: fail with it, or go on as soon as the gateway answers again."""
-        sent = creation.step in (Step.CREATE, Step.UNDELETE)
-        if sent and error.blip and error.may_have_acted:
-            creation.lost(error)
-            self.log.warning("%s", creation.note)
-            if not error.retry_after:
-                return
-            # The look that is to follow has to wait.
-        elif sent:
-            creation.not_made()
-        creation.look_again()
-        if not error.blip:
-            raise error_of_gateway(error, f"{creation.deployment}: {error}") from None
-        self._ended(creation, self._after_blip(error, self._watch(Until.ANSWER, creation), creation))
+    def _take_in_error(self, error: ApiError, creation: DeploymentCreation) -> None:
+        """Take in a request that failed: raise its error, or continue when the API responds again."""
+        if creation.step in (CreateStep.CREATE, CreateStep.UNDELETE):
+            if error.is_transient and error.outcome_unknown:
+                creation.on_unknown_outcome(error)
+                self.log.warning("%s", creation.note)
+                if not error.retry_after:
+                    return
+            else:
+                creation.on_not_carried_out()
+        creation.step = CreateStep.READ
+        if not error.is_transient:
+            raise error_from_api(error, f"{creation.deployment}: {error}") from None
+        wait = self._new_wait(Until.RESPONSE, creation)
+        self._is_done(creation, self._wait_after_error(error, wait, creation))
 
-    def _look(self, creation: Creation) -> None:
+    def _read(self, creation: DeploymentCreation) -> None:
         found: Deployment | None = None
         try:
             found = self.hook.get_deployment(creation.deployment)
         except NotFoundError:
-            if creation.taken:
-                # A gateway may show what is softly deleted in its list alone.
-                account = creation.deployment.split("/")[1]
-                listed = self.hook.list_deployments(account_id=account, show_deleted=True)
-                found = next((each for each in listed if each.name == creation.deployment), None)
-        owner, whose = self._owner_of(found)
-        creation.look(found, owner, self._spec(creation), now=time.time(), whose=whose)
+            if creation.id_taken:
+                # The API may show what is deleted softly in its list only.
+                listed = self.hook.list_deployments(account_id=creation.deployment.account, show_deleted=True)
+                found = next((each for each in listed if each.name == str(creation.deployment)), None)
+        ownership, whose = self._ownership_of(found)
+        creation.on_read(found, ownership, self._spec(creation), now=time.time(), whose=whose)
 
-    def _owner_of(self, found: Deployment | None) -> tuple[Owner, str]:
+    def _ownership_of(self, found: Deployment | None) -> tuple[Ownership, str]:
         """Return whose a deployment is, also in words."""
-        mine = self._identity
-        signed = Identity.of_description(found.description if found else None)
+        signed = Owner.from_description(found.description if found else None)
         if signed is None:
-            return Owner.OTHER, "something else than a task of this provider"
-        if signed == mine:
-            return Owner.THIS_TASK, str(signed)
-        if not signed.same_task(mine):
-            return Owner.OTHER, str(signed)
-        if run_state(self._ti, signed.dag_id, signed.run_id) is RunState.GOING:
-            return Owner.OTHER, f"{signed}, which is still going on"
-        return Owner.EARLIER_RUN, str(signed)
+            return Ownership.OTHER, "something else than a task of this provider"
+        if signed == self._owner:
+            return Ownership.THIS_TASK, str(signed)
+        if not signed.same_task(self._owner):
+            return Ownership.OTHER, str(signed)
+        if run_state(self._ti, signed.dag_id, signed.run_id) is RunState.ACTIVE:
+            return Ownership.OTHER, f"{signed}, which has not ended"
+        return Ownership.EARLIER_RUN, str(signed)
 
-    def _check_model(self, creation: Creation) -> None:
-        """Fail unless the model can be deployed at the precision, as far as the gateway tells."""
-        model = self.hook.send(calls.get_model(parse_model(creation.base_model, account=None)))
+    def _check_model(self, creation: DeploymentCreation) -> None:
+        """Fail unless the model can be deployed at the precision, as far as the API says."""
+        model = self.hook.get_model(creation.base_model)
         precision = self._arguments.precision
         if model.state == "UPLOADING":
             raise FireworksModelNotReady(
                 f"{creation.base_model} is still being uploaded. A FireworksModelReadySensor waits for it."
             )
-        if precision is None or proven(model, precision):
+        if precision is None or confirmed_precision(model, precision):
             return
         if model.lists_precisions:
-            named = ", ".join(listed_precisions(model))
+            listed = ", ".join(listed_precisions(model))
             raise FireworksModelNotReady(
-                f"{creation.base_model} is not ready at {precision}: the gateway names {named}, its state is "
+                f"{creation.base_model} is not ready at {precision}: the API lists {listed}, its state is "
                 f"{model.state}. Prepare it first: FireworksPrepareModelOperator, then FireworksModelReadySensor."
             )
         self.log.info(
-            "The gateway lists no precisions for %s, so only it can tell whether it is ready at %s.",
+            "The API lists no precisions for %s, so only creating a deployment tells whether it is ready at %s.",
             creation.base_model,
             precision,
         )
 
-    def _check_shape(self, creation: Creation) -> None:
+    def _check_shape(self, creation: DeploymentCreation) -> None:
         try:
             self._plan(creation)
         except RefusedError as error:
             if error.status != 409:
                 raise
-            creation.id_taken()
+            creation.on_id_taken()
         else:
-            creation.shape_fits()
+            creation.step = CreateStep.CREATE
 
-    def _create(self, creation: Creation) -> None:
-        self.log.info("Creating %s, which serves %s.", creation.deployment, creation.base_model)
-        self._heed_kill()
-        creation.sending(time.time())
+    def _create(self, creation: DeploymentCreation) -> None:
+        self.log.info("Creating %s with the model %s.", creation.deployment, creation.base_model)
+        self._stop_if_killed()
+        creation.before_request(time.time())
         spec = {**self._spec(creation), "description": self._signature(creation).description}
         try:
-            made = self.hook.create_deployment(creation.deployment, spec)
+            created = self.hook.create_deployment(creation.deployment, spec)
         except RefusedError as error:
             if error.status != 409:
                 raise
             self.log.info("%s", error)
-            creation.not_made()
-            creation.id_taken()
+            creation.on_not_carried_out()
+            creation.on_id_taken()
         else:
-            creation.was_accepted()
-            self.log.info("It is made, its state is %s.", made.state)
+            creation.on_created()
+            self.log.info("It was created, its state is %s.", created.state)
 
-    def _undelete(self, creation: Creation) -> None:
+    def _undelete(self, creation: DeploymentCreation) -> None:
+        self.log.info("%s Undeleting %s.", creation.note, creation.deployment)
+        self._stop_if_killed()
+        creation.before_request(time.time())
         try:
             self.hook.undelete_deployment(creation.deployment)
         except NotFoundError:
-            # Its time was over since the look. Now its id is free.
-            creation.not_made()
-            creation.changed("It is gone for good, and cannot be brought back.")
+            creation.on_not_carried_out()
+            creation.pause("It has expired since it was read, and cannot be undeleted.")
         else:
-            creation.brought_back()
+            creation.on_undeleted()
 
-    def _remove(self, creation: Creation) -> None:
-        try:
-            self.hook.delete_deployment(creation.deployment, hard=True, ignore_checks=True)
-        except NotFoundError:
-            self.log.info("It is gone already.")
-        creation.changed("It was deleted.")
-
-    def _plan(self, creation: Creation) -> Deployment:
-        """
-        Return what would be created.
-
-        :raises FireworksInvalidArgument: for a shape that is not for the precision that was asked for.
-        """
-        spec = self._spec(creation)
-        planned = self.hook.create_deployment(creation.deployment, spec, validate_only=True)
-        precision = self._arguments.precision
-        if self._arguments.deployment_shape and precision and planned.precision != precision:
-            raise FireworksInvalidArgument(
-                f"deployment_shape: {self._arguments.deployment_shape} is for {planned.precision or 'no precision'}, "
-                f"not for {precision} as asked for. Without precision, the shape's own is taken."
-            )
-        return planned
-
-    def _validate(self, creation: Creation) -> dict[str, Any]:
-        def plan() -> Deployment:
-            self._check_model(creation)
-            return self._plan(creation)
-
-        watch = self._watch(Until.ANSWER, creation)
-        planned = self._patiently(
-            plan, watch, creation.deployment, lambda verdict: self._fail(creation, verdict)
-        )
-        self.log.info(
-            "Nothing is created, since validate_only is set. The gateway would create %s: %s",
-            creation.deployment,
-            # No more of it: extra_spec may hold secrets.
-            planned.model_dump_json(by_alias=True, exclude_none=True, include=_TOLD),
-        )
-        # One of this id may be somebody's: a task that deletes what this one returns must not find it.
-        return {"deployment": None}
-
-    def _pause(self, creation: Creation) -> None:
-        if time.time() >= creation.deadline:
-            self._fail(creation, Verdict(Outcome.TIMEOUT, creation.note))
-        self._note(creation.note)
-        time.sleep(creation.pause(self._arguments.poll_interval, time.time()))
-
-    def _push_names(self) -> None:
-        """
-        Push the names before any request, so that a task which deletes the deployment knows it whatever happens.
-
-        Where the account has to be looked up, these are bare ids, replaced as soon as it is known.
-        """
-        model = self._arguments.model
-        deployment = self._arguments.deployment_id or self._identity.deployment_id
-        with suppress(FireworksBadConnection):
-            if self.hook.known_account is not None:
-                model = str(self.hook.base_model_name(model))
-                deployment = str(self.hook.deployment_name(deployment))
-        self._push(deployment, f"{model}#{deployment}")
-
-    def _push(self, deployment: str | None, inference_model: str | None) -> None:
-        self._ti.xcom_push(key="deployment", value=deployment)
-        self._ti.xcom_push(key="inference_model", value=inference_model)
-
-    def _result(self, creation: Creation) -> dict[str, Any]:
-        return {"deployment": creation.deployment}
-
-    def _ended(self, creation: Creation, verdict: Verdict) -> bool:
-        """Take in how a wait has ended; return whether the task is done with it, or raise where it has failed."""
-        if verdict.outcome is Outcome.NOT_FOUND and creation.uncertain:
-            # It has never come to show: a look decides.
-            creation.look_again()
+    def _is_done(self, creation: DeploymentCreation, verdict: Verdict) -> bool:
+        """Take in how a wait has ended, or raise its error; return whether the task is done."""
+        if verdict.outcome is Outcome.NOT_FOUND and creation.unresolved:
+            # It has never become visible. The next read decides.
+            creation.step = CreateStep.READ
             return False
         if verdict.outcome is Outcome.FAILED:
-            creation.settled()
+            creation.unresolved = 0
         if verdict.outcome is not Outcome.READY:
-            self._fail(creation, verdict)
-        if creation.step is not Step.THERE:
+            raise self._error_from(verdict, str(creation.deployment))
+        if creation.step not in (CreateStep.EXISTS, CreateStep.READY):
             return False
         self.log.info("%s: %s.", creation.deployment, verdict.reason)
         return True
 
-    def _fail(self, creation: Creation, verdict: Verdict) -> NoReturn:
-        raise self._error_of(verdict, creation.deployment, failed=FireworksDeploymentFailed)
+    def _result(self, creation: DeploymentCreation) -> dict[str, Any]:
+        return {"deployment": str(creation.deployment)}
 
-    def _watch(self, until: Until, creation: Creation) -> DeploymentWatch:
-        return DeploymentWatch(
+    def _conflict(self, creation: DeploymentCreation) -> FireworksDeploymentConflict:
+        if creation.step is CreateStep.CONFLICT:
+            # A task that deletes whatever this one pushed must leave somebody else's deployment alone.
+            self._push_names(None, None)
+        other_id = " Or omit deployment_id." if self._arguments.deployment_id else ""
+        return FireworksDeploymentConflict(
+            f"{creation.deployment} exists already and is left alone: {creation.note}. "
+            f"{FireworksDeploymentConflict.hint}{other_id}"
+        )
+
+    # ---- validate_only
+
+    def _validate(self, creation: DeploymentCreation) -> dict[str, Any]:
+        def plan() -> Deployment:
+            self._check_model(creation)
+            return self._plan(creation)
+
+        name = str(creation.deployment)
+        planned = self._send_patiently(plan, self._response_wait(name, creation.deadline), name)
+        self.log.info(
+            "Nothing is created, because validate_only is set. The API would create %s: %s",
+            name,
+            planned.model_dump_json(by_alias=True, exclude_none=True, include=_LOGGED_FIELDS),
+        )
+        # A task that deletes what this one returns must not find a deployment that somebody else has under this id.
+        return {"deployment": None}
+
+    def _plan(self, creation: DeploymentCreation) -> Deployment:
+        """
+        Return what would be created.
+
+        :raises FireworksInvalidArgument: if the shape is not for the requested precision.
+        """
+        shape, precision = self._arguments.deployment_shape, self._arguments.precision
+        planned = self.hook.create_deployment(creation.deployment, self._spec(creation), validate_only=True)
+        if shape and precision and planned.precision != precision:
+            raise FireworksInvalidArgument(
+                f"deployment_shape: {shape} is for {planned.precision or 'no precision'}, not for {precision}. "
+                "Omit precision to use the shape's own."
+            )
+        return planned
+
+    # ---- names and arguments
+
+    def _set_context(self, context: Context) -> None:
+        self._ti = context["ti"]
+        self._owner = Owner.from_context(context)
+
+    def _begin(self, *, within: float | None = None) -> DeploymentCreation:
+        """
+        Return the state of a task that has not done anything yet. Looking the account up may take a request.
+
+        :param within: seconds, instead of the task's own time limit.
+        """
+        deployment = self._arguments.deployment_id or self._owner.deployment_id
+        deadline = time.time() + (self._time_limit.seconds if within is None else within)
+        name, base_model = self._send_patiently(
+            lambda: (
+                self.hook.deployment_name(deployment),
+                self.hook.base_model_name(self._arguments.model),
+            ),
+            self._response_wait(deployment, deadline),
+            deployment,
+        )
+        return DeploymentCreation(
+            deployment=name,
+            base_model=base_model,
+            deadline=deadline,
+            # An earlier try may have been killed right after it had created one.
+            may_exist=self._ti.try_number > 1,
+            timing=self.timing,
+        )
+
+    def _push_names_early(self) -> None:
+        """
+        Push the names before any request, so that a task which deletes the deployment knows it whatever happens.
+
+        If the account has to be looked up, these are bare ids, replaced as soon as it is known.
+        """
+        model = self._arguments.model
+        deployment = self._arguments.deployment_id or self._owner.deployment_id
+        with suppress(FireworksBadConnection):
+            if self.hook.known_account is not None:
+                model = str(self.hook.base_model_name(model))
+                deployment = str(self.hook.deployment_name(deployment))
+        self._push_names(deployment, f"{model}#{deployment}")
+
+    def _push_names(self, deployment: str | None, inference_model: str | None) -> None:
+        self._ti.xcom_push(key="deployment", value=deployment)
+        self._ti.xcom_push(key="inference_model", value=inference_model)
+
+    def _spec(self, creation: DeploymentCreation) -> dict[str, Any]:
+        return self._arguments.spec(
+            base_model=str(creation.base_model), display_name=f"{self.dag_id} {self.task_id}"[:63]
+        )
+
+    def _signature(self, creation: DeploymentCreation, *, kept: bool = False) -> Owner:
+        """Return the owner with the rest of what the signature says."""
+        named = self._arguments.deployment_id is not None
+        return replace(self._owner, kept=kept, named=named, digest=digest_of(self._spec(creation)))
+
+    def _new_wait(self, until: Until, creation: DeploymentCreation) -> DeploymentWait:
+        return DeploymentWait(
             deployment=creation.deployment,
-            known=creation.ours and not creation.uncertain,
-            appears_by=creation.appears_by,
+            known=creation.may_exist and not creation.unresolved,
+            visible_by=creation.visible_by,
             until=until,
-            answered=self._has_answered,
+            has_responded=self._has_responded,
             deadline=creation.deadline,
             poll_interval=self._arguments.poll_interval,
+            timing=self.timing,
         )
 
-    def _trigger(self, watch: Watch, carry: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
-        deletes = self._arguments.deletes_on_kill and not carry.get("kept")
+    def _trigger(self, wait: Wait, resume_state: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
+        deletes = self._arguments.deletes_on_kill and not resume_state.get("kept")
         return FireworksDeploymentReadyTrigger(
             fireworks_conn_id=self._arguments.fireworks_conn_id,
-            watch=watch.as_arguments(),
-            carry=carry,
-            delete_on_kill=self._identity.description if deletes else None,
+            wait=wait.to_arguments(),
+            resume_state=resume_state,
+            delete_on_kill=self._owner.description if deletes else None,
         )
 
-    def _spec(self, creation: Creation) -> dict[str, Any]:
-        return self._arguments.spec(
-            base_model=creation.base_model,
-            display_name=f"{self.dag_id} {self.task_id}"[:63],
-        )
+    # ---- failing
 
-    def _signature(self, creation: Creation, *, kept: bool = False) -> Identity:
-        """Return the identity with what else the signature of the deployment says."""
-        named = self._arguments.deployment_id is not None
-        return replace(self._identity, kept=kept, named=named, digest=digest_of(self._spec(creation)))
+    def _stop_if_killed(self) -> None:
+        if self._killed:
+            raise FireworksError("This task was killed.")
 
     @contextmanager
-    def _leaving_nothing_behind(self, creation: Creation) -> Iterator[None]:
-        """Delete what this task has made if the block fails, since Airflow skips a teardown whose setup has failed."""
+    def _cleaning_up(self, creation: DeploymentCreation) -> Iterator[None]:
+        """Delete what this task has created if the block fails: Airflow skips a teardown whose setup has failed."""
         self._creation = creation
         try:
-            self._at_work = True
+            self._may_stop = True
             yield
-            self._at_work = False
+            self._may_stop = False
         except TaskDeferred:
-            self._at_work = False
+            self._may_stop = False
             raise
         except BaseException as error:
-            self._at_work = False
+            self._may_stop = False
             if problem := self._clean_up(creation):
                 add_to_message(error, problem)
             raise
 
-    def _clean_up(self, creation: Creation) -> str | None:
-        """
-        Delete what this task created, unless it is to be kept. Raises nothing: the task's own error comes first.
+    def _clean_up(self, creation: DeploymentCreation) -> str | None:
+        return CleanUp(
+            creation=creation,
+            arguments=self._arguments,
+            owner=self._owner,
+            hook=self.hook,
+            ti=self._ti,
+            log=self.log,
+            timing=self.timing,
+            killed=self._killed,
+        ).run()
 
-        :returns: a sentence for the task's error where a deployment may be left.
-        """
-        if not creation.ours:
-            return None
-        if creation.kept:
-            return f"{creation.deployment} is kept, as it was there before this task: {MONEY}."
-        if not self._killed:
-            if creation.delete_on_failure:
-                return self._remove_own(creation)
-            return f"{creation.deployment} is kept, as delete_on_failure says: {MONEY}."
-        # Before anything else, since SIGKILL can follow at any moment.
-        self.log.error("This task was killed. Unless it gets to delete %s, %s.", creation.deployment, MONEY)
-        state = state_in_worker(self._ti, self._identity)
-        if state == RUNNING:
-            # Nobody acted on the task: its process is ended, by an eviction or a shutdown.
-            if self._ti.try_number <= self._ti.max_tries:
-                return f"{creation.deployment} is kept for the next try, which adopts it."
-            delete = creation.delete_on_failure
-        else:
-            delete = creation.delete_on_kill and state is not None and is_over(state)
-        if delete:
-            return self._remove_own(creation)
-        why = "Airflow did not say whether it will still be used" if state is None else f"the task is {state}"
-        return f"{creation.deployment} is kept, since {why}: {MONEY}."
-
-    def _remove_own(self, creation: Creation) -> str | None:
-        self.log.warning("Deleting %s, since this task failed.", creation.deployment)
-        problem = ""
-        # A time limit of Airflow's may end the first attempt half way.
-        for seconds in (CLEAN_UP_WHEN_KILLED_FOR if self._killed else CLEAN_UP_FOR, CLEAN_UP_WHEN_KILLED_FOR):
-            try:
-                steps = remove(
-                    parse_deployment(creation.deployment, account=None),
-                    is_own=lambda found: creation.is_own(found, self._identity),
-                    # Softly where a person has a say, who may yet want it back.
-                    hard=not self._killed,
-                    unread="delete if denied" if creation.accepted else "keep",
-                    insist=True,
-                    may_yet_appear=creation.uncertain,
-                    seconds=seconds,
-                )
-                gateway = self.hook.hurried(timeout=KILL_TIMEOUT) if self._killed else self.hook
-                removed = cleanup.run(steps, gateway, self.log)
-            except BaseException as error:
-                problem = (
-                    f"{creation.deployment} was not deleted and {MONEY}: {error or type(error).__name__}."
-                )
-                self.log.error("%s", problem)
-                if isinstance(error, Exception):
-                    break
-            else:
-                if removed.status != "left":
-                    self.log.info("%s", removed.note)
-                    return None
-                self.log.error("%s", removed.note)
-                return removed.note
-        return problem
-
-    def _clean_up_unseen(self) -> str | None:
-        """Clean up where a deferral has not brought back how far the task had come."""
+    def _clean_up_without_state(self) -> str | None:
+        """Clean up if a deferral has not brought back the resume state."""
         try:
-            creation = self._begin(within=CLEAN_UP_FOR)
+            creation = self._begin(within=self.timing.cleanup_timeout)
         except Exception as error:
-            deployment = self.deployment_id or self._identity.deployment_id
+            deployment = self.deployment_id or self._owner.deployment_id
             problem = f"{deployment} was not deleted and {MONEY}: {error}"
             self.log.error("%s", problem)
             return problem
-        creation.ours = creation.uncertain = True
+        creation.may_exist, creation.unresolved = True, 1
         return self._clean_up(creation)

@@ -1,4 +1,4 @@
-"""Deleting deployments."""
+"""The operator that deletes deployments."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_fireworks.airflow_state import RunState, run_state
 from airflow_provider_fireworks.arguments import DeleteArguments
 from airflow_provider_fireworks.client.errors import RefusedError
+from airflow_provider_fireworks.deployments.ownership import Owner
+from airflow_provider_fireworks.deployments.removal import MONEY, RemovalResult, remove
 from airflow_provider_fireworks.exceptions import (
     FireworksRefused,
     FireworksTimeout,
     add_to_message,
-    error_of_gateway,
+    error_from_api,
 )
-from airflow_provider_fireworks.identity import Identity
 from airflow_provider_fireworks.operators.base import FireworksOperator
-from airflow_provider_fireworks.operators.deployment import cleanup
-from airflow_provider_fireworks.removal import MONEY, Removed, remove
-from airflow_provider_fireworks.runs import RunState, run_state
-from airflow_provider_fireworks.watch import DeploymentWatch, Until
+from airflow_provider_fireworks.operators.deployment.base import run_removal
+from airflow_provider_fireworks.polling import ResponseWait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fireworks.client.names import DeploymentName
-    from airflow_provider_fireworks.client.shapes import Deployment
+    from airflow_provider_fireworks.client.resources import Deployment
     from airflow_provider_fireworks.exceptions import FireworksError
 
 
@@ -42,17 +42,17 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
 
         FireworksDeleteDeploymentOperator(task_id="remove", deployment=deploy.output["deployment"])
 
-    :param deployment: id or full resource name, or any number of them: what a mapped task created is deleted by one
-        task with ``deployment=deploy.output["deployment"]``. ``None``, which is what a task that never ran or that
-        ended in a conflict has pushed, deletes nothing and logs a warning.
+    :param deployment: id or full resource name, or any number of them: one task deletes all that a mapped task created,
+        with ``deployment=deploy.output["deployment"]``. ``None``, which is what a task has pushed that never ran or
+        that ended in a conflict, deletes nothing and logs a warning.
     :param hard: delete for good. Otherwise the id stays taken for some days, and the deployment can be undeleted.
-    :param ignore_checks: delete also what has served within the last hour, which the API refuses otherwise. ``None``
+    :param ignore_checks: also delete what has served within the last hour, which the API refuses otherwise. ``None``
         does so for what this DAG run itself created, since a smoke test is traffic, but not for what it adopted from
         an earlier run. Unless this is ``True``, what belongs to another run that has not ended is left alone.
     :param timeout: seconds for which it tries, in all.
-    :param account_id: the account of a deployment id, instead of the connection's.
-    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
-    :raises FireworksInvalidArgument: for a name that is invalid; nothing was sent.
+    :param account_id: the account of a bare deployment id, instead of the connection's.
+    :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
+    :raises FireworksInvalidArgument: if a name is invalid; nothing was sent.
     :raises FireworksRefused, FireworksAccessDenied: not retried.
     :raises FireworksTimeout: retried, as the task's ``retries`` say.
     """
@@ -86,14 +86,14 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        DeleteArguments.check_literals(**self._rendered())
+        DeleteArguments.check_literals(**self._given())
 
     @cached_property
     def _arguments(self) -> DeleteArguments:
-        return DeleteArguments.check(**self._rendered())
+        return DeleteArguments.check(**self._given())
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Delete each of them, and fail in the end if any could not be deleted."""
+        """Delete all, and fail at the end if any could not be deleted."""
         if not self._arguments.deployment:
             self.log.warning(
                 "Nothing to delete: no deployment was named by the tasks upstream (%s). "
@@ -102,86 +102,75 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
             )
             return {"deleted": []}
         deadline = time.time() + self._arguments.timeout
-        me = Identity.of(context)
-        todo = list(self._arguments.deployment)
+        me = Owner.from_context(context)
+        pending = list(self._arguments.deployment)
         deleted: list[str] = []
-        left: list[Removed] = []
+        left: list[RemovalResult] = []
         try:
-            while todo:
-                name = self._name(todo[0], deadline)
-                removed = self._remove(name, context, me, deadline)
-                todo.pop(0)
-                if removed.status == "left":
-                    left.append(removed)
-                if removed.status == "deleted":
+            while pending:
+                name = self._full_name(pending[0], deadline)
+                result = self._remove(name, context, me, deadline)
+                pending.pop(0)
+                if result.status == "left":
+                    left.append(result)
+                if result.status == "deleted":
                     deleted.append(str(name))
         except BaseException as error:
-            notes = " ".join(removed.note for removed in left)
-            add_to_message(error, f"Not deleted: {', '.join(todo)}: {MONEY}. {notes}".strip())
+            notes = " ".join(result.note for result in left)
+            add_to_message(error, f"Not deleted: {', '.join(pending)}: {MONEY}. {notes}".strip())
             raise
         if left:
             raise self._error(left)
         return {"deleted": deleted}
 
-    def _remove(self, name: DeploymentName, context: Context, me: Identity, deadline: float) -> Removed:
-        removed = cleanup.run(
-            remove(
-                name,
-                seconds=max(deadline - time.time(), 0.0),
-                is_own=lambda found: not self._in_use_elsewhere(found, context["ti"], me),
-                ignore_checks=lambda found: self._skips_checks(found, me),
-                hard=self._arguments.hard,
-                purge=True,
-                unread="delete",
-            ),
-            self.hook,
-            self.log,
+    def _full_name(self, deployment: str, deadline: float) -> DeploymentName:
+        """Return the full name; looking the account up may take a request, and patience."""
+        return self._send_patiently(
+            lambda: self.hook.deployment_name(deployment),
+            ResponseWait(about=deployment, deadline=deadline, poll_interval=0, timing=self.timing),
+            f"{deployment} was not deleted and {MONEY}",
         )
-        # Of many, the message that the task ends with could not hold all.
-        (self.log.error if removed.status == "left" else self.log.info)("%s", removed.note)
-        return removed
 
-    def _in_use_elsewhere(self, found: Deployment, ti: Any, me: Identity) -> bool:
-        """Whether it belongs to another run, which has not ended: one that adopted it since its name was passed on."""
-        owner = Identity.of_description(found.description)
-        if (
-            owner is None
-            or owner.airflow != me.airflow
-            or owner.same_run(me)
-            or self._arguments.ignore_checks
-        ):
+    def _remove(self, name: DeploymentName, context: Context, me: Owner, deadline: float) -> RemovalResult:
+        steps = remove(
+            name,
+            timeout=max(deadline - time.time(), 0.0),
+            is_own=lambda found: not self._in_use_elsewhere(found, context["ti"], me),
+            ignore_checks=lambda found: self._skips_checks(found, me),
+            hard=self._arguments.hard,
+            purge=True,
+            unread="delete",
+            timing=self.timing,
+        )
+        result = run_removal(steps, self.hook, self.log)
+        # The error that the task ends with could not hold the notes of many.
+        (self.log.error if result.status == "left" else self.log.info)("%s", result.note)
+        return result
+
+    def _in_use_elsewhere(self, found: Deployment, ti: Any, me: Owner) -> bool:
+        """Whether another run, which has not ended, has adopted the deployment since its name was passed on."""
+        owner = Owner.from_description(found.description)
+        if owner is None or owner.airflow != me.airflow or owner.same_run(me):
             return False
-        if run_state(ti, owner.dag_id, owner.run_id) is not RunState.GOING:
+        if self._arguments.ignore_checks or run_state(ti, owner.dag_id, owner.run_id) is not RunState.ACTIVE:
             return False
         self.log.warning("%s belongs to %s, which has not ended.", found.name, owner)
         return True
 
-    def _name(self, deployment: str, deadline: float) -> DeploymentName:
-        """Return the full name. Finding the account out may take a request, and so patience."""
-        watch = DeploymentWatch(deployment=deployment, until=Until.ANSWER, deadline=deadline, poll_interval=0)
-
-        def fail(verdict: Any) -> None:
-            raise FireworksTimeout(f"{deployment} was not deleted and {MONEY}: {verdict.reason}")
-
-        what = f"{deployment} was not deleted and {MONEY}"
-        return self._patiently(lambda: self.hook.deployment_name(deployment), watch, what, fail)
-
-    def _skips_checks(self, found: Deployment | None, me: Identity) -> bool:
+    def _skips_checks(self, found: Deployment | None, me: Owner) -> bool:
         if found is None or self._arguments.ignore_checks is not None:
             return self._arguments.ignore_checks is True
-        owner = Identity.of_description(found.description)
+        owner = Owner.from_description(found.description)
         return owner is not None and owner.same_run(me) and not owner.kept
 
-    def _error(self, left: list[Removed]) -> FireworksError:
-        notes = " ".join(removed.note for removed in left)
-        # One that may be retried is worth a retry, which finds the others as they are.
-        transient = [removed for removed in left if removed.error is None or removed.error.blip]
-        if transient:
-            return FireworksTimeout(f"{notes} {FireworksTimeout.what_to_do}")
-        refused = [removed.error for removed in left if isinstance(removed.error, RefusedError)]
-        if refused and self._arguments.ignore_checks is not True:
+    def _error(self, left: list[RemovalResult]) -> FireworksError:
+        notes = " ".join(result.note for result in left)
+        # If a retry may help one of them, retry: the others are found as they are.
+        if any(result.error is None or result.error.is_transient for result in left):
+            return FireworksTimeout(f"{notes} {FireworksTimeout.hint}")
+        errors = [result.error for result in left if result.error is not None]
+        if any(isinstance(error, RefusedError) for error in errors) and not self._arguments.ignore_checks:
             return FireworksRefused(
                 f"{notes} If it has served within the last hour, ignore_checks=True deletes it all the same."
             )
-        (error, *_) = [removed.error for removed in left if removed.error is not None]
-        return error_of_gateway(error, notes)
+        return error_from_api(errors[0], notes)

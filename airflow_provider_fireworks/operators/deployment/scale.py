@@ -1,43 +1,49 @@
-"""Scaling a deployment."""
+"""The operator that scales a deployment."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_fireworks.arguments import ScaleArguments
+from airflow_provider_fireworks.deployments.wait import DeploymentWait
 from airflow_provider_fireworks.exceptions import FireworksDeploymentFailed
-from airflow_provider_fireworks.links.deployment import FireworksDeploymentLink
-from airflow_provider_fireworks.operators.base import WaitingOperator
+from airflow_provider_fireworks.links import FireworksDeploymentLink
+from airflow_provider_fireworks.operators.base import WaitingOperator, parse_resumed
+from airflow_provider_fireworks.polling import Event, Outcome, Verdict, Wait
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
-from airflow_provider_fireworks.verdict import Outcome, Verdict
-from airflow_provider_fireworks.watch import DeploymentWatch, Until, Watch
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_fireworks.client.names import DeploymentName
 
 
 class FireworksScaleDeploymentOperator(WaitingOperator):
     """
     Scale a deployment, to zero and back: ``PATCH /v1/accounts/{account}/deployments/{deployment}:scale``.
 
-    It is asked for once, and again only where no answer came back, which does no harm.
+    Scaling twice does no harm, so the request is sent again after a transient error.
 
     Returns ``{"deployment": "accounts/…/deployments/…"}``, which is an XCom too.
 
+    Example::
+
+        FireworksScaleDeploymentOperator(task_id="stop", deployment="my-deployment", replica_count=0)
+
     :param deployment: id or full resource name.
-    :param replica_count: replicas, 0 or more. What the gateway's autoscaler makes of them later is its own affair.
-    :param wait_for_completion: wait until it is READY with that many replicas, or more; for 0, with none.
+    :param replica_count: replicas, 0 or more. The API's autoscaler may change their number later.
+    :param wait_for_completion: wait until the deployment is READY with that many replicas, or more; for 0, with none.
     :param deferrable: wait in the triggerer.
-    :param poll_interval: seconds between two looks.
-    :param timeout: seconds until it gives up.
-    :param account_id: the account of a deployment id, instead of the connection's.
-    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
-    :raises FireworksInvalidArgument: for arguments that make no sense; nothing was sent.
+    :param poll_interval: seconds between two polls.
+    :param timeout: seconds until the task fails.
+    :param account_id: the account of a bare deployment id, instead of the connection's.
+    :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
+    :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
     :raises FireworksAccessDenied, FireworksNotFound, FireworksRefused: not retried.
     :raises FireworksQuotaExceeded, FireworksDeploymentFailed, FireworksTimeout: retried, as the task's ``retries`` say.
     """
@@ -54,6 +60,7 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
     )
     operator_extra_links = (FireworksDeploymentLink(),)
     ui_color = "#ffe9d6"
+    failure = FireworksDeploymentFailed
 
     def __init__(
         self,
@@ -78,55 +85,54 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        ScaleArguments.check_literals(**self._rendered())
+        ScaleArguments.check_literals(**self._given())
 
     @cached_property
     def _arguments(self) -> ScaleArguments:
-        return ScaleArguments.check(**self._rendered())
+        return ScaleArguments.check(**self._given())
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Ask for the replicas, and wait for them if told to."""
-        watch = DeploymentWatch(
-            deployment=self._arguments.deployment,
-            until=Until.ANSWER,
-            deadline=time.time() + self._time_limit.seconds,
-            poll_interval=self._arguments.poll_interval,
-        )
+        """Scale, and wait for the replicas if asked to."""
+        deadline = time.time() + self._time_limit.seconds
+        replica_count = self._arguments.replica_count
 
-        def scale() -> str:
-            name = str(self.hook.deployment_name(self._arguments.deployment))
-            self.hook.scale_deployment(name, self._arguments.replica_count)
+        def scale() -> DeploymentName:
+            name = self.hook.deployment_name(self._arguments.deployment)
+            self.hook.scale_deployment(name, replica_count)
             return name
 
-        name = self._patiently(scale, watch, self._arguments.deployment, self._fail)
-        self.log.info("%s is to have %d replicas.", name, self._arguments.replica_count)
-        context["ti"].xcom_push(key="deployment", value=name)
+        name = self._send_patiently(
+            scale, self._response_wait(self._arguments.deployment, deadline), self._what
+        )
+        self.log.info("Scaling %s to %d replicas.", name, replica_count)
+        context["ti"].xcom_push(key="deployment", value=str(name))
         if not self._arguments.wait_for_completion:
-            return {"deployment": name}
-        wait = watch.model_copy(
-            update={
-                "deployment": name,
-                "until": Until.READY,
-                "replica_count": self._arguments.replica_count,
-                "known": True,
-            }
+            return {"deployment": str(name)}
+        wait = DeploymentWait(
+            deployment=name,
+            replica_count=replica_count,
+            known=True,
+            has_responded=True,
+            deadline=deadline,
+            poll_interval=self._arguments.poll_interval,
+            timing=self.timing,
         )
-        return self._resume(context, wait, self._wait(wait, wait))
+        return self._result(name, self._wait(wait))
 
-    def _resumed(self, carried: dict[str, Any]) -> DeploymentWatch:
-        return DeploymentWatch.model_validate(carried)
+    def _resume(self, context: Context, event: Event) -> dict[str, Any]:
+        return self._result(parse_resumed(DeploymentWait, event.wait).deployment, event.verdict)
 
-    def _resume(self, context: Context, wait: DeploymentWatch, verdict: Verdict) -> dict[str, Any]:
+    def _result(self, name: DeploymentName, verdict: Verdict) -> dict[str, Any]:
         if verdict.outcome is not Outcome.READY:
-            self._fail(verdict)
-        self.log.info("%s: %s.", wait.deployment, verdict.reason)
-        return {"deployment": wait.deployment}
+            raise self._error_from(verdict, self._what)
+        self.log.info("%s: %s.", name, verdict.reason)
+        return {"deployment": str(name)}
 
-    def _trigger(self, watch: Watch, carry: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
+    def _trigger(self, wait: Wait, resume_state: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
         return FireworksDeploymentReadyTrigger(
-            fireworks_conn_id=self._arguments.fireworks_conn_id, watch=watch.as_arguments(), carry=carry
+            fireworks_conn_id=self._arguments.fireworks_conn_id, wait=wait.to_arguments()
         )
 
-    def _fail(self, verdict: Verdict) -> NoReturn:
-        what = f"{self._arguments.deployment} with {self._arguments.replica_count} replicas"
-        raise self._error_of(verdict, what, failed=FireworksDeploymentFailed)
+    @property
+    def _what(self) -> str:
+        return f"{self._arguments.deployment} with {self._arguments.replica_count} replicas"

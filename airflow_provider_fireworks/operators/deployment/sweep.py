@@ -1,4 +1,4 @@
-"""Finding the deployments that were left behind."""
+"""The operator that finds orphaned deployments, and deletes them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_fireworks.airflow_state import RunState, run_state
 from airflow_provider_fireworks.arguments import SweepArguments
-from airflow_provider_fireworks.client.errors import GatewayError, RefusedError
-from airflow_provider_fireworks.client.names import parse_deployment
-from airflow_provider_fireworks.exceptions import FireworksError, error_of_gateway
-from airflow_provider_fireworks.identity import Identity
+from airflow_provider_fireworks.client.errors import ApiError, RefusedError
+from airflow_provider_fireworks.deployments.ownership import Owner
+from airflow_provider_fireworks.deployments.removal import RemovalResult, remove
+from airflow_provider_fireworks.exceptions import FireworksError, error_from_api
 from airflow_provider_fireworks.operators.base import FireworksOperator
-from airflow_provider_fireworks.operators.deployment import cleanup
-from airflow_provider_fireworks.removal import Removed, remove
-from airflow_provider_fireworks.runs import RunState, run_state
+from airflow_provider_fireworks.operators.deployment.base import run_removal
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fireworks.client.shapes import Deployment
-
-
-_SECONDS = 30.0
-"""For how long to try to delete one deployment over transient errors."""
+    from airflow_provider_fireworks.client.names import DeploymentName
+    from airflow_provider_fireworks.client.resources import Deployment
 
 
 class FireworksSweepDeploymentsOperator(FireworksOperator):
@@ -49,7 +45,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
     :param ignore_checks: delete also what has served within the last hour. By default the API refuses to delete
         these; they are listed, and left for the next time.
     :param account_id: the account to sweep, instead of the connection's.
-    :param fireworks_conn_id: the Airflow connection; ``None`` takes ``FIREWORKS_API_KEY`` and its like.
+    :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksError: if any of them could not be deleted for another reason, after all have been tried.
     """
 
@@ -82,102 +78,105 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
         self.ignore_checks = ignore_checks
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        SweepArguments.check_literals(**self._rendered())
+        SweepArguments.check_literals(**self._given())
 
     @cached_property
     def _arguments(self) -> SweepArguments:
-        return SweepArguments.check(**self._rendered())
+        return SweepArguments.check(**self._given())
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """List, ask Airflow for the runs, and delete."""
+        """List the deployments, ask Airflow for their runs, and delete those that are orphaned."""
         try:
-            found = self._orphaned(context)
-        except GatewayError as error:
-            raise error_of_gateway(error, f"The deployments cannot be listed: {error}") from None
-        failures, in_use = [], set()
-        for each in found:
-            owner: Identity = each.pop("owner")
+            orphaned = self._find(context)
+        except ApiError as error:
+            raise error_from_api(error, f"The deployments cannot be listed: {error}") from None
+        failures = []
+        in_use = []
+        for name, owner, entry in orphaned:
+            meant_to_stay = ", and it is meant to stay" if entry["kept"] else ""
             self.log.warning(
                 "%s (%s) was created by %s; that run is %s%s.",
-                each["deployment"],
-                each["state"],
+                name,
+                entry["state"],
                 owner,
-                each["run"],
-                ", and it is meant to stay" if each["kept"] else "",
+                entry["run"],
+                meant_to_stay,
             )
-            if self._arguments.delete and (self._arguments.include_kept or not each["kept"]):
-                removed = self._remove(each["deployment"], owner, context["ti"])
-                each["deleted"] = removed.status in ("deleted", "gone")
-                if removed.status == "kept":
-                    in_use.add(each["deployment"])
-                if removed.status == "left" and not self._is_traffic(removed.error):
-                    self.log.error("%s", removed.note)
-                    failures.append(removed.note)
-                else:
-                    self.log.info("%s", removed.note)
-        found = [each for each in found if each["deployment"] not in in_use]
-        orphaned = sum(not each["kept"] for each in found)
-        deleted = sum(each["deleted"] for each in found)
+            if not self._arguments.delete or (entry["kept"] and not self._arguments.include_kept):
+                continue
+            result = self._remove(name, owner, context["ti"])
+            entry["deleted"] = result.status in ("deleted", "gone")
+            if result.status == "kept":
+                in_use.append(entry)
+            if result.status == "left" and not self._is_traffic(result.error):
+                self.log.error("%s", result.note)
+                failures.append(result.note)
+            else:
+                self.log.info("%s", result.note)
+        entries = [entry for _, _, entry in orphaned if entry not in in_use]
+        kept = sum(entry["kept"] for entry in entries)
+        deleted = sum(entry["deleted"] for entry in entries)
         self.log.info(
             "%d deployments are orphaned, %d are meant to stay, %d were deleted.",
-            orphaned,
-            len(found) - orphaned,
+            len(entries) - kept,
+            kept,
             deleted,
         )
         if failures:
             raise FireworksError(f"{len(failures)} deployments could not be deleted. {' '.join(failures)}")
-        return {"orphaned": found}
+        return {"orphaned": entries}
 
-    def _orphaned(self, context: Context) -> list[dict[str, Any]]:
-        here = Identity.of(context).airflow
+    def _find(self, context: Context) -> list[tuple[DeploymentName, Owner, dict[str, Any]]]:
+        """Return the orphaned deployments, each with its owner and its entry in the result."""
+        airflow = Owner.from_context(context).airflow
         keep = {str(self.hook.deployment_name(each)) for each in self._arguments.keep}
         runs: dict[tuple[str, str], RunState] = {}
         found = []
         for each in self.hook.list_deployments():
-            owner = Identity.of_description(each.description)
-            if owner is None or owner.airflow != here or each.name in keep:
+            owner = Owner.from_description(each.description)
+            if owner is None or owner.airflow != airflow or each.name in keep:
                 continue
             if each.state in ("DELETING", "DELETED"):
                 continue
             run = (owner.dag_id, owner.run_id)
             if run not in runs:
                 runs[run] = run_state(context["ti"], *run)
-            if runs[run] is RunState.GOING:
+            if runs[run] is RunState.ACTIVE:
                 continue
-            found.append(
-                {
-                    "deployment": self.hook.listed_name(each),
-                    "state": each.state,
-                    "dag_id": owner.dag_id,
-                    "run_id": owner.run_id,
-                    "task_id": owner.task_id,
-                    "map_index": owner.map_index,
-                    "loop_index": owner.loop_index,
-                    "run": runs[run].value,
-                    "kept": owner.named or owner.kept,
-                    "deleted": False,
-                    "owner": owner,
-                }
-            )
+            name = self.hook.listed_name(each)
+            entry = {
+                "deployment": str(name),
+                "state": each.state,
+                "dag_id": owner.dag_id,
+                "run_id": owner.run_id,
+                "task_id": owner.task_id,
+                "map_index": owner.map_index,
+                "loop_index": owner.loop_index,
+                "run": runs[run].value,
+                "kept": owner.named or owner.kept,
+                "deleted": False,
+            }
+            found.append((name, owner, entry))
         return found
 
-    def _remove(self, name: str, owner: Identity, ti: Any) -> Removed:
-        """Delete one that still belongs to the same task, if its run is still over."""
+    def _remove(self, name: DeploymentName, owner: Owner, ti: Any) -> RemovalResult:
+        """Delete a deployment that still belongs to the same task, if its run is still over."""
 
         def is_orphaned(found: Deployment) -> bool:
             # Another run may have adopted it since it was listed, or its own run may have been cleared.
-            same = Identity.of_description(found.description) == owner
-            return same and run_state(ti, owner.dag_id, owner.run_id) is not RunState.GOING
+            same = Owner.from_description(found.description) == owner
+            return same and run_state(ti, owner.dag_id, owner.run_id) is not RunState.ACTIVE
 
         steps = remove(
-            parse_deployment(name, account=None),
-            seconds=_SECONDS,
+            name,
+            timeout=self.timing.sweep_timeout,
             is_own=is_orphaned,
             ignore_checks=lambda found: self._arguments.ignore_checks,
+            timing=self.timing,
         )
-        return cleanup.run(steps, self.hook, self.log)
+        return run_removal(steps, self.hook, self.log)
 
-    def _is_traffic(self, error: GatewayError | None) -> bool:
-        """Whether it was refused because it has served lately; then it is left for the next time."""
+    def _is_traffic(self, error: ApiError | None) -> bool:
+        """Whether it was refused because it has served recently; then it is left for the next sweep."""
         refused = isinstance(error, RefusedError) and error.code == "FAILED_PRECONDITION"
         return refused and not self._arguments.ignore_checks

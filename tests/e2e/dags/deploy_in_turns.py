@@ -49,7 +49,7 @@ def use(inference_model: str) -> None:
 
     hook = FireworksHook()
     body = {"model": inference_model, "messages": [{"role": "user", "content": "Say hello."}]}
-    url = hook.endpoint.url("inference/v1/chat/completions")
+    url = hook.config.url("inference/v1/chat/completions")
     hook.get_conn().post(url, json=body, timeout=60).raise_for_status()
     time.sleep(6)
 

@@ -36,7 +36,7 @@ def deploy_pairs():
 
         hook = FireworksHook()
         body = {"model": inference_model, "messages": [{"role": "user", "content": "Say hello."}]}
-        url = hook.endpoint.url("inference/v1/chat/completions")
+        url = hook.config.url("inference/v1/chat/completions")
         hook.get_conn().post(url, json=body, timeout=60).raise_for_status()
 
     @task_group

@@ -21,7 +21,7 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
     default_args={"model": "never-ready", "precision": "FP8", "poke_interval": 1, "timeout": 60},
 )
 def fail_in_every_way():
-    FireworksModelReadySensor(task_id="too_late", timeout=2)
+    FireworksModelReadySensor(task_id="deadline_error", timeout=2)
     FireworksModelReadySensor(task_id="too_late_deferred", timeout=8, deferrable=True)
     FireworksModelReadySensor(task_id="hangs", model="hangs", execution_timeout=timedelta(seconds=4))
     FireworksModelReadySensor(task_id="key_refused_deferred", model="refused-later", deferrable=True)
@@ -45,7 +45,7 @@ def fail_in_every_way():
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
         hook = FireworksHook()
-        hook.get_conn().get(hook.endpoint.url("v1/accounts/demo/models/none"), timeout=5).raise_for_status()
+        hook.get_conn().get(hook.config.url("v1/accounts/demo/models/none"), timeout=5).raise_for_status()
 
     @task
     def tell(params: dict) -> dict[str, str]:

@@ -9,15 +9,15 @@ from airflow_provider_fireworks.emulator import Emulator
 class Client:
     """A plain client with the key, for one emulator."""
 
-    def __init__(self, gateway: Emulator) -> None:
-        self._gateway = gateway
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.headers["Authorization"] = f"Bearer {gateway.api_key}"
+        self.session.headers["Authorization"] = f"Bearer {emulator.api_key}"
 
     def __call__(self, method: str, path: str, **how: object) -> requests.Response:
         how.setdefault("timeout", 5)
-        return self.session.request(method, self._gateway.url + path, allow_redirects=False, **how)
+        return self.session.request(method, self._emulator.url + path, allow_redirects=False, **how)
 
     def get(self, path: str, **query: object) -> requests.Response:
         return self("GET", path, params=query)
@@ -54,13 +54,13 @@ class Client:
 
 
 @pytest.fixture
-def gateway():
+def emulator():
     with Emulator(duration=0.5, deploy_duration=0.3, scale_duration=0.2) as emulator:
         yield emulator
 
 
 @pytest.fixture
-def client(gateway):
-    client = Client(gateway)
+def client(emulator):
+    client = Client(emulator)
     yield client
     client.session.close()

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("FIREWORKS_OPENAPI_DIR") or Path(__file__).parents[4] / "shared" / "fireworks")
-GATEWAY = FOLDER / "gateway-openapi-4.259.0.yaml"
+GATEWAY = FOLDER / "emulator-openapi-4.259.0.yaml"
 PREPARE = FOLDER / "prepare-model.openapi.yaml"
 
 ABSENT = not (GATEWAY.is_file() and PREPARE.is_file())

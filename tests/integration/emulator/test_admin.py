@@ -9,16 +9,16 @@ MODEL = "/v1/accounts/demo/models/my-model"
 
 
 @pytest.fixture
-def admin(gateway):
+def admin(emulator):
     def ask(method: str, path: str, body: object = None, status: int = 200) -> dict:
-        answer = requests.request(method, f"{gateway.url}/emulator/{path}", json=body, timeout=5)
+        answer = requests.request(method, f"{emulator.url}/emulator/{path}", json=body, timeout=5)
         assert answer.status_code == status, answer.text
         return answer.json()
 
     return ask
 
 
-def test_what_was_asked_without_the_key(admin, client, gateway):
+def test_what_was_asked_without_the_key(admin, client, emulator):
     client("POST", f"{MODEL}:prepare", json={"precision": "FP8"}, headers={"User-Agent": "me/1"})
     client.get(MODEL, readMask="state")
     client("POST", f"{MODEL}:prepare", data="no json")
@@ -26,8 +26,8 @@ def test_what_was_asked_without_the_key(admin, client, gateway):
     assert (first["method"], first["path"], first["status"]) == ("POST", f"{MODEL}:prepare", 200)
     assert (first["body"], first["user_agent"]) == ({"precision": "FP8"}, "me/1")
     assert (second["query"], second["body"], third["body"]) == ({"readMask": "state"}, None, "no json")
-    assert gateway.api_key not in str(admin("GET", "requests"))
-    assert gateway.api_key not in str(admin("GET", "options"))
+    assert emulator.api_key not in str(admin("GET", "requests"))
+    assert emulator.api_key not in str(admin("GET", "options"))
 
 
 def test_counts(admin, client):
@@ -58,15 +58,15 @@ def test_preparations(admin, client):
     ]
 
 
-def test_options(admin, client, gateway):
+def test_options(admin, client, emulator):
     assert admin("PATCH", "options", {"precision_lists": "absent"})["duration"] == 0.5
     assert "supportedPrecisions" not in client.model()
     assert admin("PUT", "options", {"start_lag": 2})["precision_lists"] == "present"
-    assert (gateway.options.start_lag, gateway.options.duration) == (2, 20)
+    assert (emulator.options.start_lag, emulator.options.duration) == (2, 20)
     for method in ("PATCH", "PUT"):
         assert "no_option" in admin(method, "options", {"no_option": 1}, status=400)["message"]
         assert "outcome" in admin(method, "options", {"outcome": "great"}, status=400)["message"]
-    assert gateway.options.start_lag == 2
+    assert emulator.options.start_lag == 2
 
 
 def test_faults(admin, client):
@@ -90,7 +90,7 @@ def test_models(admin, client):
     admin("DELETE", "models/demo/my-model", status=404)
 
 
-def test_deployments(admin, client, gateway):
+def test_deployments(admin, client, emulator):
     client.deploy()
     client.deploy("e")
     client("DELETE", "/v1/accounts/demo/deployments/e")
@@ -113,23 +113,23 @@ def test_deployments(admin, client, gateway):
     admin("DELETE", "deployments/demo/d")
     admin("DELETE", "deployments/demo/d", status=404)
     assert client.get("/v1/accounts/demo/deployments/d").status_code == 404
-    assert admin("GET", "gpu_seconds") == {"gpuSeconds": gateway.gpu_seconds}
+    assert admin("GET", "gpu_seconds") == {"gpuSeconds": emulator.gpu_seconds}
     assert admin("GET", "counts")["deployment created"] == 2
 
 
-def test_reset(admin, client, gateway):
+def test_reset(admin, client, emulator):
     client("DELETE", MODEL)
     client.deploy()
-    gateway.configure(stale_status=True)
-    gateway.fault("drop")
-    gateway.revoke_key()
+    emulator.configure(stale_status=True)
+    emulator.fault("drop")
+    emulator.revoke_key()
     admin("POST", "reset", {})
-    assert (gateway.requests, gateway.counts, gateway.options.stale_status) == ([], {}, False)
+    assert (emulator.requests, emulator.counts, emulator.options.stale_status) == ([], {}, False)
     assert client.model()["state"] == "READY"
-    assert (gateway.deployments, gateway.creations, gateway.gpu_seconds) == ([], [], 0)
+    assert (emulator.deployments, emulator.creations, emulator.gpu_seconds) == ([], [], 0)
 
 
 @pytest.mark.parametrize("body", ["[1]", "{"])
-def test_bodies_that_are_no_object(gateway, body):
-    answer = requests.patch(f"{gateway.url}/emulator/options", data=body, timeout=5)
+def test_bodies_that_are_no_object(emulator, body):
+    answer = requests.patch(f"{emulator.url}/emulator/options", data=body, timeout=5)
     assert answer.status_code == 400

@@ -41,7 +41,7 @@ def problems(documents):
 
 
 def unset(value):
-    """Leave out what is null: in the gateway's JSON that is a message which is not set."""
+    """Leave out what is null: in the API's JSON that is a message which is not set."""
     if isinstance(value, dict):
         return {name: unset(part) for name, part in value.items() if part is not None}
     return [unset(part) for part in value] if isinstance(value, list) else value
@@ -51,13 +51,13 @@ def named(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def test_a_deployment_is_as_documented_all_its_life(client, gateway, documents, problems):
-    gateway.configure(deploy_outcomes={"FP8": "failed"}, delete_duration=0.1, duration=0)
+def test_a_deployment_is_as_documented_all_its_life(client, emulator, documents, problems):
+    emulator.configure(deploy_outcomes={"FP8": "failed"}, delete_duration=0.1, duration=0)
     client.prepare()
     states = []
 
     def look(payload: dict | None = None) -> None:
-        payload = payload or gateway.deployment("d")
+        payload = payload or emulator.deployment("d")
         assert problems(named("gatewayDeployment"), payload) == []
         assert sorted(payload) == sorted(
             documents[GATEWAY]["components"]["schemas"]["gatewayDeployment"]["properties"]
@@ -73,7 +73,7 @@ def test_a_deployment_is_as_documented_all_its_life(client, gateway, documents, 
     look()
     time.sleep(0.15)
     look()
-    gateway.configure(deploy_outcomes={})
+    emulator.configure(deploy_outcomes={})
     look(client("POST", "/v1/accounts/demo/deployments/d:undelete", json={}).json())
     time.sleep(0.35)
     look()
@@ -123,15 +123,15 @@ def test_the_judge_can_find_fault(problems):
 
 
 @pytest.mark.parametrize("lists", ["present", "empty"])
-def test_the_lists_are_all_that_the_documents_do_not_have(client, gateway, problems, lists):
-    gateway.configure(precision_lists=lists)
+def test_the_lists_are_all_that_the_documents_do_not_have(client, emulator, problems, lists):
+    emulator.configure(precision_lists=lists)
     [found] = problems(named("gatewayModel"), client.model())
     assert "supportedPrecisions" in found
     assert "supportedPrecisionsWithCalibration" in found
 
 
-def test_preparing_is_the_one_state_that_the_documents_do_not_have(client, gateway, problems):
-    gateway.configure(precision_lists="absent")
+def test_preparing_is_the_one_state_that_the_documents_do_not_have(client, emulator, problems):
+    emulator.configure(precision_lists="absent")
     client.prepare()
     [found] = problems(named("gatewayModel"), client.model())
     assert found.startswith("state: 'PREPARING'")
@@ -139,7 +139,7 @@ def test_preparing_is_the_one_state_that_the_documents_do_not_have(client, gatew
     assert problems(named("gatewayModel"), client.model()) == []
 
 
-def test_the_documented_precisions_are_those_that_are_taken(client, gateway, documents, problems):
+def test_the_documented_precisions_are_those_that_are_taken(client, emulator, documents, problems):
     documented = documents[PREPARE]["components"]["schemas"]["DeploymentPrecision"]["enum"]
     for precision in [*documented, "FP99"]:
         body = {"precision": precision}

@@ -1,4 +1,4 @@
-"""The gateway's endpoints over HTTP, and how strict they are."""
+"""The API's endpoints over HTTP, and how strict they are."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_a_model_is_sent_as_it_really_is(client):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6}|\.\d{9})?Z", model["updateTime"])
 
 
-def test_preparing_over_the_wire(client, gateway):
+def test_preparing_over_the_wire(client, emulator):
     answer = client.prepare()
     assert (answer.status_code, answer.json()) == (200, {})
     assert client.model()["state"] == "PREPARING"
     time.sleep(0.55)
     after = client.model()
     assert (after["state"], after["supportedPrecisions"]) == ("READY", ["FP16", "FP8"])
-    assert [(p.model, p.precision) for p in gateway.preparations] == [("my-model", "FP8")]
+    assert [(p.model, p.precision) for p in emulator.preparations] == [("my-model", "FP8")]
 
 
 @pytest.mark.parametrize("path", [f"{MODEL}:prepare", f"{MODEL}%3Aprepare"])
@@ -89,8 +89,8 @@ def test_the_verb_may_come_encoded(client, path):
         ("same_prepare", "failed_precondition", 400, 9),
     ],
 )
-def test_prepare_while_preparing(client, gateway, option, value, status, code):
-    gateway.configure(**{option: value, "duration": 60})
+def test_prepare_while_preparing(client, emulator, option, value, status, code):
+    emulator.configure(**{option: value, "duration": 60})
     assert client.prepare(precision="FP8").status_code == 200
     answer = client.prepare(precision="FP4" if option == "second_prepare" else "FP8")
     assert (answer.status_code, answer.json().get("code")) == (status, code)
@@ -98,8 +98,8 @@ def test_prepare_while_preparing(client, gateway, option, value, status, code):
 
 @pytest.mark.parametrize("status", [403, 401])
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "fw_emulator_not_a_real_key", "Basic abc"])
-def test_a_missing_or_wrong_key(client, gateway, header, status):
-    gateway.configure(unauthorized_status=status)
+def test_a_missing_or_wrong_key(client, emulator, header, status):
+    emulator.configure(unauthorized_status=status)
     answer = client("GET", MODEL, headers={"Authorization": header})
     assert answer.status_code == status
     assert sorted(answer.json()) == ["error", "request_id"]
@@ -174,12 +174,12 @@ def test_ids_outside_the_grammar(client, model):
         ("", "precision"),
     ],
 )
-def test_prepare_refuses_bodies_that_are_wrong_and_names_the_field(client, gateway, body, named):
+def test_prepare_refuses_bodies_that_are_wrong_and_names_the_field(client, emulator, body, named):
     how = {"data": body} if isinstance(body, str) else {"json": body}
     answer = client("POST", f"{MODEL}:prepare", **how)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
     assert named in answer.json()["message"]
-    assert gateway.preparations == []
+    assert emulator.preparations == []
 
 
 def test_what_only_the_gateway_sets_is_ignored_inside_of_a_message_too(client):
@@ -205,7 +205,7 @@ def test_what_only_the_gateway_sets_is_ignored_inside_of_a_message_too(client):
     ],
     ids=["deep", "surrogate", "infinite", "nan", "infinite in a map", "grouped digits", "negative"],
 )
-def test_what_json_can_say_and_no_model_can_have(client, gateway, body):
+def test_what_json_can_say_and_no_model_can_have(client, emulator, body):
     answer = client("POST", MODELS, data=body)
     assert (answer.status_code, answer.json()["code"]) == (400, 3), answer.text
     # What was asked is shown as JSON that every client can read.
@@ -295,18 +295,18 @@ def test_create_edit_delete(client):
         ),
     ],
 )
-def test_create_refuses_bodies_that_are_wrong_and_names_the_field(client, gateway, body, named):
-    before = len(gateway.models)
+def test_create_refuses_bodies_that_are_wrong_and_names_the_field(client, emulator, body, named):
+    before = len(emulator.models)
     answer = client("POST", MODELS, json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
     assert named in answer.json()["message"]
-    assert len(gateway.models) == before
+    assert len(emulator.models) == before
 
 
-def test_finding_the_account_from_the_key(client, gateway):
+def test_finding_the_account_from_the_key(client, emulator):
     answer = client.get("/verifyApiKey")
     assert (answer.status_code, answer.headers["x-fireworks-account-id"]) == (200, "demo")
-    gateway.configure(accounts=["zeta", "alpha", "mid"])
+    emulator.configure(accounts=["zeta", "alpha", "mid"])
     assert client.get("/verifyApiKey").headers["x-fireworks-account-id"] == "zeta"
     first = client.get("/v1/accounts", pageSize=2).json()
     assert [account["name"] for account in first["accounts"]] == ["accounts/alpha", "accounts/mid"]
@@ -317,14 +317,14 @@ def test_finding_the_account_from_the_key(client, gateway):
     assert client.get("/v1/accounts/mid").json() == first["accounts"][1]
 
 
-def test_the_rate_limit(client, gateway):
-    gateway.configure(requests_per_minute=3, retry_after="7")
+def test_the_rate_limit(client, emulator):
+    emulator.configure(requests_per_minute=3, retry_after="7")
     answers = [client.get(MODEL) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
     assert (answers[3].json()["code"], answers[3].headers["retry-after"]) == (8, "7")
-    gateway.configure(retry_after=None)
+    emulator.configure(retry_after=None)
     assert "retry-after" not in client.get(MODEL).headers
-    gateway.configure(requests_per_minute=None)
+    emulator.configure(requests_per_minute=None)
     assert client.get(MODEL).status_code == 200
 
 

@@ -151,8 +151,8 @@ def refused(*arguments: str) -> str:
     return done.stderr
 
 
-def test_a_taken_port_is_said_in_one_line(gateway):
-    port = gateway.url.rpartition(":")[2]
+def test_a_taken_port_is_said_in_one_line(emulator):
+    port = emulator.url.rpartition(":")[2]
     assert (
         refused("--port", port)
         == f"Cannot listen at 127.0.0.1:{port}: the port is taken. --port 0 takes any free one.\n"

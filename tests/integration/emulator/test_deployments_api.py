@@ -28,7 +28,7 @@ def test_a_deployment_is_sent_with_all_its_fields(client):
     assert ready["updateTime"] > created["updateTime"]
 
 
-def test_the_way_of_a_deployment(client, gateway):
+def test_the_way_of_a_deployment(client, emulator):
     assert client.deploy().status_code == 200
     assert client("PATCH", f"{ONE}:scale", json={"replicaCount": 3}).json() == {}
     assert client("PATCH", f"{ONE}%3Ascale", json={}).json() == {}, "unset is 0"
@@ -39,7 +39,7 @@ def test_the_way_of_a_deployment(client, gateway):
     assert client("POST", f"{ONE}:undelete", json={}).json()["state"] == "CREATING"
     assert client("DELETE", ONE, params={"hard": "true", "ignoreChecks": "false"}).json() == {}
     assert client.get(ONE).json() == NOT_FOUND
-    assert gateway.counts == {
+    assert emulator.counts == {
         "DELETE deployment": 2,
         "GET deployment": 2,
         "PATCH deployment": 1,
@@ -81,11 +81,11 @@ def test_the_way_of_a_deployment(client, gateway):
         ({"deploymentShape": "default", "acceleratorType": None, "precision": "FP8"}, "precision"),
     ],
 )
-def test_create_refuses_what_is_wrong_and_names_it(client, gateway, fields, named):
+def test_create_refuses_what_is_wrong_and_names_it(client, emulator, fields, named):
     answer = client.deploy(**fields)
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
     assert named in answer.json()["message"]
-    assert gateway.deployments == gateway.creations == []
+    assert emulator.deployments == emulator.creations == []
 
 
 @pytest.mark.parametrize("deployment", ["UPPER", "a_b", "-a", "a-", "a" * 64, "a/b"])
@@ -168,12 +168,12 @@ def test_what_is_not_there(client, method, path, body):
         ("GET", "/v1/accounts/-/deployments", None),
     ],
 )
-def test_requests_that_make_no_sense(client, gateway, method, path, body):
+def test_requests_that_make_no_sense(client, emulator, method, path, body):
     client.deploy()
-    before = gateway.deployments[0]["name"]
+    before = emulator.deployments[0]["name"]
     answer = client(method, path, json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, 3), answer.text
-    assert [found["name"] for found in gateway.deployments] == [before]
+    assert [found["name"] for found in emulator.deployments] == [before]
 
 
 def test_states_that_forbid_something(client):
@@ -187,20 +187,20 @@ def test_states_that_forbid_something(client):
     assert (scale.status_code, scale.json()["code"]) == (400, 9)
 
 
-def test_checking_only_creates_nothing(client, gateway):
-    gateway.configure(deploy_duration=0)
+def test_checking_only_creates_nothing(client, emulator):
+    emulator.configure(deploy_duration=0)
     query = {"validateOnly": "true"}
     assert client.deploy(query=query).json()["name"] == "accounts/demo/deployments/d"
     assert client.deploy(query=query, precision="FP8").json()["code"] == 9
-    gateway.configure(gpu_quota=0)
+    emulator.configure(gpu_quota=0)
     assert client.deploy(query=query).status_code == 429
     assert client.get(ONE).status_code == 404
-    assert (gateway.deployments, gateway.creations, gateway.gpu_seconds) == ([], [], 0)
+    assert (emulator.deployments, emulator.creations, emulator.gpu_seconds) == ([], [], 0)
 
 
 @pytest.mark.parametrize("status", [429, 400, 403])
-def test_the_quota_comes_with_any_status(client, gateway, status):
-    gateway.configure(gpu_quota=3, quota_status=status)
+def test_the_quota_comes_with_any_status(client, emulator, status):
+    emulator.configure(gpu_quota=3, quota_status=status)
     assert client.deploy("a", acceleratorCount=2).status_code == 200
     refused = client.deploy("b", acceleratorCount=2)
     assert (refused.status_code, refused.json()) == (
@@ -213,7 +213,7 @@ def test_the_quota_comes_with_any_status(client, gateway, status):
     )
 
 
-def test_lists_leave_out_deleted_ones(client, gateway):
+def test_lists_leave_out_deleted_ones(client, emulator):
     for deployment in ("a", "b", "c"):
         client.deploy(deployment)
     client("DELETE", f"{ALL}/b")
@@ -230,8 +230,8 @@ def test_lists_leave_out_deleted_ones(client, gateway):
     assert all(len(found) == 2 for found in shown)
 
 
-def test_a_deleted_one_may_be_hidden(client, gateway):
-    gateway.configure(deleted_get="not_found")
+def test_a_deleted_one_may_be_hidden(client, emulator):
+    emulator.configure(deleted_get="not_found")
     client.deploy()
     client("DELETE", ONE)
     assert client.get(ONE).json() == NOT_FOUND
@@ -239,33 +239,33 @@ def test_a_deleted_one_may_be_hidden(client, gateway):
         "DELETED"
     ]
     assert client.deploy().status_code == 409
-    assert gateway.deployment("d")["state"] == "DELETED"
+    assert emulator.deployment("d")["state"] == "DELETED"
     assert client("POST", f"{ONE}:undelete").status_code == 200
 
 
-def test_it_shows_late_and_its_id_is_taken_at_once(client, gateway):
-    gateway.configure(create_lag=0.3)
+def test_it_shows_late_and_its_id_is_taken_at_once(client, emulator):
+    emulator.configure(create_lag=0.3)
     client.deploy()
     assert (client.get(ONE).status_code, client.get(ALL).json()["totalSize"]) == (404, 0)
     assert client.deploy().status_code == 409
-    assert gateway.deployments_left == ["accounts/demo/deployments/d"]
+    assert emulator.deployments_left == ["accounts/demo/deployments/d"]
     time.sleep(0.35)
     assert (client.get(ONE).status_code, client.get(ALL).json()["totalSize"]) == (200, 1)
 
 
-def test_chat(client, gateway):
+def test_chat(client, emulator):
     missing = {
         "message": "Model not found, inaccessible, and/or not deployed",
         "code": "NOT_FOUND",
         "type": "error",
         "param": None,
     }
-    gateway.configure(deploy_duration=60)
+    emulator.configure(deploy_duration=60)
     client.deploy()
     early = client.chat()
     assert (early.status_code, early.json()) == (404, {"error": missing})
     assert client.chat(deployment="none").json() == {"error": missing}
-    gateway.set_deployment("d", state="READY")
+    emulator.set_deployment("d", state="READY")
     good = client.chat()
     assert good.status_code == 200
     assert good.json()["choices"][0]["message"]["role"] == "assistant"
@@ -279,7 +279,7 @@ def test_chat(client, gateway):
     time.sleep(0.25)
     assert client.chat().status_code == 200
     assert client("DELETE", ONE).json()["code"] == 9
-    assert gateway.counts["POST chat"] == 5
+    assert emulator.counts["POST chat"] == 5
 
 
 @pytest.mark.parametrize(
@@ -297,8 +297,8 @@ def test_chats_that_make_no_sense(client, body):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_ARGUMENT")
 
 
-def test_chat_needs_the_key(client, gateway):
-    gateway.revoke_key()
+def test_chat_needs_the_key(client, emulator):
+    emulator.revoke_key()
     assert client.chat().json()["error"]["code"] == "UNAUTHORIZED"
 
 
@@ -329,39 +329,39 @@ def test_shapes_and_those_that_fit(client):
     "fault", [{"kind": "drop"}, {"kind": "truncate"}, {"kind": "status", "status": 503}, {"kind": "html"}]
 )
 @pytest.mark.parametrize("after_work", [False, True])
-def test_lost_answers(client, gateway, fault, after_work):
-    gateway.fault(**fault, after_work=after_work, method="POST", path="/deployments?")
+def test_lost_answers(client, emulator, fault, after_work):
+    emulator.fault(**fault, after_work=after_work, method="POST", path="/deployments?")
     with contextlib.suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         assert client.deploy().status_code >= 500
-    assert len(gateway.creations) == len(gateway.deployments_left) == (1 if after_work else 0)
+    assert len(emulator.creations) == len(emulator.deployments_left) == (1 if after_work else 0)
     client.deploy()
-    gateway.fault(**fault, after_work=after_work, method="DELETE")
+    emulator.fault(**fault, after_work=after_work, method="DELETE")
     with contextlib.suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         assert client("DELETE", ONE).status_code >= 500
-    assert gateway.deployments_left == ([] if after_work else ["accounts/demo/deployments/d"])
+    assert emulator.deployments_left == ([] if after_work else ["accounts/demo/deployments/d"])
 
 
-def test_from_python(client, gateway):
+def test_from_python(client, emulator):
     client.deploy()
-    assert gateway.deployment("d") == gateway.deployments[0]
-    forced = gateway.set_deployment("d", state="FAILED", displayName="Broken")
+    assert emulator.deployment("d") == emulator.deployments[0]
+    forced = emulator.set_deployment("d", state="FAILED", displayName="Broken")
     assert client.deployment() == forced
-    gateway.clear()
-    assert (gateway.creations, len(gateway.deployments)) == ([], 1)
-    gateway.remove_deployment("d")
+    emulator.clear()
+    assert (emulator.creations, len(emulator.deployments)) == ([], 1)
+    emulator.remove_deployment("d")
     assert client.get(ONE).status_code == 404
-    for call in (gateway.deployment, gateway.set_deployment, gateway.remove_deployment):
+    for call in (emulator.deployment, emulator.set_deployment, emulator.remove_deployment):
         with pytest.raises(LookupError, match="'d'"):
             call("d")
     with pytest.raises(LookupError, match="other"):
-        gateway.deployment("d", account="other")
+        emulator.deployment("d", account="other")
 
 
-def test_what_it_costs_goes_on_by_itself(client, gateway):
-    gateway.configure(deploy_duration=0)
+def test_what_it_costs_goes_on_by_itself(client, emulator):
+    emulator.configure(deploy_duration=0)
     client.deploy(acceleratorCount=8)
-    first = gateway.gpu_seconds
+    first = emulator.gpu_seconds
     time.sleep(0.1)
-    assert gateway.gpu_seconds - first >= 0.8
+    assert emulator.gpu_seconds - first >= 0.8
     client("DELETE", ONE)
-    assert gateway.gpu_seconds == gateway.gpu_seconds
+    assert emulator.gpu_seconds == emulator.gpu_seconds

@@ -6,11 +6,11 @@ MODELS = "/v1/accounts/demo/models"
 
 
 @pytest.fixture
-def many(gateway):
+def many(emulator):
     """230 models in all."""
     for number in range(226):
-        gateway.add_model(f"model-{number:03}")
-    return sorted(model["name"] for model in gateway.models if model["name"].startswith("accounts/demo/"))
+        emulator.add_model(f"model-{number:03}")
+    return sorted(model["name"] for model in emulator.models if model["name"].startswith("accounts/demo/"))
 
 
 def pages(client, **query):
@@ -43,9 +43,9 @@ def test_the_total_is_that_of_all_pages(client, many):
     assert client.get(MODELS, pageSize=1).json()["totalSize"] == len(many) == 230
 
 
-def test_a_deletion_between_two_pages_hides_nothing(client, gateway, many):
+def test_a_deletion_between_two_pages_hides_nothing(client, emulator, many):
     first = client.get(MODELS, pageSize=10).json()
-    gateway.delete_model("model-000")
+    emulator.delete_model("model-000")
     second = client.get(MODELS, pageSize=10, pageToken=first["nextPageToken"]).json()
     assert [model["name"] for model in second["models"]] == many[10:20]
 
@@ -69,8 +69,8 @@ def test_what_is_not_understood_is_never_ignored(client, query):
     assert "token" in answer.text or next(iter(query)) in answer.text
 
 
-def test_a_token_of_another_list_is_invalid(client, gateway):
-    gateway.configure(accounts=["demo", "other"])
+def test_a_token_of_another_list_is_invalid(client, emulator):
+    emulator.configure(accounts=["demo", "other"])
     token = client.get("/v1/accounts", pageSize=1).json()["nextPageToken"]
     assert client.get(MODELS, pageToken=token).status_code == 400
     token = client.get(MODELS, pageSize=1).json()["nextPageToken"]

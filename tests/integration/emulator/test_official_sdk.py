@@ -17,9 +17,9 @@ MESSAGES = [{"role": "user", "content": "How do you do?"}]
 
 
 @pytest.fixture(params=[Fireworks, AsyncFireworks], ids=["sync", "async"])
-async def sdk(request, gateway):
+async def sdk(request, emulator):
     client = request.param(
-        api_key=gateway.api_key, account_id=gateway.account_id, base_url=gateway.url, max_retries=0
+        api_key=emulator.api_key, account_id=emulator.account_id, base_url=emulator.url, max_retries=0
     )
     yield client
     await got(client.close())
@@ -44,8 +44,8 @@ async def becomes(look: Callable[[], Any], state: str) -> Any:
     return seen
 
 
-async def test_a_model_and_its_deployment_from_the_first_request_to_the_last(sdk, gateway):
-    gateway.configure(upload_duration=1, duration=1, deploy_duration=1)
+async def test_a_model_and_its_deployment_from_the_first_request_to_the_last(sdk, emulator):
+    emulator.configure(upload_duration=1, duration=1, deploy_duration=1)
     new = await got(
         sdk.models.create(
             model_id="new",
@@ -87,7 +87,7 @@ async def test_a_model_and_its_deployment_from_the_first_request_to_the_last(sdk
 
     created = await got(sdk.deployments.create(**how))
     assert (created.state, created.precision, created.accelerator_count) == ("CREATING", "FP8", 2)
-    inference = sdk.with_options(base_url=f"{gateway.url}/inference")
+    inference = sdk.with_options(base_url=f"{emulator.url}/inference")
     chat = {"model": f"{new.name}#{created.name}", "messages": MESSAGES}
     with pytest.raises(fireworks.NotFoundError, match="not deployed"):
         await got(inference.chat.completions.create(**chat))
@@ -110,17 +110,17 @@ async def test_a_model_and_its_deployment_from_the_first_request_to_the_last(sdk
     await got(sdk.models.delete("new"))
     with pytest.raises(fireworks.NotFoundError):
         await got(sdk.models.get("new"))
-    assert ([p.precision for p in gateway.preparations], len(gateway.creations)) == (["FP8"], 1)
-    assert gateway.deployments_left == []
-    assert gateway.gpu_seconds > 0
+    assert ([p.precision for p in emulator.preparations], len(emulator.creations)) == (["FP8"], 1)
+    assert emulator.deployments_left == []
+    assert emulator.gpu_seconds > 0
 
 
-async def test_list_follows_the_pages(sdk, gateway):
+async def test_list_follows_the_pages(sdk, emulator):
     for number in range(7):
-        gateway.add_model(f"extra-{number}")
+        emulator.add_model(f"extra-{number}")
     names = [model.name for model in await every(sdk.models.list(page_size=3))]
-    assert names == sorted(model["name"] for model in gateway.models if "/demo/" in model["name"])
-    assert gateway.count("GET", "/models") == 4
+    assert names == sorted(model["name"] for model in emulator.models if "/demo/" in model["name"])
+    assert emulator.count("GET", "/models") == 4
 
 
 async def test_what_is_there_from_the_start(sdk):
@@ -162,14 +162,14 @@ async def test_refusals_are_the_errors_that_it_has_for_them(sdk, ask, error):
         await got(ask(sdk))
 
 
-async def test_its_retries_get_through_faults(sdk, gateway):
-    gateway.fault("status", status=429, retry_after="0.01")
-    gateway.fault("drop")
+async def test_its_retries_get_through_faults(sdk, emulator):
+    emulator.fault("status", status=429, retry_after="0.01")
+    emulator.fault("drop")
     assert (await got(sdk.with_options(max_retries=2).models.get("my-model"))).state == "READY"
-    assert gateway.count("GET") == 3
+    assert emulator.count("GET") == 3
 
 
-async def test_a_deployment_with_a_shape(sdk, gateway):
+async def test_a_deployment_with_a_shape(sdk, emulator):
     match = await got(sdk.deployment_shape_versions.match_for_model(MODEL, enable_addons=True))
     [shape] = match.deployment_shape_versions
     assert (shape.latest_validated, shape.snapshot.accelerator_type) == (True, "NVIDIA_H100_80GB")
@@ -184,7 +184,7 @@ async def test_a_deployment_with_a_shape(sdk, gateway):
         "placement": {"multi_region": "EUROPE"},
     }
     checked = await got(sdk.deployments.create(**how, validate_only=True))
-    assert (checked.name, gateway.deployments) == ("accounts/demo/deployments/d", [])
+    assert (checked.name, emulator.deployments) == ("accounts/demo/deployments/d", [])
     created = await got(sdk.deployments.create(**how))
     assert (created.state, created.deployment_shape) == ("CREATING", shape.name)
     with pytest.raises(fireworks.ConflictError):
@@ -203,11 +203,11 @@ async def test_a_deployment_with_a_shape(sdk, gateway):
     with pytest.raises(fireworks.NotFoundError):
         await got(sdk.deployments.get("d"))
     assert await every(sdk.deployments.list(show_deleted=True)) == []
-    assert (gateway.deployments_left, len(gateway.creations)) == ([], 1)
+    assert (emulator.deployments_left, len(emulator.creations)) == ([], 1)
 
 
-async def test_deployments_without_a_shape_and_their_list(sdk, gateway):
-    gateway.configure(gpu_quota=8)
+async def test_deployments_without_a_shape_and_their_list(sdk, emulator):
+    emulator.configure(gpu_quota=8)
     how = {"base_model": MODEL, "accelerator_type": "NVIDIA_H200_141GB", "accept_shapeless_risk": True}
     for number in range(3):
         await got(
@@ -216,7 +216,7 @@ async def test_deployments_without_a_shape_and_their_list(sdk, gateway):
     with pytest.raises(fireworks.RateLimitError, match="global--h200-count for account demo, in use: 6"):
         await got(sdk.deployments.create(**how, accelerator_count=4))
     names = [deployment.name for deployment in await every(sdk.deployments.list(page_size=2))]
-    assert names == gateway.deployments_left
+    assert names == emulator.deployments_left
     assert len(names) == 3
     assert (await got(sdk.deployments.get("d-0"))).enable_mtp is True
     versions = await every(sdk.deployment_shape_versions.list("-", account_id="-", page_size=2))

@@ -187,7 +187,7 @@ schema.config.phases.coverage.unexpected_methods = set()
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[Emulator]:
+def emulator() -> Iterator[Emulator]:
     # What is on its way stays so: nothing that is answered depends on how fast this machine is.
     with Emulator(
         precision_lists="absent", duration=3600, deploy_duration=3600, scale_duration=3600
@@ -196,26 +196,26 @@ def gateway() -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="module")
-def session(gateway: Emulator) -> Iterator[requests.Session]:
+def session(emulator: Emulator) -> Iterator[requests.Session]:
     with requests.Session() as session:
         session.trust_env = False
-        session.headers["Authorization"] = f"Bearer {gateway.api_key}"
-        stock(gateway, session)
+        session.headers["Authorization"] = f"Bearer {emulator.api_key}"
+        stock(emulator, session)
         yield session
 
 
-def stock(gateway: Emulator, session: requests.Session) -> None:
+def stock(emulator: Emulator, session: requests.Session) -> None:
     """Go back to the start, with a deployment in each state and a model in preparation."""
-    gateway.reset()
-    home = f"{gateway.url}/v1/accounts/demo"
+    emulator.reset()
+    home = f"{emulator.url}/v1/accounts/demo"
     body = {"baseModel": PREPARED, "acceleratorType": "NVIDIA_H100_80GB"}
     for deployment in ("ready", "creating", "failed", "deleted"):
         session.post(f"{home}/deployments", params={"deploymentId": deployment}, json=body)
-    gateway.set_deployment("ready", state="READY")
-    gateway.set_deployment("failed", state="FAILED")
+    emulator.set_deployment("ready", state="READY")
+    emulator.set_deployment("failed", state="FAILED")
     session.delete(f"{home}/deployments/deleted")
     session.post(f"{home}/models/my-other-model:prepare", json={"precision": "FP8"})
-    gateway.clear()
+    emulator.clear()
 
 
 @pytest.fixture(scope="module")
@@ -226,14 +226,14 @@ def answers() -> Counter[tuple[str, int]]:
 @schema.parametrize()
 @HOW
 def test_answers_are_as_documented(
-    case: schemathesis.Case, gateway: Emulator, session: requests.Session, answers: Counter[tuple[str, int]]
+    case: schemathesis.Case, emulator: Emulator, session: requests.Session, answers: Counter[tuple[str, int]]
 ) -> None:
     if any(":" in unquote(str(name)) for name in case.path_parameters.values()):
         return  # What comes after a colon is a verb: this is another path.
-    answer = case.call(gateway.url, session)
+    answer = case.call(emulator.url, session)
     answers[case.operation.label, answer.status_code // 100] += 1
     if case.method != "GET" and answer.status_code < 300:
-        stock(gateway, session)
+        stock(emulator, session)
     case.validate_response(answer, checks=CHECKS)
 
 
@@ -256,8 +256,8 @@ def test_every_call_was_answered_well_and_badly(
     ("method", "path"), [pytest.param(*call, id=" ".join(call)) for call in NOT_IMPLEMENTED]
 )
 def test_calls_that_are_not_implemented_are_not_found(
-    gateway: Emulator, session: requests.Session, method: str, path: str
+    emulator: Emulator, session: requests.Session, method: str, path: str
 ) -> None:
-    answer = session.request(method, gateway.url + re.sub(r"\{\w+\}", "demo", path), json={})
+    answer = session.request(method, emulator.url + re.sub(r"\{\w+\}", "demo", path), json={})
     assert answer.status_code in (404, 405)
     assert answer.headers["content-type"].startswith("text/plain")

@@ -9,15 +9,15 @@ from hypothesis import example, given, strategies as st
 
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
-    AnswerLostError,
-    GatewayError,
+    ApiError,
+    NoResponseError,
     NotFoundError,
     QuotaExceededError,
     RateLimitedError,
     RefusedError,
     UnavailableError,
     UnreachableError,
-    error_of,
+    error_from_response,
     one_line,
 )
 
@@ -70,8 +70,10 @@ IN_BETWEEN = {
 }
 
 
-def made(status: int, body: bytes = OWN, **headers: str) -> GatewayError:
-    return error_of(CALL, status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+def made(status: int, body: bytes = OWN, **headers: str) -> ApiError:
+    return error_from_response(
+        CALL, status, {name.replace("_", "-"): value for name, value in headers.items()}, body
+    )
 
 
 @pytest.mark.parametrize("number", sorted(CODES))
@@ -137,7 +139,7 @@ def test_the_class_follows_the_status_whatever_code_the_body_has(status, kind):
 def test_final_is_only_what_the_gateway_says_itself(status, body):
     error = made(status, body)
     assert type(error) is UnavailableError
-    assert error.blip
+    assert error.is_transient
     assert (error.code, error.status) == (None, status)
     assert "unexpected response" in error.message
 
@@ -188,7 +190,7 @@ def test_junk_of_any_depth_is_something_in_between(depth, opening, status):
 @example(body='{"code": 5, "message": "\u2028"}'.encode(), status=404)
 def test_any_body_at_all_makes_an_error_of_one_line(body, status):
     error = made(status, body)
-    assert isinstance(error, GatewayError)
+    assert isinstance(error, ApiError)
     assert len(str(error).splitlines()) == 1
 
 
@@ -262,10 +264,10 @@ def test_no_request_id_is_none():
 
 
 @pytest.mark.parametrize(
-    ("kind", "blip", "may_have_acted"),
+    ("kind", "is_transient", "outcome_unknown"),
     [
         (UnreachableError, True, False),
-        (AnswerLostError, True, True),
+        (NoResponseError, True, True),
         (UnavailableError, True, True),
         (RateLimitedError, True, False),
         (AccessDeniedError, False, False),
@@ -274,9 +276,9 @@ def test_no_request_id_is_none():
         (RefusedError, False, False),
     ],
 )
-def test_what_each_kind_means(kind, blip, may_have_acted):
-    assert (kind.blip, kind.may_have_acted) == (blip, may_have_acted)
-    assert issubclass(kind, GatewayError)
+def test_what_each_kind_means(kind, is_transient, outcome_unknown):
+    assert (kind.is_transient, kind.outcome_unknown) == (is_transient, outcome_unknown)
+    assert issubclass(kind, ApiError)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def test_what_each_kind_means(kind, blip, may_have_acted):
     ids=["pickled", "copied", "deep"],
 )
 def test_an_error_survives_the_way_to_another_process(again):
-    error = error_of(
+    error = error_from_response(
         CALL, 429, {"x-request-id": "r"}, b'{"code": 8, "message": "slow down"}', retry_after=3.5
     )
     same = again(error)
@@ -296,13 +298,13 @@ def test_an_error_survives_the_way_to_another_process(again):
 
 
 def test_what_is_unset_is_not_told():
-    assert str(GatewayError("no answer")) == "no answer"
-    assert str(GatewayError("no answer", call=CALL)) == f"{CALL}: no answer"
-    assert str(GatewayError("m", status=500)) == "HTTP 500: m"
+    assert str(ApiError("no answer")) == "no answer"
+    assert str(ApiError("no answer", request=CALL)) == f"{CALL}: no answer"
+    assert str(ApiError("m", status=500)) == "HTTP 500: m"
 
 
 def test_a_key_that_the_gateway_repeats_is_hidden_everywhere():
-    error = GatewayError("bad key fw_x", call=CALL, status=401, code="KEY_fw_x", request_id="r-fw_x")
+    error = ApiError("bad key fw_x", request=CALL, status=401, code="KEY_fw_x", request_id="r-fw_x")
     error.hide(lambda text: text.replace("fw_x", "***"))
     assert (error.message, error.code, error.request_id) == ("bad key ***", "KEY_***", "r-***")
     for told in (str(error), repr(error), repr(error.args), repr(pickle.loads(pickle.dumps(error)))):
@@ -310,7 +312,7 @@ def test_a_key_that_the_gateway_repeats_is_hidden_everywhere():
 
 
 def test_hiding_leaves_what_is_unset_unset():
-    error = GatewayError("m")
+    error = ApiError("m")
     error.hide(str.upper)
     assert (error.message, error.code, error.request_id) == ("M", None, None)
 

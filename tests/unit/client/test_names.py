@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import example, given, strategies as st
 
-from airflow_provider_fireworks.client.calls import (
+from airflow_provider_fireworks.client.api import (
     create_deployment,
     delete_deployment,
     get_deployment,
@@ -20,10 +20,6 @@ from airflow_provider_fireworks.client.names import (
     InvalidNameError,
     ModelName,
     check_id,
-    parse_deployment,
-    parse_model,
-    split_deployment,
-    split_model,
 )
 
 IDS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
@@ -69,13 +65,13 @@ def test_what_is_no_id_is_refused_and_said_what_it_was_to_be(value):
 def test_what_is_no_id_is_refused_in_every_place(value):
     for model in (value, f"accounts/{value}/models/m", f"accounts/a/models/{value}"):
         with pytest.raises(InvalidNameError):
-            split_model(model)
+            ModelName.account_in(model)
 
 
 @pytest.mark.parametrize("value", [None, 5, b"accounts/a/models/m", ["m"]])
 def test_what_is_no_text_is_no_model(value):
     with pytest.raises(InvalidNameError, match="is no model"):
-        split_model(value)
+        ModelName.account_in(value)
 
 
 @pytest.mark.parametrize(
@@ -100,37 +96,37 @@ def test_what_is_no_text_is_no_model(value):
 )
 def test_what_is_no_full_name_is_refused(name):
     with pytest.raises(InvalidNameError):
-        split_model(name)
+        ModelName.account_in(name)
 
 
 @given(account=IDS, model=IDS)
 def test_a_full_name_is_read_and_written_alike(account, model):
     name = f"accounts/{account}/models/{model}"
-    assert split_model(name) == (account, model)
-    assert str(parse_model(name, account=None)) == name
-    assert str(parse_model(name, account=account)) == name
+    assert ModelName.account_in(name) == (account, model)
+    assert str(ModelName.parse(name)) == name
+    assert str(ModelName.parse(name, account=account)) == name
 
 
 @given(account=IDS, model=IDS)
 def test_a_bare_id_belongs_to_the_account_given(account, model):
-    assert parse_model(model, account=account) == ModelName(account, model)
+    assert ModelName.parse(model, account=account) == ModelName(account, model)
 
 
 def test_a_bare_id_without_an_account_is_refused():
     with pytest.raises(InvalidNameError, match="'my-model' needs an account"):
-        parse_model("my-model", account=None)
+        ModelName.parse("my-model")
 
 
 def test_a_full_name_of_another_account_is_refused():
     with pytest.raises(InvalidNameError, match="belongs to account 'fireworks', not to 'mine'"):
-        parse_model("accounts/fireworks/models/m", account="mine")
+        ModelName.parse("accounts/fireworks/models/m", account="mine")
 
 
 @pytest.mark.parametrize("account", ["", "a/b", "..", "A"])
 def test_an_account_that_is_none_is_refused_beside_any_name(account):
     for model in ("m", "accounts/a/models/m"):
         with pytest.raises(InvalidNameError):
-            parse_model(model, account=account)
+            ModelName.parse(model, account=account)
 
 
 @given(
@@ -138,14 +134,14 @@ def test_an_account_that_is_none_is_refused_beside_any_name(account):
     account=st.none() | st.text(alphabet="ab/.:?#%-", max_size=5),
 )
 @example(model="../../verifyApiKey", account="a")
-@example(model="accounts/a/models/../../x", account=None)
+@example(model="accounts/a/models/../../x")
 def test_no_name_leads_a_request_elsewhere(model, account):
     try:
-        path = get_model(parse_model(model, account=account)).path
+        path = get_model(ModelName.parse(model, account=account)).path
     except InvalidNameError:
         return
-    parts = urlsplit(f"https://gateway/{path}")
-    assert (parts.netloc, parts.query, parts.fragment) == ("gateway", "", "")
+    parts = urlsplit(f"https://emulator/{path}")
+    assert (parts.netloc, parts.query, parts.fragment) == ("emulator", "", "")
     assert re.fullmatch(r"/v1/accounts/[a-z0-9-]+/models/[a-z0-9-]+", parts.path)
 
 
@@ -156,7 +152,7 @@ def test_no_name_leads_a_request_elsewhere(model, account):
 def test_what_is_no_id_is_no_deployments_either(value):
     for deployment in (value, f"accounts/{value}/deployments/d", f"accounts/a/deployments/{value}"):
         with pytest.raises(InvalidNameError):
-            split_deployment(deployment)
+            DeploymentName.account_in(deployment)
 
 
 @pytest.mark.parametrize(
@@ -178,23 +174,23 @@ def test_what_is_no_id_is_no_deployments_either(value):
 )
 def test_what_is_no_deployment_is_refused_as_such(name):
     with pytest.raises(InvalidNameError, match=r"is no (deployment|account)"):
-        split_deployment(name)
+        DeploymentName.account_in(name)
 
 
 @given(account=IDS, deployment=IDS)
 def test_a_deployments_full_name_is_read_and_written_alike(account, deployment):
     name = f"accounts/{account}/deployments/{deployment}"
-    assert split_deployment(name) == (account, deployment)
-    assert str(parse_deployment(name, account=None)) == name
-    assert str(parse_deployment(name, account=account)) == name
-    assert parse_deployment(deployment, account=account) == DeploymentName(account, deployment)
+    assert DeploymentName.account_in(name) == (account, deployment)
+    assert str(DeploymentName.parse(name)) == name
+    assert str(DeploymentName.parse(name, account=account)) == name
+    assert DeploymentName.parse(deployment, account=account) == DeploymentName(account, deployment)
 
 
 def test_a_deployment_belongs_to_an_account():
     with pytest.raises(InvalidNameError, match="The deployment id 'd' needs an account"):
-        parse_deployment("d", account=None)
+        DeploymentName.parse("d")
     with pytest.raises(InvalidNameError, match="belongs to account 'other', not to 'mine'"):
-        parse_deployment("accounts/other/deployments/d", account="mine")
+        DeploymentName.parse("accounts/other/deployments/d", account="mine")
 
 
 @given(
@@ -202,13 +198,13 @@ def test_a_deployment_belongs_to_an_account():
     account=st.none() | st.text(alphabet="ab/.:?#%-", max_size=5),
 )
 @example(deployment="../../verifyApiKey", account="a")
-@example(deployment="accounts/a/deployments/..", account=None)
+@example(deployment="accounts/a/deployments/..")
 def test_no_deployment_leads_a_request_elsewhere(deployment, account):
     try:
-        name = parse_deployment(deployment, account=account)
+        name = DeploymentName.parse(deployment, account=account)
     except InvalidNameError:
         return
-    for call in (
+    for request in (
         get_deployment(name),
         create_deployment(name, {}),
         update_deployment(name, {}, base_model="m"),
@@ -216,8 +212,8 @@ def test_no_deployment_leads_a_request_elsewhere(deployment, account):
         delete_deployment(name),
         undelete_deployment(name),
     ):
-        parts = urlsplit(f"https://gateway/{call.path}")
-        assert (parts.netloc, parts.query, parts.fragment) == ("gateway", "", "")
+        parts = urlsplit(f"https://emulator/{request.path}")
+        assert (parts.netloc, parts.query, parts.fragment) == ("emulator", "", "")
         assert re.fullmatch(
             r"/v1/accounts/[a-z0-9-]+/deployments(/[a-z0-9-]+(:scale|:undelete)?)?", parts.path
         )

@@ -21,7 +21,7 @@ class Clock:
 
 
 class Bench:
-    """The emulated gateway without HTTP, its clock, and its one model ``my-model``."""
+    """The emulated API without HTTP, its clock, and its one model ``my-model``."""
 
     def __init__(self, **options: object) -> None:
         self.clock = Clock()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_fireworks.emulator.answers import GatewayError
 from airflow_provider_fireworks.emulator.deployments import EmulatedDeployment
 from airflow_provider_fireworks.emulator.options import Options
+from airflow_provider_fireworks.emulator.responses import ApiError
 
 OK = {"code": "OK", "message": ""}
 MODEL = "accounts/demo/models/my-model"
@@ -20,7 +20,7 @@ def stages(payload: dict) -> tuple[int, int, int, int]:
 
 
 def refusal(name: str, **how: object):
-    return pytest.raises(GatewayError, match=name, **how)
+    return pytest.raises(ApiError, match=name, **how)
 
 
 def test_it_comes_up_in_stages(deployments):
@@ -368,7 +368,7 @@ def test_checking_only(deployments):
 def test_the_quota_of_gpus(deployments):
     here = deployments(gpu_quota=16, quota_status=400)
     here.create(minReplicaCount=7, acceleratorCount=2)
-    with pytest.raises(GatewayError) as caught:
+    with pytest.raises(ApiError) as caught:
         here.create("e", acceleratorCount=4)
     wanted = "global--h100-count for account demo, in use: 14, quota: 16, requesting: 4"
     assert (caught.value.name, caught.value.message, caught.value.status) == (
@@ -675,7 +675,7 @@ def test_looking_changes_nothing(asks, looks, outcome):
                     deployment.serve(at, options, may_grow=True)
                 elif what == "delete":
                     deployment.delete(at, options, hard=False, ignore_checks=True)
-            except GatewayError:
+            except ApiError:
                 pass
         deployment.settle(300)
         return deployment.payload(), round(deployment.gpu_seconds, 6)

@@ -12,7 +12,7 @@ HEAVY = ("pydantic", "uvicorn", "fastapi", "starlette", "httpx", "requests", "ai
     ("module", "already"),
     [
         ("airflow_provider_fireworks.emulator", "sys"),
-        ("airflow_provider_fireworks.emulator.pytest_plugin", "pytest"),
+        ("airflow_provider_fireworks.pytest_plugin", "pytest"),
     ],
 )
 def test_importing_it_loads_nothing_heavy(module, already):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_fireworks.emulator.answers import GatewayError
 from airflow_provider_fireworks.emulator.models import EmulatedModel, rfc3339
 from airflow_provider_fireworks.emulator.options import Options
+from airflow_provider_fireworks.emulator.responses import ApiError
 
 OK = {"code": "OK", "message": ""}
 FAILED = {"code": "INTERNAL", "message": "preparing the model at FP8 failed"}
@@ -45,7 +45,7 @@ def test_nothing_ever_happens_where_that_is_the_outcome(bench):
     assert here.after(100_000) == before
     assert [p.outcome for p in here.state.preparations] == ["never"]
     here.prepare()
-    assert len(here.state.preparations) == 2, "what the gateway forgot does not stand in the way of a new one"
+    assert len(here.state.preparations) == 2, "what the API forgot does not stand in the way of a new one"
 
 
 @pytest.mark.parametrize("precision", ["FP16", "BF16"])
@@ -69,7 +69,7 @@ def test_lists_lag_behind_the_return_to_ready(bench, outcome):
     assert (after["state"], after["calibrated"]) == ("READY", True)
     assert "FP8" not in after[name]
     here.prepare()
-    assert len(here.state.preparations) == 1, "the gateway itself knows what the lists do not say yet"
+    assert len(here.state.preparations) == 1, "the API itself knows what the lists do not say yet"
     assert "FP8" not in here.after(4.9)[name]
     assert "FP8" in here.after(0.2)[name]
 
@@ -155,7 +155,7 @@ REFUSALS = [
 def test_a_second_precision_is_refused_also_while_the_first_is_hidden_by_the_lag(bench, how, name, lag):
     here = bench(second_prepare=how, start_lag=lag)
     here.prepare("FP8")
-    with pytest.raises(GatewayError) as caught:
+    with pytest.raises(ApiError) as caught:
         here.prepare("FP4")
     assert caught.value.name == name
     assert here.state.counts == {"prepare accepted": 1, "prepare refused": 1}
@@ -202,7 +202,7 @@ def test_the_same_precision_again(bench, option, wait, how, name):
         here.prepare()
         assert here.state.counts["prepare already"] == 1
     else:
-        with pytest.raises(GatewayError) as caught:
+        with pytest.raises(ApiError) as caught:
             here.prepare()
         assert caught.value.name == name
     assert len(here.state.preparations) == 1
@@ -211,14 +211,14 @@ def test_the_same_precision_again(bench, option, wait, how, name):
 def test_the_default_precision_counts_as_prepared(bench):
     here = bench(already_prepared="already_exists")
     here.state.find("demo", "my-other-model").force({"supportedPrecisions": []})
-    with pytest.raises(GatewayError, match="ALREADY_EXISTS"):
+    with pytest.raises(ApiError, match="ALREADY_EXISTS"):
         here.prepare("BF16", model="my-other-model")
 
 
 @pytest.mark.parametrize("model", ["my-uploading-model", "my-addon"])
 def test_uploads_and_add_ons_are_not_prepared(bench, model):
     here = bench()
-    with pytest.raises(GatewayError, match="FAILED_PRECONDITION"):
+    with pytest.raises(ApiError, match="FAILED_PRECONDITION"):
         here.prepare(model=model)
 
 

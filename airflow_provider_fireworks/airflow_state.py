@@ -1,0 +1,118 @@
+"""What Airflow says of runs and task instances: whether a deployment that was created there may still be in use."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from enum import Enum
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+
+from airflow_provider_fireworks.deployments.ownership import ABSENT
+
+if TYPE_CHECKING:
+    from airflow_provider_fireworks.deployments.ownership import Owner
+
+_log = logging.getLogger(__name__)
+
+RUNNING = "running"
+"""The state of a task instance whose process is killed although nobody acted on the task: an eviction, a shutdown."""
+
+
+class RunState(str, Enum):
+    """Whether a run may still use what its tasks created."""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+    """Airflow has no such run any more."""
+
+
+def run_state(ti: Any, dag_id: str, run_id: str) -> RunState:
+    """
+    Ask Airflow for the state of a run of any DAG.
+
+    :param ti: the running task instance, for its ``get_dr_count``.
+    """
+    if ti.get_dr_count(dag_id, run_ids=[run_id], states=["queued", "running"]):
+        return RunState.ACTIVE
+    return RunState.ENDED if ti.get_dr_count(dag_id, run_ids=[run_id]) else RunState.UNKNOWN
+
+
+def parse_task_state(response: object, owner: Owner) -> str | None:
+    """
+    Return the state of one task instance from what ``RuntimeTaskInstance.get_task_states`` returned.
+
+    :param response: ``{run_id: {"task_id" or "task_id_index": state}}``.
+    :returns: the state (``"none"`` for one that has none yet), ``ABSENT`` if Airflow has no such task instance,
+        ``None`` if the response does not say.
+    """
+    # Of a task in a loop, Airflow returns the state of the latest iteration, which may be another one.
+    if not isinstance(response, dict) or owner.loop_index is not None:
+        return None
+    states = response.get(owner.run_id, {})
+    if not isinstance(states, dict):
+        return None
+    key = owner.task_id if owner.map_index < 0 else f"{owner.task_id}_{owner.map_index}"
+    if key not in states:
+        return ABSENT
+    return "none" if states[key] is None else str(states[key])
+
+
+def task_state_in_worker(ti: Any, owner: Owner, *, timeout: float) -> str | None:
+    """
+    Ask Airflow for the state of the task that runs in this process and is being killed.
+
+    The signal may have interrupted a request to Airflow, whose channel is then locked for ever or still holds the
+    response to that request. So a thread asks, and the response counts only if it is about this task instance alone.
+    After ``None``, nothing more may be sent to Airflow.
+
+    :param ti: the running task instance.
+    :param timeout: seconds.
+    :returns: the state, ``None`` without a response that counts.
+    """
+    responses: list[object] = []
+
+    def query() -> None:
+        with suppress(Exception):
+            responses.append(ti.get_task_states(**_query(owner)))
+
+    thread = Thread(target=query, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    response = responses[0] if responses else None
+    if not isinstance(response, dict) or len(response.get(owner.run_id) or ()) != 1:
+        return None
+    state = parse_task_state(response, owner)
+    return None if state == ABSENT else state
+
+
+async def task_state_in_triggerer(owner: Owner) -> str | None:
+    """
+    Ask Airflow for the state of a task whose trigger is cancelled (Airflow 3.3 and later).
+
+    :returns: the state, ``ABSENT`` if there is no such task instance, ``None`` without a response.
+    """
+
+    def query() -> object:
+        # Importing it takes seconds if nothing in this triggerer has done so yet: not on the event loop.
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        return RuntimeTaskInstance.get_task_states(**_query(owner))
+
+    try:
+        return parse_task_state(await sync_to_async(query)(), owner)
+    except Exception as error:
+        _log.warning("Airflow did not return the state of %s: %s", owner, error or type(error).__name__)
+        return None
+
+
+def _query(owner: Owner) -> dict[str, Any]:
+    return {
+        "dag_id": owner.dag_id,
+        "map_index": owner.map_index,
+        "task_ids": [owner.task_id],
+        "run_ids": [owner.run_id],
+    }

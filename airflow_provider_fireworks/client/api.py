@@ -1,0 +1,267 @@
+"""
+The requests of the Fireworks API, as values.
+
+A :class:`Request` says what goes over the wire and how a response is parsed; the two clients only send it, so they
+cannot drift apart. The list of all pages is a generator of requests, for the same reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from airflow_provider_fireworks.client.errors import (
+    ApiError,
+    NoResponseError,
+    error_from_response,
+    excerpt,
+)
+from airflow_provider_fireworks.client.names import DeploymentName, ModelName, check_id
+from airflow_provider_fireworks.client.resources import (
+    Account,
+    Deployment,
+    DeploymentShapeVersion,
+    Model,
+    Page,
+    Resource,
+)
+from airflow_provider_fireworks.client.retries import parse_retry_after
+from airflow_provider_fireworks.client.text import one_line
+
+ResultT = TypeVar("ResultT")
+ItemT = TypeVar("ItemT", bound=Resource)
+Pages = Generator["Request[Any]", Any, ResultT]
+"""Yields the request for each page, is sent its result, and returns all items."""
+
+PAGE_SIZE = 200
+"""The most items that the API puts on a page."""
+MAX_PAGES = 200
+"""A longer list counts as endless."""
+
+
+@dataclass(frozen=True)
+class Request(Generic[ResultT]):
+    """
+    One request, and how the JSON of a success is parsed.
+
+    :ivar method: of HTTP.
+    :ivar path: below the base URL, without a leading slash; made of checked names only.
+    :ivar parse_json: makes the result from the response's JSON object.
+    :ivar read_only: a ``POST`` that changes nothing, so that it can be sent again as a ``GET`` can.
+    """
+
+    method: str
+    path: str
+    parse_json: Callable[[dict[str, Any]], ResultT]
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    read_only: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.method != "GET" and not self.read_only
+
+    def __str__(self) -> str:
+        return f"{self.method} /{self.path}"
+
+    def parse(
+        self, status: int, headers: Mapping[str, str], body: bytes, *, now: float, max_retry_after: float
+    ) -> ResultT:
+        """
+        Parse a response.
+
+        :param headers: by lower-case name.
+        :param now: seconds since the epoch.
+        :param max_retry_after: seconds; a longer ``Retry-After`` is cut to them.
+        :raises ApiError: unless it is a success that can be parsed.
+        """
+        if not 200 <= status < 300:
+            retry_after = parse_retry_after(headers, now=now, longest=max_retry_after)
+            raise error_from_response(str(self), status, headers, body, retry_after=retry_after)
+        try:
+            parsed = json.loads(body)
+            if not isinstance(parsed, dict):
+                raise ValueError("it is not a JSON object")
+            return self.parse_json(parsed)
+        except ValidationError as error:
+            fields = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors()}))
+            problem = f"the response has unexpected fields: {fields}"
+        except (ValueError, RecursionError) as error:
+            problem = f"the response cannot be read: {error}"
+        # What was cut off begins as JSON does.
+        misdirected = bool(body.strip()) and not body.lstrip().startswith((b"{", b"["))
+        raise NoResponseError(
+            excerpt(status, headers, body) if misdirected else one_line(problem),
+            request=str(self),
+            status=status,
+            request_id=headers.get("x-request-id"),
+            misdirected=misdirected,
+        )
+
+
+# ---- models
+
+
+def get_model(name: ModelName) -> Request[Model]:
+    """``GET /v1/accounts/{account}/models/{model}``."""
+    return Request("GET", f"v1/{name}", Model.model_validate)
+
+
+def prepare_model(name: ModelName, precision: str) -> Request[None]:
+    """``POST /v1/accounts/{account}/models/{model}:prepare``, which returns ``{}`` and no operation to follow."""
+    return Request("POST", f"v1/{name}:prepare", _ignore, body={"precision": precision})
+
+
+def list_models(account: str, *, filter: str = "") -> Pages[list[Model]]:
+    """All pages of ``GET /v1/accounts/{account}/models``, with an AIP-160 ``filter``."""
+    return _all_pages(f"v1/accounts/{check_id(account, 'account id')}/models", "models", Model, filter)
+
+
+# ---- deployments
+
+
+def create_deployment(
+    name: DeploymentName, spec: Mapping[str, Any], *, validate_only: bool = False
+) -> Request[Deployment]:
+    """
+    ``POST /v1/accounts/{account}/deployments?deploymentId=…``.
+
+    :param spec: the deployment's fields, as the API spells them (``baseModel``).
+    :param validate_only: create nothing, and return what would be created.
+    """
+    query = {"deploymentId": name.id} | ({"validateOnly": "true"} if validate_only else {})
+    path = f"v1/accounts/{name.account}/deployments"
+    return Request("POST", path, Deployment.model_validate, query, body=spec, read_only=validate_only)
+
+
+def get_deployment(name: DeploymentName) -> Request[Deployment]:
+    """``GET /v1/accounts/{account}/deployments/{deployment}``."""
+    return Request("GET", f"v1/{name}", Deployment.model_validate)
+
+
+def list_deployments(
+    account: str, *, filter: str = "", show_deleted: bool = False
+) -> Pages[list[Deployment]]:
+    """All pages of ``GET /v1/accounts/{account}/deployments``; ``show_deleted`` includes those deleted softly."""
+    path = f"v1/accounts/{check_id(account, 'account id')}/deployments"
+    query = {"showDeleted": "true"} if show_deleted else {}
+    return _all_pages(path, "deployments", Deployment, filter, query)
+
+
+def update_deployment(
+    name: DeploymentName, fields: Mapping[str, Any], *, base_model: str
+) -> Request[Deployment]:
+    """
+    ``PATCH /v1/accounts/{account}/deployments/{deployment}?updateMask=…``, of these fields and no others.
+
+    :param fields: as the API spells them (``displayName``).
+    :param base_model: of the deployment, which the API requires again.
+    """
+    # Without the mask, every field that can be changed would be replaced.
+    mask = ",".join(re.sub(r"[A-Z]", lambda capital: f"_{capital[0].lower()}", field) for field in fields)
+    body = {"baseModel": base_model, **fields}
+    return Request("PATCH", f"v1/{name}", Deployment.model_validate, {"updateMask": mask}, body=body)
+
+
+def scale_deployment(name: DeploymentName, replica_count: int) -> Request[None]:
+    """``PATCH /v1/accounts/{account}/deployments/{deployment}:scale``, which returns ``{}``."""
+    return Request("PATCH", f"v1/{name}:scale", _ignore, body={"replicaCount": replica_count})
+
+
+def delete_deployment(
+    name: DeploymentName, *, hard: bool = False, ignore_checks: bool = False
+) -> Request[None]:
+    """
+    ``DELETE /v1/accounts/{account}/deployments/{deployment}``, which returns ``{}``.
+
+    :param hard: for good, so that the id is free again.
+    :param ignore_checks: also if it has served recently.
+    """
+    query = {"hard": "true"} if hard else {}
+    query |= {"ignoreChecks": "true"} if ignore_checks else {}
+    return Request("DELETE", f"v1/{name}", _ignore, query)
+
+
+def undelete_deployment(name: DeploymentName) -> Request[Deployment]:
+    """``POST /v1/accounts/{account}/deployments/{deployment}:undelete``."""
+    return Request("POST", f"v1/{name}:undelete", Deployment.model_validate, body={})
+
+
+def match_deployment_shapes(account: str, model: ModelName) -> Request[list[DeploymentShapeVersion]]:
+    """
+    ``POST /v1/accounts/{account}/deploymentShapeVersions:match``: the shapes that a model can be deployed in.
+
+    The official SDK sends this request, the published OpenAPI files do not describe it.
+    """
+    parent = f"accounts/{check_id(account, 'account id')}"
+    return Request(
+        "POST",
+        f"v1/{parent}/deploymentShapeVersions:match",
+        lambda parsed: _page(parsed, "deploymentShapeVersions", DeploymentShapeVersion).items,
+        body={"createDeploymentRequest": {"parent": parent, "deployment": {"baseModel": str(model)}}},
+        read_only=True,
+    )
+
+
+def request_inference(inference_model: str) -> Request[None]:
+    """
+    ``POST /inference/v1/chat/completions`` for one token, to see whether a deployment answers.
+
+    It wakes a deployment that is scaled to zero.
+
+    :param inference_model: ``<model name>#<deployment name>``.
+    """
+    body = {
+        "model": inference_model,
+        "messages": [{"role": "user", "content": "ping"}],
+        "max_tokens": 1,
+    }
+    return Request("POST", "inference/v1/chat/completions", _ignore, body=body, read_only=True)
+
+
+# ---- accounts
+
+
+def list_accounts() -> Pages[list[Account]]:
+    """All pages of ``GET /v1/accounts``: the accounts that the key has access to."""
+    return _all_pages("v1/accounts", "accounts", Account)
+
+
+def _ignore(parsed: dict[str, Any]) -> None:
+    """Parse a response that says nothing."""
+
+
+def _all_pages(
+    path: str, plural: str, resource: type[ItemT], filter: str = "", more: Mapping[str, str] | None = None
+) -> Pages[list[ItemT]]:
+    items: list[ItemT] = []
+    tokens = {""}
+    query = {"pageSize": str(PAGE_SIZE)} | ({"filter": filter} if filter else {}) | dict(more or {})
+    while True:
+        request = Request("GET", path, lambda parsed: _page(parsed, plural, resource), query)
+        page: Page[ItemT] = yield request
+        items += page.items
+        if not page.next_page_token:
+            return items
+        if page.next_page_token in tokens:
+            raise ApiError("the list does not end: a page token was repeated", request=str(request))
+        if len(tokens) == MAX_PAGES:
+            raise ApiError(f"the list does not end: it has more than {MAX_PAGES} pages", request=str(request))
+        tokens.add(page.next_page_token)
+        query = query | {"pageToken": page.next_page_token}
+
+
+def _page(parsed: dict[str, Any], plural: str, resource: type[ItemT]) -> Page[ItemT]:
+    items = parsed.get(plural) or []
+    if not isinstance(items, list):
+        raise ValueError(f"{plural} is not a list")
+    return Page(
+        items=[resource.model_validate(item) for item in items],
+        next_page_token=parsed.get("nextPageToken") or "",
+    )

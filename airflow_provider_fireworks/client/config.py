@@ -1,0 +1,138 @@
+"""Where the API is, and the key to it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from airflow_provider_fireworks import __version__
+from airflow_provider_fireworks.client.names import InvalidNameError, check_id
+from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
+
+DEFAULT_BASE_URL = "https://api.fireworks.ai"
+HEADERS = {
+    "Accept": "application/json",
+    # The one encoding that the clients decompress themselves, piece by piece: a small response cannot become huge.
+    "Accept-Encoding": "gzip",
+    # A firewall in front of the API answers 403 to the user agents of Python's libraries.
+    "User-Agent": f"airflow-provider-fireworks/{__version__}",
+}
+
+_URL_CHARACTERS = re.compile(r"[A-Za-z0-9._~:/-]*")
+
+
+class InvalidConfigError(ValueError):
+    """A base URL, a key or an account that is invalid. The key itself is never part of the message."""
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """
+    What a client needs.
+
+    :ivar base_url: scheme, host, port and path prefix, without a slash at the end.
+    :ivar api_key: not part of the ``repr``.
+    :ivar account: the account of bare ids, ``None`` to look it up from the key.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    account: str | None = None
+    timing: Timing = DEFAULT_TIMING
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        host: str | None,
+        api_key: str | None,
+        account: str | None = None,
+        schema: str | None = None,
+        port: int | None = None,
+        timing: Timing = DEFAULT_TIMING,
+    ) -> ClientConfig:
+        """
+        Check what a connection holds.
+
+        :param host: a host or a base URL, which may have a scheme, a port and a path; unset means
+            ``https://api.fireworks.ai``.
+        :param api_key: the bearer token.
+        :param account: the account id, if it is known.
+        :param schema: used unless ``host`` has one; ``https`` if both are unset.
+        :param port: used unless ``host`` has one.
+        :raises InvalidConfigError: if the key is missing or cannot be sent in a header, if the account or the URL is
+            invalid, and for plain http to another machine, which would show the key to the network.
+        """
+        key = (api_key or "").strip()
+        if not key:
+            raise InvalidConfigError("there is no API key")
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise InvalidConfigError(
+                "the API key has characters that no key has (blanks, line ends, non-ASCII)"
+            )
+        account = (account or "").strip() or None
+        if account is not None:
+            try:
+                check_id(account, "account id")
+            except InvalidNameError as error:
+                raise InvalidConfigError(str(error).rstrip(".")) from None
+        return cls(_base_url(host, schema, port), key, account, timing)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the API is on this machine; then no proxy is used."""
+        return _is_loopback(urlsplit(self.base_url).hostname or "")
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path."""
+        return f"{self.base_url}/{path}"
+
+    def hide_key(self, text: str) -> str:
+        """Return a text without the key, whoever wrote it."""
+        text = text.replace(self.api_key, "***")
+        # The text may have been cut in the middle of the key.
+        for length in range(len(self.api_key) - 1, 3, -1):
+            text = text.replace(f"{self.api_key[:length]}…", "***…")
+        return text
+
+
+def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
+    host, schema = (host or "").strip(), (schema or "").strip().removesuffix("://").lower()
+    if not host:
+        return DEFAULT_BASE_URL
+    if "@" in host:
+        # Not shown, as it may hold the key.
+        raise InvalidConfigError(
+            "the base URL holds a user name or password; the key goes into the password field"
+        )
+    try:
+        parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{host}")
+        in_host = parts.port
+    except ValueError as error:
+        raise InvalidConfigError(f"the base URL {host!r} is invalid: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise InvalidConfigError(f"the base URL {host!r} is invalid; it should look like {DEFAULT_BASE_URL}")
+    # requests rewrites %7E and dots, and would then not find the adapter that adds the key.
+    if not _URL_CHARACTERS.fullmatch(f"{parts.hostname}{parts.path}") or {".", ".."} & set(
+        parts.path.split("/")
+    ):
+        raise InvalidConfigError(f"the base URL {host!r} has characters that no base URL has")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise InvalidConfigError(
+            f"the base URL {host!r} is plain http, which would show the API key to the network; use https, or http to "
+            "this machine only (localhost, 127.0.0.1)"
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    number = in_host or port
+    return f"{parts.scheme}://{name}" + (f":{number}" if number else "") + parts.path.rstrip("/")
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False

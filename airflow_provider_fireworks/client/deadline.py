@@ -1,0 +1,106 @@
+"""
+A deadline for a whole response in requests, however slowly it arrives and however long it is.
+
+Neither requests nor urllib3 has one: the timeout of a socket starts anew with every byte, and a server that sends a
+header a second keeps a worker for ever. So this module replaces the file object that ``http.client`` reads a response
+from, which is internal to urllib3 and http.client. The tests of broken connections fail if that stops working.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import requests
+import urllib3
+
+from airflow_provider_fireworks.client import responses
+
+_deadline: ContextVar[float | None] = ContextVar("_deadline", default=None)
+
+
+@contextmanager
+def response_deadline(deadline: float) -> Iterator[None]:
+    """
+    Require each response that begins in the block to be complete by a deadline, headers included.
+
+    :param deadline: by ``time.monotonic()``. Reading after it raises ``TimeoutError``, which urllib3 translates.
+    """
+    token = _deadline.set(deadline)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+class DeadlineAdapter(requests.adapters.HTTPAdapter):
+    """An adapter whose connections honour :func:`response_deadline`."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Create the pools of direct connections."""
+        super().init_poolmanager(*args, **kwargs)
+        _use_deadlines(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Create the pools of connections through a proxy."""
+        known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        return manager if known else _use_deadlines(manager)
+
+
+class _DeadlineReader(io.RawIOBase):
+    """The bytes of one response, up to its deadline and to twice the largest body."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._deadline = deadline
+        self._read_timeout = sock.gettimeout()
+        # Compression aside, this also bounds what is between the bytes of a body, such as the extensions of chunks.
+        self._room = 2 * responses.MAX_BODY_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time for the whole response is over")
+        self._sock.settimeout(min(left, self._read_timeout or left))
+        count: int | None = self._raw.readinto(buffer)
+        self._room -= count or 0
+        if self._room < 0:
+            raise OSError("the response does not end")
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        deadline = _deadline.get()
+        if deadline is not None:
+            self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock, deadline))
+
+
+@functools.cache
+def _with_deadlines(pool: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
+    connection = type("Connection", (pool.ConnectionCls,), {"response_class": _Response})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+
+def _use_deadlines(manager: Any) -> Any:
+    """Replace the pool classes of a manager, which may be that of a SOCKS proxy."""
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _with_deadlines(pool) for scheme, pool in pools.items()}
+    return manager

@@ -1,0 +1,187 @@
+"""
+The API's resources, as far as this package reads them.
+
+Parsing is lenient: unknown fields are kept, and what is missing or ``null`` is unset. States and status codes are open
+strings, since the API sends more of them than its schemas list.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from airflow_provider_fireworks.client.text import one_line
+
+Text = Annotated[str, AfterValidator(one_line)]
+"""Is shown to people: one printable line, whatever the API sends."""
+
+
+class Resource(BaseModel):
+    """JSON as the API sends it: camelCase, with fields that this package may not know."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True, protected_namespaces=()
+    )
+
+
+class Status(Resource):
+    """
+    How the last operation on a resource ended.
+
+    :ivar code: the name of a status code (``"OK"``, ``"INTERNAL"``), or its number.
+    """
+
+    code: Text | int | None = None
+    message: Text | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the operation failed; unset means that it did not."""
+        return self.code not in (None, "", "OK", 0, "0")
+
+    def __str__(self) -> str:
+        return f"{self.code or 'OK'}: {self.message}" if self.message else str(self.code or "OK")
+
+
+class BaseModelDetails(Resource):
+    """Further details of a base model."""
+
+    default_precision: Text | None = None
+
+
+class Model(Resource):
+    """
+    A model, from ``GET /v1/accounts/{account}/models/{model}``.
+
+    :ivar state: ``UPLOADING``, ``READY``, ``PREPARING``, ``FAILED``, or another one.
+    :ivar calibrated: whether it can be deployed at precisions other than FP16.
+    :ivar supported_precisions: what it can be deployed at; ``None`` if the API leaves the list out, as newer
+        schemas do.
+    :ivar supported_precisions_with_calibration: the same, once it is calibrated.
+    """
+
+    name: Text = ""
+    state: Text | None = None
+    status: Status | None = None
+    update_time: Text | None = None
+    calibrated: bool | None = None
+    supported_precisions: list[Text] | None = None
+    supported_precisions_with_calibration: list[Text] | None = None
+    base_model_details: BaseModelDetails | None = None
+
+    @property
+    def omits_precisions(self) -> bool:
+        """Whether the API leaves both lists out, so that it will not fill them later either."""
+        return self.supported_precisions is self.supported_precisions_with_calibration is None
+
+    @property
+    def lists_precisions(self) -> bool:
+        """Whether the API lists any precision: an empty list is an unset one."""
+        return bool(self.supported_precisions or self.supported_precisions_with_calibration)
+
+
+class ReplicaStats(Resource):
+    """The replicas of a deployment, by how far they are."""
+
+    pending_scheduling_replica_count: int | None = None
+    downloading_model_replica_count: int | None = None
+    initializing_replica_count: int | None = None
+    ready_replica_count: int | None = None
+
+    def __str__(self) -> str:
+        stages = {
+            "waiting for a GPU": self.pending_scheduling_replica_count,
+            "downloading the model": self.downloading_model_replica_count,
+            "initializing": self.initializing_replica_count,
+            "ready": self.ready_replica_count,
+        }
+        return ", ".join(f"{count} {stage}" for stage, count in stages.items() if count)
+
+
+class Deployment(Resource):
+    """
+    A deployment, from ``GET /v1/accounts/{account}/deployments/{deployment}``.
+
+    :ivar state: ``CREATING``, ``READY``, ``UPDATING``, ``DELETING``, ``DELETED`` (softly: its id is taken),
+        ``FAILED``, or another one.
+    :ivar desired_replica_count: replicas that it is meant to have now.
+    :ivar replica_count: replicas that it has.
+    """
+
+    name: Text = ""
+    base_model: Text | None = None
+    precision: Text | None = None
+    state: Text | None = None
+    status: Status | None = None
+    display_name: Text | None = None
+    description: str | None = None
+    accelerator_type: Text | None = None
+    accelerator_count: int | None = None
+    deployment_shape: Text | None = None
+    min_replica_count: int | None = None
+    max_replica_count: int | None = None
+    autoscaling_policy: Any = None
+    desired_replica_count: int | None = None
+    replica_count: int | None = None
+    replica_stats: ReplicaStats | None = None
+    create_time: Text | None = None
+    update_time: Text | None = None
+
+    @property
+    def ready_replicas(self) -> int | None:
+        """Replicas that serve, ``None`` if the API does not say."""
+        if self.replica_stats is not None and self.replica_stats.ready_replica_count is not None:
+            return self.replica_stats.ready_replica_count
+        return self.replica_count
+
+
+class DeploymentShape(Resource):
+    """A configuration that a model can be deployed in."""
+
+    name: Text = ""
+    base_model: Text | None = None
+    precision: Text | None = None
+    accelerator_type: Text | None = None
+    accelerator_count: int | None = None
+    preset_type: Text | None = None
+
+
+class DeploymentShapeVersion(Resource):
+    """
+    A version of a deployment shape.
+
+    :ivar snapshot: the shape as it is at this version.
+    """
+
+    name: Text = ""
+    snapshot: DeploymentShape | None = None
+    validated: bool | None = None
+    latest_validated: bool | None = None
+
+
+class Account(Resource):
+    """An account that the API key has access to."""
+
+    name: Text = ""
+    display_name: Text | None = None
+
+    @property
+    def account_id(self) -> str:
+        """The id, without ``accounts/``."""
+        return self.name.removeprefix("accounts/")
+
+
+ItemT = TypeVar("ItemT")
+
+
+class Page(BaseModel, Generic[ItemT]):
+    """
+    One page of a list.
+
+    :ivar next_page_token: ``""`` on the last page.
+    """
+
+    items: list[ItemT] = Field(default_factory=list)
+    next_page_token: str = ""

@@ -1,0 +1,178 @@
+"""The client for workers: blocking, over requests."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+
+import requests
+import tenacity
+import urllib3.exceptions
+
+from airflow_provider_fireworks.client.api import Pages, Request
+from airflow_provider_fireworks.client.config import HEADERS, ClientConfig
+from airflow_provider_fireworks.client.deadline import DeadlineAdapter, response_deadline
+from airflow_provider_fireworks.client.errors import ApiError, NoResponseError
+from airflow_provider_fireworks.client.responses import (
+    ResponseReader,
+    clear_locals,
+    deadline_error,
+    no_response_error,
+)
+from airflow_provider_fireworks.client.retries import delay_before_retry, may_retry
+
+ResultT = TypeVar("ResultT")
+
+ATTEMPTS = 3
+"""How often a request is sent at most, if sending it again can do no harm."""
+
+_CHUNK_BYTES = 64 * 1024
+
+
+class _KeyAdapter(DeadlineAdapter):
+    """Adds the key on the way out: no request that a caller, a response or an error can reach holds it."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        super().__init__()
+        self._config = config
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        with_key = request.copy()
+        with_key.headers["Authorization"] = f"Bearer {self._config.api_key}"
+        try:
+            with clear_locals():
+                response = super().send(with_key, *args, **kwargs)
+        except requests.RequestException as error:
+            error.request = request
+            raise
+        response.request = request
+        return response
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add nothing. Without an ``auth``, requests would read one from ``.netrc``."""
+    return request
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Follow no redirect: it could lead a request, and with it the key, elsewhere."""
+
+
+def make_session(config: ClientConfig) -> requests.Session:
+    """Return a session that sends the key to the configured base URL, and follows no redirect."""
+    session = _Session()
+    session.headers.update(HEADERS)
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.auth = _no_netrc
+    session.mount(f"{config.base_url}/", _KeyAdapter(config))
+    session.trust_env = not config.is_loopback
+    return session
+
+
+class SyncClient:
+    """
+    Sends requests and waits for their responses.
+
+    :param session: from :func:`make_session`.
+    """
+
+    def __init__(self, config: ClientConfig, session: requests.Session) -> None:
+        self._config = config
+        self._session = session
+        self.has_responded = False
+
+    def send(self, request: Request[ResultT], *, attempts: int = ATTEMPTS) -> ResultT:
+        """
+        Send a request, and send it again after a growing delay if that can do no harm.
+
+        :param attempts: how often at most.
+        :raises ApiError: how the last attempt ended.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, ApiError) and may_retry(error, writes=request.writes)
+            ),
+            wait=lambda state: delay_before_retry(state, self._config.timing),
+            stop=tenacity.stop_after_attempt(attempts),
+            reraise=True,
+        )
+        with clear_locals():
+            try:
+                result: ResultT = retrying(self._send_once, request)
+            except ApiError as error:
+                self.has_responded = self.has_responded or error.is_response
+                raise
+        self.has_responded = True
+        return result
+
+    def send_all(self, pages: Pages[ResultT]) -> ResultT:
+        """
+        Send the requests for all pages of a list.
+
+        :raises ApiError: also if the list does not end.
+        """
+        limit = self._config.timing.list_timeout
+        started = time.monotonic()
+        request = next(pages)
+        while True:
+            page = self.send(request)
+            if time.monotonic() - started > limit:
+                raise NoResponseError(f"the list has not ended after {limit:g} s", request=str(request))
+            try:
+                request = pages.send(page)
+            except StopIteration as end:
+                result: ResultT = end.value
+                return result
+
+    def _send_once(self, request: Request[ResultT]) -> ResultT:
+        timing = self._config.timing
+        deadline = time.monotonic() + timing.response_timeout
+        try:
+            with (
+                response_deadline(deadline),
+                self._session.request(
+                    request.method,
+                    self._config.url(request.path),
+                    params=dict(request.query),
+                    json=request.body,
+                    timeout=(timing.connect_timeout, timing.read_timeout),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                reader = ResponseReader(request, self._config, response.status_code, response.headers.items())
+                for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+                    reader.add(chunk)
+        # ValueError: urllib3 accepts any number as the length of a chunk.
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            reason = getattr(error.args[0], "reason", None) if error.args else None
+            never_sent = _was_never_sent(error, reason)
+            if time.monotonic() >= deadline and not never_sent:
+                raise deadline_error(request, self._config, timing.response_timeout) from None
+            raise no_response_error(
+                request, self._config, error, reason or error, never_sent=never_sent
+            ) from None
+        return reader.result()
+
+
+def _was_never_sent(error: Exception, reason: object) -> bool:
+    through_proxy = isinstance(reason, urllib3.exceptions.ProxyError)
+    if isinstance(reason, urllib3.exceptions.ProxyError):
+        # It is raised for whatever goes wrong behind a proxy, a lost response included.
+        reason = reason.original_error
+    if isinstance(reason, urllib3.exceptions.SSLError) and reason.args:
+        # TLS can also break in the middle of a response; a certificate is refused before anything is sent.
+        reason = reason.args[0]
+    if through_proxy and isinstance(reason, OSError) and str(reason).startswith("Tunnel connection failed"):
+        return True
+    return isinstance(error, requests.ConnectTimeout) or isinstance(
+        reason,
+        (
+            urllib3.exceptions.NewConnectionError,
+            urllib3.exceptions.ConnectTimeoutError,
+            ssl.SSLCertVerificationError,
+        ),
+    )

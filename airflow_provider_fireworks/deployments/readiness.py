@@ -1,0 +1,47 @@
+"""
+Whether a deployment is ready: one decision, which the sensor, the operators and the trigger share.
+
+The rows of the decision table are in ``docs/readiness.md``. READY does not mean that inference answers already, which
+only a request to it can tell (``wait_for_inference``).
+"""
+
+from __future__ import annotations
+
+from airflow_provider_fireworks.client.resources import Deployment, Status
+from airflow_provider_fireworks.polling import Outcome, Verdict
+
+
+def judge_deployment(deployment: Deployment | None, *, replica_count: int | None = None) -> Verdict:
+    """
+    Return whether a deployment is ready, still pending, or never will be, and why.
+
+    :param deployment: as read now, ``None`` if it does not exist any more.
+    :param replica_count: replicas that it is to have; ``None`` accepts any number, zero included.
+    """
+    if deployment is None:
+        return Verdict(Outcome.FAILED, "it was deleted while it was waited for")
+    state = deployment.state or "unset"
+    if state in ("DELETING", "DELETED"):
+        return Verdict(Outcome.FAILED, f"its state is {state}: it was deleted while it was waited for")
+    if state == "FAILED":
+        return Verdict(
+            Outcome.FAILED, f"its state is FAILED, with the status {deployment.status or Status()}"
+        )
+    counted = str(deployment.replica_stats or "")
+    replicas = f" (replicas: {counted})" if counted else ""
+    if state != "READY":
+        return Verdict(Outcome.PENDING, f"its state is {state}{replicas}")
+    if replica_count is not None and not _has_replicas(deployment, replica_count):
+        return Verdict(Outcome.PENDING, f"its state is READY{replicas}, but not with {replica_count} yet")
+    if deployment.ready_replicas == 0 and not replicas:
+        return Verdict(Outcome.READY, "its state is READY, scaled to zero: the first request wakes it")
+    return Verdict(Outcome.READY, f"its state is READY{replicas}")
+
+
+def _has_replicas(deployment: Deployment, wanted: int) -> bool:
+    ready = deployment.ready_replicas
+    if ready is None:
+        # An API that counts no replicas has to be believed.
+        return True
+    # The autoscaler may have added some, but scaled to zero means that none is left to cost anything.
+    return ready >= wanted if wanted else not (ready or deployment.replica_count)

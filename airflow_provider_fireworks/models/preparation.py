@@ -1,0 +1,167 @@
+"""State machine for preparing one model: picks the next step from the last response. Sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_provider_fireworks.client.errors import RefusedError
+from airflow_provider_fireworks.client.names import ModelName
+from airflow_provider_fireworks.client.resources import Model
+from airflow_provider_fireworks.models.readiness import (
+    Baseline,
+    PollHistory,
+    confirmed_precision,
+    is_being_prepared,
+)
+from airflow_provider_fireworks.polling import Verdict
+from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
+
+_MAY_BE_BUSY = ("FAILED_PRECONDITION", "ABORTED", "ALREADY_EXISTS")
+"""Codes of a refusal that may mean that another preparation is in progress."""
+
+
+class PrepareStep(str, Enum):
+    """What the operator does next."""
+
+    READ = "read"
+    REQUEST = "request"
+    PAUSE = "pause"
+    WAIT_UNTIL_IDLE = "wait_until_idle"
+    REQUESTED = "requested"
+    """The preparation is under way."""
+    READY = "ready"
+    REFUSED = "refused"
+
+
+class ModelPreparation(BaseModel):
+    """
+    How far a task has come in having a model prepared. It is the task's resume state.
+
+    :ivar deadline: seconds since the epoch.
+    :ivar step: what to do next.
+    :ivar baseline: the model before the last prepare request, with the outcome of that.
+    :ivar history: what polls have seen since the baseline.
+    :ivar ready_precision: the one that is ready, once it is.
+    :ivar note: why this step is next, for the log.
+    :ivar unknown_since: seconds since the epoch of a request whose outcome is unknown.
+    :ivar refused_at: seconds since the epoch of the first refusal without a preparation in progress.
+    :ivar refusal: the code of the last refusal, until the model has been read after it.
+    :ivar refusals: how many refusals there were since.
+    :ivar requests_left: how often a preparation that ended without its precision may be requested again.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: ModelName
+    deadline: float
+    step: PrepareStep = PrepareStep.READ
+    baseline: Baseline | None = None
+    history: PollHistory = Field(default_factory=PollHistory)
+    ready_precision: str | None = None
+    note: str = ""
+    unknown_since: float | None = None
+    refused_at: float | None = None
+    refusal: str | None = None
+    refusals: int = 0
+    requests_left: int = 1
+    timing: Timing = Field(default=DEFAULT_TIMING, exclude=True)
+
+    def on_read(self, model: Model, precision: str, accept: Sequence[str], now: float) -> None:
+        """Take in the model as it is now, and pick the next step."""
+        before = self.baseline
+        if before is not None:
+            self.history = self.history.after_poll(model, now)
+        confirmed = model.state != "UPLOADING" and confirmed_precision(model, precision, accept)
+        if confirmed:
+            self.ready_precision, self.step = confirmed[0], PrepareStep.READY
+            if before is None or before.posted is None:
+                self.baseline = Baseline.of(model)
+        elif self.unknown_since is not None and before is not None:
+            self._resolve_unknown_outcome(model, before, self.unknown_since, now)
+        elif self.refused_at is not None:
+            self._resolve_refusal(model, self.refused_at, now)
+        else:
+            self._request_from(model)
+
+    def on_accepted(self, at: float) -> None:
+        """Take in that the API accepted the request sent at ``at``."""
+        self._set_requested("accepted", at)
+
+    def on_unknown_outcome(self, error: Exception, at: float) -> None:
+        """Take in that the outcome of the request sent at ``at`` is unknown: only the model can tell."""
+        self.unknown_since = at
+        self.note, self.step = f"It may have worked all the same: {error}.", PrepareStep.READ
+
+    def on_refused(self, error: RefusedError, at: float) -> None:
+        """Take in that the request sent at ``at`` was refused; the model tells whether that is final."""
+        self.note, self.refusal, self.refusals = f"{error}.", error.code or "", self.refusals + 1
+        self.refused_at = self.refused_at or at
+        may_be_busy = self.refusal in _MAY_BE_BUSY or error.status == 409
+        self.step = PrepareStep.READ if may_be_busy else PrepareStep.REFUSED
+
+    def on_waited(self, verdict: Verdict) -> None:
+        """Take in that a wait has ended well."""
+        if verdict.precision:
+            self.ready_precision, self.step = verdict.precision, PrepareStep.READY
+        else:
+            self.step = PrepareStep.READ
+            self.refusal = self.refused_at = None
+            self.refusals = 0
+
+    def request_again(self) -> bool:
+        """Start over after a preparation that ended without its precision; ``False`` if that was tried already."""
+        if not self.requests_left:
+            return False
+        self.requests_left -= 1
+        self.baseline, self.history, self.step = None, PollHistory(), PrepareStep.READ
+        return True
+
+    def begin_pause(self, poll_interval: float) -> float:
+        """Return the seconds to pause, after which the model is read again."""
+        self.step = PrepareStep.READ
+        return max(min(poll_interval, self.timing.max_pause), self.timing.min_pause)
+
+    def _resolve_unknown_outcome(
+        self, model: Model, before: Baseline, unknown_since: float, now: float
+    ) -> None:
+        if before.state == "READY" and model.state != "READY":
+            self.note = f"Its state has changed to {model.state} since, so it did work."
+            self._set_requested("accepted", unknown_since)
+        elif now - unknown_since < self.timing.visibility_lag:
+            self.step = PrepareStep.PAUSE
+        elif is_being_prepared(model):
+            # It was in preparation before, too. Only when that is over, the precision tells.
+            self.step = PrepareStep.WAIT_UNTIL_IDLE
+        else:
+            self.unknown_since = None
+            self._request_from(model)
+
+    def _resolve_refusal(self, model: Model, refused_at: float, now: float) -> None:
+        if is_being_prepared(model):
+            self.step = PrepareStep.WAIT_UNTIL_IDLE
+        elif self.refusal is None:
+            self._request_from(model)
+        elif self.refusals < 2 or now - refused_at < self.timing.visibility_lag:
+            # The preparation that it was refused for may have ended in between, or not be visible yet.
+            self.refusal = None
+            self.step = PrepareStep.PAUSE
+        elif self.refusal == "ALREADY_EXISTS":
+            self._set_requested("already", refused_at)
+        else:
+            self.note += " No preparation was in progress meanwhile, so the refusal is final."
+            self.step = PrepareStep.REFUSED
+
+    def _request_from(self, model: Model) -> None:
+        self.baseline, self.step = Baseline.of(model), PrepareStep.REQUEST
+        self.history = PollHistory.since(self.baseline)
+
+    def _set_requested(self, outcome: Literal["accepted", "already"], at: float) -> None:
+        if self.baseline is not None:
+            self.baseline = self.baseline.after_request(outcome, at)
+        self.unknown_since = self.refusal = self.refused_at = None
+        self.refusals = 0
+        self.step = PrepareStep.REQUESTED

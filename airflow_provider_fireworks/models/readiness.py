@@ -1,0 +1,262 @@
+"""
+Whether a model is ready at a precision: one decision, which the sensor, the operator and the trigger share.
+
+A prepare request returns no operation to follow, so readiness has to be read from the model. It is **confirmed** if the
+API lists the precision. If the API lists no precisions at all, readiness is **inferred** from what has changed since
+the request. The rows of the decision table are in ``docs/readiness.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from airflow_provider_fireworks.client.resources import Model, Status
+from airflow_provider_fireworks.polling import Outcome, Verdict
+from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
+
+LAGGING_POLLS = 3
+"""Polls of a model that is READY again, during which its lists of precisions may lag behind its state."""
+
+_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+
+
+class Baseline(BaseModel):
+    """
+    A model right before the prepare request, and what became of the request.
+
+    The baseline is an XCom and an argument of triggers. A change is found by comparing the model with it, never by its
+    clock times, which are for durations only.
+
+    :ivar state: as read, ``""`` if unset.
+    :ivar posted: ``accepted``; ``already`` if the API said that there is nothing to do; ``None`` if no request was
+        needed.
+    :ivar posted_at: seconds since the epoch, ``None`` if no request was sent.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    state: str = ""
+    status: Status | None = None
+    update_time: str | None = None
+    calibrated: bool | None = None
+    precisions: list[str] = Field(default_factory=list)
+    posted: Literal["accepted", "already"] | None = None
+    posted_at: float | None = None
+
+    @classmethod
+    def of(cls, model: Model) -> Baseline:
+        """Return the baseline of a model that was just read."""
+        return cls(
+            state=model.state or "",
+            status=model.status,
+            update_time=model.update_time,
+            calibrated=model.calibrated,
+            precisions=listed_precisions(model),
+        )
+
+    def after_request(self, posted: Literal["accepted", "already"], at: float) -> Baseline:
+        """Return the baseline with the outcome of the prepare request and its time, in seconds since the epoch."""
+        return self.model_copy(update={"posted": posted, "posted_at": at})
+
+
+@dataclass(frozen=True)
+class PollHistory:
+    """
+    What earlier polls of a model have seen. Without it, as after a reschedule, verdicts come later but are not wrong.
+
+    :ivar has_polled: whether the model has been read at all.
+    :ivar was_ready: whether it has been READY, in the baseline or since.
+    :ivar is_away: whether it was not READY in the last poll.
+    :ivar left_ready: whether it was seen to leave READY.
+    :ivar was_preparing: whether it was seen in preparation.
+    :ivar ready_again_at: seconds since the epoch when it was first seen READY again.
+    :ivar polls_ready_again: how often it was seen READY since then.
+    :ivar first_status: its status in the first poll.
+    """
+
+    has_polled: bool = False
+    was_ready: bool = False
+    is_away: bool = False
+    left_ready: bool = False
+    was_preparing: bool = False
+    ready_again_at: float | None = None
+    polls_ready_again: int = 0
+    first_status: Status | None = None
+
+    @classmethod
+    def since(cls, baseline: Baseline | None) -> PollHistory:
+        """Start with what the baseline says."""
+        if baseline is None:
+            return cls()
+        ready = baseline.state == "READY"
+        return cls(has_polled=True, was_ready=ready, is_away=not ready, first_status=baseline.status)
+
+    def after_poll(self, model: Model, now: float) -> PollHistory:
+        """Return the history after one more poll, at ``now`` (seconds since the epoch)."""
+        seen = self if self.has_polled else replace(self, has_polled=True, first_status=model.status)
+        if model.state != "READY":
+            return replace(
+                seen,
+                is_away=True,
+                left_ready=seen.left_ready or seen.was_ready,
+                was_preparing=seen.was_preparing or is_being_prepared(model),
+                ready_again_at=None,
+                polls_ready_again=0,
+            )
+        if seen.is_away:
+            return replace(seen, is_away=False, was_ready=True, ready_again_at=now, polls_ready_again=1)
+        polls = seen.polls_ready_again + 1 if seen.ready_again_at is not None else 0
+        return replace(seen, was_ready=True, polls_ready_again=polls)
+
+
+def is_being_prepared(model: Model) -> bool:
+    """Whether something is in progress on the model. The API does not say for which precision."""
+    return model.state not in ("READY", "FAILED")
+
+
+def listed_precisions(model: Model) -> list[str]:
+    """Return all precisions that the API lists for a model."""
+    return [*(model.supported_precisions or ()), *(model.supported_precisions_with_calibration or ())]
+
+
+def confirmed_precision(model: Model, precision: str, accept: Sequence[str] = ()) -> tuple[str, str] | None:
+    """
+    Return the precision that the API confirms, and the field that does; ``None`` if it confirms none.
+
+    :param precision: what is waited for.
+    :param accept: precisions that satisfy the wait as well, tried after it.
+    """
+    details = model.base_model_details
+    for candidate in (precision, *accept):
+        if candidate in (model.supported_precisions or ()):
+            return candidate, "supportedPrecisions"
+        if model.calibrated and candidate in (model.supported_precisions_with_calibration or ()):
+            return candidate, "supportedPrecisionsWithCalibration"
+        if details is not None and candidate == details.default_precision:
+            return candidate, "baseModelDetails.defaultPrecision"
+    return None
+
+
+def judge_model(
+    model: Model | None,
+    precision: str,
+    *,
+    baseline: Baseline | None,
+    history: PollHistory,
+    now: float,
+    accept: Sequence[str] = (),
+    require_confirmation: bool = False,
+    timing: Timing = DEFAULT_TIMING,
+) -> Verdict:
+    """
+    Return whether a model is ready at a precision, still pending, or never will be, and why.
+
+    :param model: as read now, ``None`` if it does not exist any more.
+    :param precision: what is waited for.
+    :param baseline: the model before the prepare request; without one, readiness cannot be inferred.
+    :param history: of all polls, this one included.
+    :param now: seconds since the epoch.
+    :param accept: precisions that satisfy the wait as well.
+    :param require_confirmation: fail if readiness can only be inferred.
+    """
+    if model is None:
+        return _failed("the model was deleted while it was waited for")
+    state = model.state or "unset"
+    if state == "UPLOADING":
+        return _pending("it is still being uploaded")
+    if confirmed := confirmed_precision(model, precision, accept):
+        return Verdict(
+            Outcome.READY, f"the API lists {confirmed[0]} in {confirmed[1]}", precision=confirmed[0]
+        )
+    status = model.status or Status()
+    if state == "FAILED" and (history.was_preparing or _has_changed(model, baseline)):
+        return _failed(f"its state is FAILED, with the status {status}")
+    if is_being_prepared(model) and not (baseline is None and model.omits_precisions):
+        return _pending(f"its state is {state}")
+    status_before = baseline.status if baseline is not None else history.first_status
+    if status.is_error and (history.left_ready or _differs(status, status_before)):
+        return _failed(f"its status has changed to {status}")
+    posted_at = baseline.posted_at if baseline is not None and baseline.posted else None
+    if baseline is None and not model.lists_precisions:
+        return _failed(
+            f"its state is {state}, and the API lists no precisions: without a baseline it could only time out. Pass "
+            "the result of the prepare operator: prepared=prepare.output"
+        )
+    if baseline is None or posted_at is None:
+        return _pending(
+            f"its state is {state}, and the API does not list {precision}; was it prepared for it?"
+        )
+
+    may_infer = not model.lists_precisions and state == "READY"
+    if may_infer and model.calibrated and not baseline.calibrated:
+        return _inferred("it has become calibrated since", precision, require_confirmation)
+    if may_infer and history.left_ready and not status.is_error:
+        return _inferred("it was in preparation and is READY again", precision, require_confirmation)
+    if model.lists_precisions and history.left_ready and history.polls_ready_again >= LAGGING_POLLS:
+        return Verdict(
+            Outcome.FAILED,
+            f"a preparation has finished without {precision}: the API lists {', '.join(listed_precisions(model))}. "
+            "It has to be prepared again",
+            can_prepare_again=True,
+        )
+    start = timing.preparation_start
+    ready_since = history.ready_again_at or _changed_at(model, baseline) or posted_at
+    if now - max(posted_at, min(ready_since, now)) < start:
+        return _pending(
+            f"its state is {state} and {precision} is not listed; a preparation may take {start:.0f} s to begin"
+        )
+    if may_infer and not status.is_error:
+        return _inferred(
+            f"nothing has changed for {start:.0f} s and its status is OK", precision, require_confirmation
+        )
+    return Verdict(
+        Outcome.FAILED,
+        f"its preparation for {precision} has not begun within {start:.0f} s; its state is {state}, its status "
+        f"{status}",
+        can_prepare_again=True,
+    )
+
+
+def _pending(reason: str) -> Verdict:
+    return Verdict(Outcome.PENDING, reason)
+
+
+def _failed(reason: str) -> Verdict:
+    return Verdict(Outcome.FAILED, reason)
+
+
+def _inferred(why: str, precision: str, require_confirmation: bool) -> Verdict:
+    reason = f"inferred, since the API lists no precisions: {why}"
+    if require_confirmation:
+        return _failed(
+            f"require_confirmation is set, and its readiness at {precision} could only be {reason}"
+        )
+    return Verdict(Outcome.READY, reason, precision=precision, inferred=True)
+
+
+def _has_changed(model: Model, baseline: Baseline | None) -> bool:
+    return baseline is None or (
+        model.state != baseline.state
+        or model.update_time != baseline.update_time
+        or _differs(model.status, baseline.status)
+    )
+
+
+def _changed_at(model: Model, baseline: Baseline) -> float | None:
+    """Return when the model last changed since the baseline, by the API's clock: a stand-in for a lost history."""
+    if not model.update_time or model.update_time == baseline.update_time:
+        return None
+    try:
+        return _TIME.validate_python(model.update_time).timestamp()
+    except ValueError:
+        return None
+
+
+def _differs(one: Status | None, other: Status | None) -> bool:
+    one, other = one or Status(), other or Status()
+    return (one.code or "OK", one.message or "") != (other.code or "OK", other.message or "")
