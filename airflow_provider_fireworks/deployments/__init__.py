@@ -1,1 +1,1 @@
-"""What is decided about a deployment: whose it is, whether it is ready, how to create and delete it. Sends nothing."""
+"""Decisions about a deployment: who owns it, whether it is ready, how to create and delete it. Sends nothing."""

@@ -1,9 +1,9 @@
 """
-What differs between the deployment that was requested once and the one that is requested now. Does no I/O.
+What differs between the deployment that was requested then and the one that is requested now. Sends nothing.
 
-A field counts as changed only if the request for it changed: the API may spell things its own way, such as a shape's
-full name for ``"default"``. So the signature in the deployment's description holds a digest of what was requested;
-a description has no room for the values themselves.
+A field counts as changed only if the request for it changed, because the API may return another value than the one
+requested, such as a shape's full name for ``"default"``. So the signature in the deployment's description holds a
+digest of what was requested. A description has no room for the values themselves.
 """
 
 from __future__ import annotations
@@ -60,27 +60,29 @@ def changes_since(found: Deployment, digest: str, spec: Mapping[str, Any]) -> Ch
     fixed, updatable = _split(spec)
     now = digest_of(spec)
     fixed_differ = {name: value for name, value in fixed.items() if _differs(found, name, value)}
-    left_out: list[str] = []
+    omissions: list[str] = []
     if not digest:
         updates = {name: value for name, value in updatable.items() if _differs(found, name, value)}
     else:
-        # If the digest differs and nothing visible does, an argument was left out, or any of them may be it.
-        gone = {name: None for name in _FIXED_ARGUMENTS if name not in fixed and _differs(found, name, None)}
+        # If the digest differs and no visible value does, an argument was omitted; else it may be any of them.
+        omitted = {
+            name: None for name in _FIXED_ARGUMENTS if name not in fixed and _differs(found, name, None)
+        }
         same = digest[:_FIXED_DIGITS] == now[:_FIXED_DIGITS]
-        fixed_differ = {} if same else fixed_differ or gone or fixed
+        fixed_differ = {} if same else fixed_differ or omitted or fixed
         changed = [
             name
             for place, name in enumerate(sorted(UPDATABLE))
             if _digits_of_field(digest, place) != _digits_of_field(now, place)
         ]
         updates = {name: updatable[name] for name in changed if name in updatable}
-        left_out = [f"{to_snake(name)} left out, stays as it is" for name in changed if name not in updatable]
+        omissions = [f"{to_snake(name)} omitted, not updated" for name in changed if name not in updatable]
     return Changes(
         fixed=tuple(_phrase(found, name, value) for name, value in fixed_differ.items()),
         updates=updates,
         notes=(
             *(_phrase(found, name, value) for name, value in updates.items() if _shown(found, name) != value),
-            *left_out,
+            *omissions,
         ),
     )
 
@@ -110,7 +112,7 @@ def _shown(found: Deployment, name: str) -> Any:
 
 
 def _differs(found: Deployment, name: str, value: Any) -> bool:
-    # Zero is how the API spells unset.
+    # The API returns zero for an unset number.
     shown = _shown(found, name)
     return shown not in (None, "", 0, "PRECISION_UNSPECIFIED") and shown != value
 

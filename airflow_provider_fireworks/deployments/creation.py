@@ -53,6 +53,7 @@ class DeploymentCreation(BaseModel):
         the user chose.
     :ivar updates: the fields to update, as the API spells them.
     :ivar previous_owner: whose deployment this try has undeleted, until it is signed again.
+    :ivar delete_on_failure: the argument, as it was rendered when the task began; so is ``delete_on_kill``.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -71,6 +72,8 @@ class DeploymentCreation(BaseModel):
     kept: bool = False
     updates: dict[str, Any] = Field(default_factory=dict)
     previous_owner: Owner | None = None
+    delete_on_failure: bool = True
+    delete_on_kill: bool = True
     timing: Timing = Field(default=DEFAULT_TIMING, exclude=True)
 
     @property
@@ -139,11 +142,11 @@ class DeploymentCreation(BaseModel):
             self._go_to(CreateStep.FAILED, f"its state is FAILED, with the status {found.status or 'OK'}")
         elif state == "FAILED":
             self._go_to(
-                CreateStep.REPLACE, f"An earlier one of this task has failed ({found.status or 'OK'})."
+                CreateStep.REPLACE, f"An earlier deployment of this task has failed ({found.status or 'OK'})."
             )
         elif changes.fixed and state == "CREATING" and not is_earlier and not self.kept:
             listed = _listing(changes.fixed)
-            self._go_to(CreateStep.REPLACE, f"Its arguments have changed while it is created: {listed}.")
+            self._go_to(CreateStep.REPLACE, f"Its arguments changed before it was ready: {listed}.")
         elif changes.fixed:
             self.may_exist = False
             may_be_deleted = not is_earlier and not (signed and signed.named)
@@ -179,7 +182,7 @@ class DeploymentCreation(BaseModel):
     def on_unknown_outcome(self, error: Exception) -> None:
         """Take in that the outcome of the request is unknown: only the next read can tell."""
         self.created_now = True
-        self.pause(f"It may have worked all the same: {error}.")
+        self.pause(f"The API may have carried it out all the same: {error}.")
 
     def on_not_carried_out(self) -> None:
         """Take in that the last request has certainly created nothing."""

@@ -35,11 +35,11 @@ States of a task instance after which no other try and no other task of the run 
 leads to another try or is unknown to this package.
 """
 ABSENT = "absent"
-"""Stands for the state of a task instance that Airflow does not have: its run or its DAG was deleted."""
+"""Not a state of Airflow's: there is no such task instance, because its run or its DAG was deleted."""
 
 
 def is_over(state: str) -> bool:
-    """Whether a task instance in this state needs its deployment no more, nor does any other task of its run."""
+    """Whether neither a task instance in this state nor any other task of its run needs the deployment any more."""
     return state in _OVER or state == ABSENT
 
 
@@ -58,14 +58,14 @@ class Owner:
     A task instance, as the owner of what it creates.
 
     :ivar map_index: -1 for a task that is not mapped.
-    :ivar airflow: base URL of its Airflow, ``""`` if that has none: several may share an account.
+    :ivar airflow: base URL of its Airflow, ``""`` if that has none. Several Airflows may share an account.
     :ivar loop_index: iteration of its task loop (Airflow 3.4), ``None`` outside of loops. Unlike the task instance's
         id and its ``region_id``, it stays the same when the task is cleared.
     :ivar kept: whether the deployment was adopted from an earlier run, which had kept it.
     :ivar named: whether it has an id that the user chose, and so is meant to outlive its run.
     :ivar digest: of what was requested, to notice that arguments have changed since.
 
-    The last three are part of the signature, but do not make another owner.
+    The last three are part of the signature, but two owners that differ only in these are equal.
     """
 
     dag_id: str
@@ -115,7 +115,7 @@ class Owner:
             )
         except (AttributeError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
-        # Anybody can write a description. What no task can have as an id goes into no log and no XCom.
+        # Anybody can write a description. Ids that no task can have must reach no log and no XCom.
         return owner if str(owner).isprintable() else None
 
     @property
@@ -157,7 +157,7 @@ class Owner:
         """
         Whether this task created the deployment with this description, so that it may delete it.
 
-        What it adopted from an earlier run that had kept it, is not its own to delete.
+        A deployment that it adopted from an earlier run is marked as kept, and is not its own to delete.
         """
         signed = Owner.from_description(description)
         return signed == self and not signed.kept

@@ -1,8 +1,8 @@
 """
 Whether a deployment is ready: one decision, which the sensor, the operators and the trigger share.
 
-The rows of the decision table are in ``docs/readiness.md``. READY does not mean that inference answers already, which
-only a request to it can tell (``wait_for_inference``).
+The rows of the decision table are in ``docs/readiness.md``. READY does not mean that inference already answers: only an
+inference request can tell (``wait_for_inference``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ def judge_deployment(deployment: Deployment | None, *, replica_count: int | None
     """
     Return whether a deployment is ready, still pending, or never will be, and why.
 
-    :param deployment: as read now, ``None`` if it does not exist any more.
-    :param replica_count: replicas that it is to have; ``None`` accepts any number, zero included.
+    :param deployment: as it was read just now, ``None`` if it does not exist any more.
+    :param replica_count: the requested replicas; ``None`` accepts any number, zero included.
     """
     if deployment is None:
         return Verdict(Outcome.FAILED, "it was deleted while it was waited for")
@@ -41,7 +41,7 @@ def judge_deployment(deployment: Deployment | None, *, replica_count: int | None
 def _has_replicas(deployment: Deployment, wanted: int) -> bool:
     ready = deployment.ready_replicas
     if ready is None:
-        # An API that counts no replicas has to be believed.
+        # Without counts, the state is all there is to go by.
         return True
-    # The autoscaler may have added some, but scaled to zero means that none is left to cost anything.
+    # The autoscaler may have added some. Scaled to zero means that no replica is left, starting ones included.
     return ready >= wanted if wanted else not (ready or deployment.replica_count)

@@ -35,7 +35,7 @@ class RemovalResult:
     How a removal ended.
 
     :ivar status: ``deleted``; ``gone`` if it did not exist any more; ``kept`` if it is not the caller's to delete, or
-        may still be used; ``left`` if it should have been deleted and was not, which a person must know.
+        may still be used; ``left`` if it should have been deleted and was not, which somebody must be alerted to.
     :ivar note: a sentence about the deployment, for a log or an exception.
     :ivar error: why it is left, if a request failed.
     """
@@ -54,7 +54,7 @@ class Sleep:
 
 @dataclass(frozen=True)
 class GetTaskState:
-    """A step: ask Airflow for the state of the task that created the deployment, and reply with it or ``None``."""
+    """A step: ask Airflow for the state of the task that created the deployment; ``None`` if it does not say."""
 
 
 RemovalSteps = Generator["api.Request[Any] | Sleep | GetTaskState", Any, RemovalResult]
@@ -84,7 +84,7 @@ def remove(
     :param ignore_checks: whether to skip the API's check that it has not served recently; called with ``None`` if the
         deployment could not be read.
     :param hard: delete it for good.
-    :param purge: with ``hard``, also if it was deleted softly, so that its id is free again.
+    :param purge: with ``hard``, also if it was deleted softly, to free its id.
     :param unread: what to do if it cannot be read. ``delete if denied``: the caller knows that it created it, and may
         only lack the permission to read it; ``delete``: the caller was given its name.
     :param may_be_invisible: whether it may have been created just now, so that a 404 proves nothing.
@@ -139,7 +139,7 @@ def remove(
         elif not (reply.is_transient or isinstance(reply, RefusedError)) or waited >= timeout:
             return _left(name, str(reply), reply)
         if isinstance(reply, RefusedError):
-            # Perhaps only deleting it for good was refused: deleted softly, it costs nothing either. Or it is being
+            # The API may refuse only to delete it for good; deleted softly, it costs nothing either. Or it is being
             # deleted, which the next read shows.
             refused, hard = reply, hard and not insist
         failures += 1

@@ -19,7 +19,7 @@ class DeploymentWait(Wait):
     """
     A wait for a deployment.
 
-    :ivar replica_count: replicas that it is to have; ``None`` accepts any number.
+    :ivar replica_count: the requested replicas; ``None`` accepts any number.
     :ivar known: whether it has been read before, so that a 404 means that it was deleted.
     :ivar visible_by: seconds since the epoch until which a 404 means that it is not visible yet.
     """
@@ -54,7 +54,7 @@ class DeploymentWait(Wait):
         return self._ready is not None
 
     def next_request(self) -> api.Request[Any]:
-        """Return the request that reads the deployment or, once it is ready, the one that asks it for a token."""
+        """Return the request that reads the deployment or, once it is ready, one for inference."""
         if self._ready is not None:
             return api.request_inference(f"{self._ready.base_model}#{self.deployment}")
         return api.get_deployment(self.deployment)
@@ -75,7 +75,7 @@ class DeploymentWait(Wait):
     def _judge_error(self, error: ApiError, now: float) -> Verdict:
         if self._ready is not None:
             self._ready = None
-            # Inference does not know a deployment at once, and wakes one that is scaled to zero.
+            # It takes inference a while to know a new deployment, and to wake one that is scaled to zero.
             if isinstance(error, NotFoundError) or error.code == "DEPLOYMENT_SCALING_UP":
                 return Verdict(
                     Outcome.PENDING, f"its state is READY, but inference does not answer yet: {error}"

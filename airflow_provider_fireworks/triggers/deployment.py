@@ -104,7 +104,7 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
             may_be_invisible=not wait.known and time.time() < (wait.visible_by or 0.0),
             insist=True,
             check_task=True,
-            # Shorter than the limit for all of it, so that the result says which request failed last.
+            # Shorter than the overall limit, so that the result says which request failed last.
             timeout=self.timing.trigger_cleanup_timeout - self.timing.trigger_request_timeout,
             timing=self.timing,
         )
@@ -135,8 +135,8 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
     def _report(self, owner: Owner, result: RemovalResult) -> None:
         level = logging.ERROR if result.status == "left" else logging.INFO
         self.log.log(level, "%s", result.note)
-        # By then Airflow may have closed the task's log. In an empty context nothing ties the line to the trigger, and
-        # it goes to the triggerer's own log.
+        # Airflow may have closed the task's log by now. In an empty context nothing ties the line to the trigger, so
+        # it reaches the triggerer's own log.
         Context().run(_log.log, level, "%s: %s", owner, result.note)
 
 

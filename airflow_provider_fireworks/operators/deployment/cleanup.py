@@ -11,7 +11,8 @@ from airflow_provider_fireworks.deployments.removal import MONEY, remove
 from airflow_provider_fireworks.operators.deployment.base import run_removal
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.arguments import CreateArguments
+    from collections.abc import Callable
+
     from airflow_provider_fireworks.deployments.creation import DeploymentCreation
     from airflow_provider_fireworks.deployments.ownership import Owner
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
@@ -24,15 +25,15 @@ class CleanUp:
     Deletes the deployment that a task created, unless it is to be kept.
 
     :ivar creation: how far the task has come.
+    :ivar get_hook: may raise; called only if there is something to delete.
     :ivar ti: the running task instance.
     :ivar log: the task's.
     :ivar killed: whether the task was killed, rather than failed by itself.
     """
 
     creation: DeploymentCreation
-    arguments: CreateArguments
     owner: Owner
-    hook: FireworksHook
+    get_hook: Callable[[], FireworksHook]
     ti: Any
     log: Any
     timing: Timing
@@ -51,7 +52,7 @@ class CleanUp:
             return f"{name} is kept, because it existed before this task: {MONEY}."
         if self.killed:
             return self._after_kill()
-        if self.arguments.delete_on_failure:
+        if self.creation.delete_on_failure:
             return self._delete()
         return f"{name} is kept, because delete_on_failure is False: {MONEY}."
 
@@ -61,12 +62,12 @@ class CleanUp:
         self.log.error("This task was killed. Unless it gets to delete %s, %s.", name, MONEY)
         state = task_state_in_worker(self.ti, self.owner, timeout=self.timing.kill_request_timeout)
         if state == RUNNING:
-            # Nobody acted on the task: its process is ended, by an eviction or a shutdown.
+            # Nobody acted on the task: an eviction or a shutdown ends its process.
             if self.ti.try_number <= self.ti.max_tries:
                 return f"{name} is kept for the next try, which adopts it."
-            delete = self.arguments.delete_on_failure
+            delete = self.creation.delete_on_failure
         else:
-            delete = self.arguments.deletes_on_kill and state is not None and is_over(state)
+            delete = self.creation.delete_on_kill and state is not None and is_over(state)
         if delete:
             return self._delete()
         why = "Airflow did not say whether it will still be used" if state is None else f"the task is {state}"
@@ -92,7 +93,8 @@ class CleanUp:
                     timing=self.timing,
                 )
                 quick = self.timing.kill_request_timeout
-                sender = self.hook.quick_client(timeout=quick) if self.killed else self.hook
+                hook = self.get_hook()
+                sender = hook.quick_client(timeout=quick) if self.killed else hook
                 result = run_removal(steps, sender, self.log)
             except BaseException as error:
                 problem = f"{name} was not deleted and {MONEY}: {error or type(error).__name__}."

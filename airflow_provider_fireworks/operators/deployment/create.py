@@ -40,6 +40,8 @@ from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentRe
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fireworks.client.names import ModelName
+
 _LOGGED_FIELDS = {
     "name",
     "base_model",
@@ -200,7 +202,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     def _arguments(self) -> CreateArguments:
         return CreateArguments.check(**self._given())
 
-    # ---- what Airflow calls
+    # ---- called by Airflow
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the deployment unless it exists, and wait for it."""
@@ -211,7 +213,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 self._push_names_early()
             creation = self._begin()
         except BaseException as error:
-            if self._ti.try_number > 1 and str(self.validate_only) != "True":
+            # Not from self._arguments, which may be what is invalid.
+            creates = str(self.validate_only) != "True"
+            if creates and self._ti.try_number > 1:
                 deployment = self.deployment_id or self._owner.deployment_id
                 add_to_message(
                     error, f"{deployment} may exist, created by an earlier try of this task: {MONEY}."
@@ -243,7 +247,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
         Airflow calls this in its handler of SIGTERM, in the middle of whatever the task does, and would then continue
         the task, which could still create a deployment. Nothing may be asked of Airflow from here: the signal may have
-        interrupted a request to it, whose lock is then held for ever.
+        interrupted a request to it, whose lock is then held forever.
         """
         self._killed = True
         if self._may_stop:
@@ -259,76 +263,40 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             return self._run(creation)
 
     def _run(self, creation: DeploymentCreation) -> dict[str, Any]:
-        until = Until.INFERENCE if self._arguments.wait_for_inference else Until.READY
-        waits = self._arguments.wait_for_completion or self._arguments.wait_for_inference
         while True:
             self._stop_if_killed()
-            step = creation.step
-            if step in (CreateStep.EXISTS, CreateStep.READY):
-                if not waits and creation.unresolved:
-                    # The tasks that follow must find it, if only to delete it.
-                    creation.step = CreateStep.READ
-                    continue
-                self.log.info("%s: %s.", creation.deployment, creation.note)
-                if not waits or (until is Until.READY and step is CreateStep.READY):
+            try:
+                if self._take_step(creation):
                     return self._result(creation)
-                if self._is_done(creation, self._wait(self._new_wait(until, creation), creation)):
-                    return self._result(creation)
-            elif step in (CreateStep.CONFLICT, CreateStep.CHANGED):
-                raise self._conflict(creation)
-            elif step is CreateStep.FAILED:
+            except ApiError as error:
+                self._take_in_error(error, creation)
+
+    def _take_step(self, creation: DeploymentCreation) -> bool:
+        """Take the next step; return whether the task is done."""
+        match creation.step:
+            case CreateStep.READ:
+                self._read(creation)
+            case CreateStep.CHECK_MODEL:
+                self._check_model(creation)
+            case CreateStep.CHECK_SHAPE:
+                self._check_shape(creation)
+            case CreateStep.CREATE:
+                self._create(creation)
+            case CreateStep.UNDELETE:
+                self._undelete(creation)
+            case CreateStep.REPLACE:
+                self._replace(creation)
+            case CreateStep.UPDATE:
+                self._update(creation)
+            case CreateStep.PAUSE:
+                self._pause(creation)
+            case CreateStep.EXISTS | CreateStep.READY:
+                return self._wait_if_asked(creation)
+            case CreateStep.FAILED:
                 raise self._error_from(Verdict(Outcome.FAILED, creation.note), str(creation.deployment))
-            elif step is CreateStep.PAUSE:
-                if time.time() >= creation.deadline:
-                    raise self._error_from(Verdict(Outcome.TIMEOUT, creation.note), str(creation.deployment))
-                self._log_pause(creation.note)
-                time.sleep(creation.begin_pause(self._arguments.poll_interval, time.time()))
-            else:
-                try:
-                    self._do(step, creation)
-                except ApiError as error:
-                    self._take_in_error(error, creation)
-
-    def _do(self, step: CreateStep, creation: DeploymentCreation) -> None:
-        """Send the requests of a step, and take in their results."""
-        if step is CreateStep.READ:
-            self._read(creation)
-        elif step is CreateStep.CHECK_MODEL:
-            self._check_model(creation)
-            has_both = self._arguments.deployment_shape and self._arguments.precision
-            creation.step = CreateStep.CHECK_SHAPE if has_both else CreateStep.CREATE
-        elif step is CreateStep.CHECK_SHAPE:
-            self._check_shape(creation)
-        elif step is CreateStep.CREATE:
-            self._create(creation)
-        elif step is CreateStep.UNDELETE:
-            self._undelete(creation)
-        elif step is CreateStep.REPLACE:
-            self.log.info("%s Deleting %s for good.", creation.note, creation.deployment)
-            with suppress(NotFoundError):
-                self.hook.delete_deployment(creation.deployment, hard=True, ignore_checks=True)
-            creation.pause("It was deleted.")
-        elif step is CreateStep.UPDATE:
-            self.log.info("%s Updating %s.", creation.note, creation.deployment)
-            description = self._signature(creation, kept=creation.kept).description
-            self.hook.update_deployment(creation.deployment, description=description, **creation.updates)
-            creation.pause("It was updated.")
-
-    def _take_in_error(self, error: ApiError, creation: DeploymentCreation) -> None:
-        """Take in a request that failed: raise its error, or continue when the API responds again."""
-        if creation.step in (CreateStep.CREATE, CreateStep.UNDELETE):
-            if error.is_transient and error.outcome_unknown:
-                creation.on_unknown_outcome(error)
-                self.log.warning("%s", creation.note)
-                if not error.retry_after:
-                    return
-            else:
-                creation.on_not_carried_out()
-        creation.step = CreateStep.READ
-        if not error.is_transient:
-            raise error_from_api(error, f"{creation.deployment}: {error}") from None
-        wait = self._new_wait(Until.RESPONSE, creation)
-        self._is_done(creation, self._wait_after_error(error, wait, creation))
+            case CreateStep.CONFLICT | CreateStep.CHANGED:
+                raise self._conflict(creation)
+        return False
 
     def _read(self, creation: DeploymentCreation) -> None:
         found: Deployment | None = None
@@ -336,7 +304,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             found = self.hook.get_deployment(creation.deployment)
         except NotFoundError:
             if creation.id_taken:
-                # The API may show what is deleted softly in its list only.
+                # The API may show a softly deleted deployment in its list only.
                 listed = self.hook.list_deployments(account_id=creation.deployment.account, show_deleted=True)
                 found = next((each for each in listed if each.name == str(creation.deployment)), None)
         ownership, whose = self._ownership_of(found)
@@ -356,24 +324,29 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return Ownership.EARLIER_RUN, str(signed)
 
     def _check_model(self, creation: DeploymentCreation) -> None:
+        self._require_ready_model(creation.base_model)
+        has_both = self._arguments.deployment_shape and self._arguments.precision
+        creation.step = CreateStep.CHECK_SHAPE if has_both else CreateStep.CREATE
+
+    def _require_ready_model(self, name: ModelName) -> None:
         """Fail unless the model can be deployed at the precision, as far as the API says."""
-        model = self.hook.get_model(creation.base_model)
+        model = self.hook.get_model(name)
         precision = self._arguments.precision
         if model.state == "UPLOADING":
             raise FireworksModelNotReady(
-                f"{creation.base_model} is still being uploaded. A FireworksModelReadySensor waits for it."
+                f"{name} is still being uploaded. A FireworksModelReadySensor waits for it."
             )
         if precision is None or confirmed_precision(model, precision):
             return
         if model.lists_precisions:
             listed = ", ".join(listed_precisions(model))
             raise FireworksModelNotReady(
-                f"{creation.base_model} is not ready at {precision}: the API lists {listed}, its state is "
-                f"{model.state}. Prepare it first: FireworksPrepareModelOperator, then FireworksModelReadySensor."
+                f"{name} is not ready at {precision}: the API lists {listed}, its state is {model.state}. "
+                "Prepare it first: FireworksPrepareModelOperator, then FireworksModelReadySensor."
             )
         self.log.info(
             "The API lists no precisions for %s, so only creating a deployment tells whether it is ready at %s.",
-            creation.base_model,
+            name,
             precision,
         )
 
@@ -416,6 +389,36 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         else:
             creation.on_undeleted()
 
+    def _replace(self, creation: DeploymentCreation) -> None:
+        self.log.info("%s Deleting %s for good.", creation.note, creation.deployment)
+        with suppress(NotFoundError):
+            self.hook.delete_deployment(creation.deployment, hard=True, ignore_checks=True)
+        creation.pause("It was deleted.")
+
+    def _update(self, creation: DeploymentCreation) -> None:
+        self.log.info("%s Updating %s.", creation.note, creation.deployment)
+        description = self._signature(creation, kept=creation.kept).description
+        self.hook.update_deployment(creation.deployment, description=description, **creation.updates)
+        creation.pause("It was updated.")
+
+    def _pause(self, creation: DeploymentCreation) -> None:
+        if time.time() >= creation.deadline:
+            raise self._error_from(Verdict(Outcome.TIMEOUT, creation.note), str(creation.deployment))
+        self._log_pause(creation.note)
+        time.sleep(creation.begin_pause(self._arguments.poll_interval, time.time()))
+
+    def _wait_if_asked(self, creation: DeploymentCreation) -> bool:
+        until = Until.INFERENCE if self._arguments.wait_for_inference else Until.READY
+        waits = self._arguments.wait_for_completion or self._arguments.wait_for_inference
+        if not waits and creation.unresolved:
+            # The tasks that follow must find it, if only to delete it.
+            creation.step = CreateStep.READ
+            return False
+        self.log.info("%s: %s.", creation.deployment, creation.note)
+        if not waits or (until is Until.READY and creation.step is CreateStep.READY):
+            return True
+        return self._is_done(creation, self._wait(self._new_wait(until, creation), creation))
+
     def _is_done(self, creation: DeploymentCreation, verdict: Verdict) -> bool:
         """Take in how a wait has ended, or raise its error; return whether the task is done."""
         if verdict.outcome is Outcome.NOT_FOUND and creation.unresolved:
@@ -430,6 +433,22 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             return False
         self.log.info("%s: %s.", creation.deployment, verdict.reason)
         return True
+
+    def _take_in_error(self, error: ApiError, creation: DeploymentCreation) -> None:
+        """Take in a request that failed: raise its error, or continue when the API responds again."""
+        if creation.step in (CreateStep.CREATE, CreateStep.UNDELETE):
+            if error.is_transient and error.outcome_unknown:
+                creation.on_unknown_outcome(error)
+                self.log.warning("%s", creation.note)
+                if not error.retry_after:
+                    return
+            else:
+                creation.on_not_carried_out()
+        creation.step = CreateStep.READ
+        if not error.is_transient:
+            raise error_from_api(error, f"{creation.deployment}: {error}") from None
+        wait = self._new_wait(Until.RESPONSE, creation)
+        self._is_done(creation, self._wait_after_error(error, wait, creation))
 
     def _result(self, creation: DeploymentCreation) -> dict[str, Any]:
         return {"deployment": str(creation.deployment)}
@@ -448,7 +467,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def _validate(self, creation: DeploymentCreation) -> dict[str, Any]:
         def plan() -> Deployment:
-            self._check_model(creation)
+            self._require_ready_model(creation.base_model)
             return self._plan(creation)
 
         name = str(creation.deployment)
@@ -504,6 +523,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             deadline=deadline,
             # An earlier try may have been killed right after it had created one.
             may_exist=self._ti.try_number > 1,
+            delete_on_failure=self._arguments.delete_on_failure,
+            delete_on_kill=self._arguments.deletes_on_kill,
             timing=self.timing,
         )
 
@@ -582,9 +603,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     def _clean_up(self, creation: DeploymentCreation) -> str | None:
         return CleanUp(
             creation=creation,
-            arguments=self._arguments,
             owner=self._owner,
-            hook=self.hook,
+            get_hook=lambda: self.hook,
             ti=self._ti,
             log=self.log,
             timing=self.timing,

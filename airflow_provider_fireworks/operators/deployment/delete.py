@@ -49,12 +49,12 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
     :param ignore_checks: also delete what has served within the last hour, which the API refuses otherwise. ``None``
         does so for what this DAG run itself created, since a smoke test is traffic, but not for what it adopted from
         an earlier run. Unless this is ``True``, what belongs to another run that has not ended is left alone.
-    :param timeout: seconds for which it tries, in all.
+    :param timeout: seconds for which it tries to delete all of them.
     :param account_id: the account of a bare deployment id, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if a name is invalid; nothing was sent.
     :raises FireworksRefused, FireworksAccessDenied: not retried.
-    :raises FireworksTimeout: retried, as the task's ``retries`` say.
+    :raises FireworksTimeout, FireworksUnreachable: retried, as the task's ``retries`` say.
     """
 
     template_fields: Sequence[str] = (
@@ -165,7 +165,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
 
     def _error(self, left: list[RemovalResult]) -> FireworksError:
         notes = " ".join(result.note for result in left)
-        # If a retry may help one of them, retry: the others are found as they are.
+        # Retry if that may help any of them. It does not harm the others.
         if any(result.error is None or result.error.is_transient for result in left):
             return FireworksTimeout(f"{notes} {FireworksTimeout.hint}")
         errors = [result.error for result in left if result.error is not None]

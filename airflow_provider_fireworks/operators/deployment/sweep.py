@@ -39,11 +39,11 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
 
         FireworksSweepDeploymentsOperator(task_id="sweep", delete=True)
 
-    :param delete: delete them, softly; otherwise they are only listed.
+    :param delete: delete them softly; otherwise they are only listed.
     :param keep: ids or full resource names of deployments that are neither listed nor deleted.
-    :param include_kept: delete also what is meant to outlive its run.
-    :param ignore_checks: delete also what has served within the last hour. By default the API refuses to delete
-        these; they are listed, and left for the next time.
+    :param include_kept: also delete what is meant to outlive its run.
+    :param ignore_checks: also delete what has served within the last hour. By default the API refuses this, and these
+        deployments are only listed, for the next sweep to delete.
     :param account_id: the account to sweep, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksError: if any of them could not be deleted for another reason, after all have been tried.

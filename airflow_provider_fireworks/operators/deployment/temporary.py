@@ -1,4 +1,4 @@
-"""A deployment for as long as the tasks of a block need it."""
+"""A deployment that exists for as long as the tasks of a block need it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class TemporaryDeployment:
     """
     What the block of :func:`temporary_deployment` uses.
 
-    :ivar deploy: creates the deployment. Whatever has to come before it: ``x >> deployment.deploy``.
+    :ivar deploy: creates the deployment. To run a task before it: ``x >> deployment.deploy``.
     :ivar up: waits until it is ready.
-    :ivar remove: deletes it. Whatever has to come after it is gone: ``deployment.remove >> x``.
+    :ivar remove: deletes it. To run a task after that: ``deployment.remove >> x``.
     """
 
     deploy: FireworksCreateDeploymentOperator
@@ -39,7 +39,7 @@ class TemporaryDeployment:
 
     @property
     def inference_model(self) -> Any:
-        """What inference is asked by, the ``model`` of a chat request, as an ``XComArg``."""
+        """The ``model`` of an inference request, as an ``XComArg``."""
         return _output(self.deploy)["inference_model"]
 
 
@@ -53,15 +53,15 @@ def temporary_deployment(
     **arguments: Any,
 ) -> Iterator[TemporaryDeployment]:
     """
-    Deploy a model for the tasks of a block, and delete the deployment whatever becomes of them.
+    Deploy a model for the tasks of a block, and delete the deployment however they end.
 
     Adds the tasks ``deploy`` (creates only; ``retries=2``), ``up`` (waits), ``done`` and ``remove``. The block is
     every task created inside the ``with``: task groups, mapped tasks and further temporary deployments included. Its
     first tasks run after ``up``, and ``remove`` waits for its last ones. A task outside of the block that uses the
     deployment is not protected from the removal.
 
-    The run succeeds or fails as the block does, and it fails if the deployment cannot be created, does not get ready,
-    or cannot be deleted. After ``dagrun_timeout`` or ``fail_fast`` Airflow skips ``remove`` too, and only
+    The run succeeds or fails as the block does, and it fails if the deployment cannot be created, does not become
+    ready, or cannot be deleted. After ``dagrun_timeout`` or ``fail_fast`` Airflow skips ``remove`` too, and only
     :class:`FireworksSweepDeploymentsOperator` finds the deployment: prefer ``ready_timeout`` and
     ``execution_timeout``.
 
@@ -77,10 +77,10 @@ def temporary_deployment(
     :param remove_retries: retries of ``remove``, 30 seconds apart.
     :param arguments: of :class:`FireworksCreateDeploymentOperator` and of Airflow's operators, for ``deploy``.
         ``fireworks_conn_id`` and ``account_id`` go to all tasks, ``deferrable`` and ``poll_interval`` to ``up`` too.
-    :raises TypeError: for ``task_id``, ``wait_for_completion``, ``validate_only`` and ``deployment_id``: a deployment
-        under an id that the user gave is meant to stay, and the sweep spares it.
-    :raises ValueError: if a task directly after ``up`` has another trigger rule than ``all_success``, which Airflow
-        does not allow after a setup.
+    :raises TypeError: for ``task_id``, ``wait_for_completion``, ``validate_only`` and ``deployment_id``. A deployment
+        with an id that the user chose is meant to stay, and the sweep does not delete it.
+    :raises ValueError: if a task directly after ``up`` has another trigger rule than ``all_success``, which is all that
+        Airflow allows after a setup.
     """
     if wrong := _NOT_TAKEN & arguments.keys():
         raise TypeError(f"temporary_deployment() does not take {', '.join(sorted(wrong))}")
@@ -88,7 +88,7 @@ def temporary_deployment(
     waiting = {"deferrable": arguments["deferrable"]} if "deferrable" in arguments else {}
     if "poll_interval" in arguments:
         waiting["poke_interval"] = arguments["poll_interval"]
-    # default_args must neither keep the removal from running nor let it wait for another run's.
+    # default_args must neither prevent the removal nor make it wait for another run's.
     always: dict[str, Any] = {
         "depends_on_past": False,
         "wait_for_downstream": False,
@@ -104,7 +104,7 @@ def temporary_deployment(
             wait_for_inference=wait_for_inference,
             timeout=ready_timeout,
             trigger_rule="all_success",
-            # Skipped, it would make a run without a deployment a success.
+            # If `up` were skipped, a run without a deployment would succeed.
             soft_fail=False,
             never_fail=False,
             **where,
@@ -133,16 +133,16 @@ def temporary_deployment(
                     f"{task.task_id} comes directly after {' and '.join(after)}, so its trigger_rule must be "
                     f"all_success, not {getattr(task.trigger_rule, 'value', task.trigger_rule)}"
                 )
-        # A group needs a last task that is no teardown to have something after it: without a block, that is `up`.
-        # With one, `up` is a setup as well, so that clearing a task of the block waits again.
+        # With a block, `up` is a setup as well, so that clearing a task of the block waits again. Without one it is
+        # not: a group of only setups and teardowns has no last task for `group >> x` to follow.
         up >> done
         done.as_teardown(setups=[deploy, up] if block else deploy)
-        # A teardown that counts for the run's state hides the tasks directly before it from that state, and so the
-        # empty `done` stands between the block and the removal.
+        # A teardown with on_failure_fail_dagrun hides the tasks directly before it from the run's state. The empty
+        # `done` is there to be hidden instead of the block.
         remove.as_teardown(setups=deploy, on_failure_fail_dagrun=True)
         done >> remove
 
 
 def _output(task: FireworksCreateDeploymentOperator) -> Any:
-    # Declared as a class of Airflow's that has no keys; what it is has.
+    # Airflow declares a base class here that has no __getitem__.
     return task.output
