@@ -1,4 +1,4 @@
-"""What Airflow says of runs and task instances: whether a deployment that was created there may still be in use."""
+"""The states of runs and task instances, to tell whether a deployment that was created there may still be in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RUNNING = "running"
-"""The state of a task instance whose process is killed although nobody acted on the task: an eviction, a shutdown."""
+"""The state of a task instance whose process is killed without anybody acting on the task: an eviction, a shutdown."""
 
 
 class RunState(str, Enum):
@@ -27,12 +27,12 @@ class RunState(str, Enum):
     ACTIVE = "active"
     ENDED = "ended"
     UNKNOWN = "unknown"
-    """Airflow has no such run any more."""
+    """Airflow does not have the run, or no longer."""
 
 
 def run_state(ti: Any, dag_id: str, run_id: str) -> RunState:
     """
-    Ask Airflow for the state of a run of any DAG.
+    Ask Airflow for the state of a run, of any DAG.
 
     :param ti: the running task instance, for its ``get_dr_count``.
     """
@@ -46,10 +46,10 @@ def parse_task_state(response: object, owner: Owner) -> str | None:
     Return the state of one task instance from what ``RuntimeTaskInstance.get_task_states`` returned.
 
     :param response: ``{run_id: {"task_id" or "task_id_index": state}}``.
-    :returns: the state (``"none"`` for one that has none yet), ``ABSENT`` if Airflow has no such task instance,
-        ``None`` if the response does not say.
+    :returns: the state (``"none"`` if the task instance has no state yet), ``ABSENT`` if Airflow has no such task
+        instance, ``None`` if the response does not say.
     """
-    # Of a task in a loop, Airflow returns the state of the latest iteration, which may be another one.
+    # For a task in a loop, Airflow returns the state of the latest iteration, which may be another one.
     if not isinstance(response, dict) or owner.loop_index is not None:
         return None
     states = response.get(owner.run_id, {})
@@ -65,13 +65,13 @@ def task_state_in_worker(ti: Any, owner: Owner, *, timeout: float) -> str | None
     """
     Ask Airflow for the state of the task that runs in this process and is being killed.
 
-    The signal may have interrupted a request to Airflow, whose channel is then locked for ever or still holds the
-    response to that request. So a thread asks, and the response counts only if it is about this task instance alone.
+    The signal may have interrupted a request to Airflow. Its channel is then locked for ever, or still holds the
+    response to that request. So a thread asks, and the response is used only if it is about this task instance alone.
     After ``None``, nothing more may be sent to Airflow.
 
     :param ti: the running task instance.
     :param timeout: seconds.
-    :returns: the state, ``None`` without a response that counts.
+    :returns: the state, ``None`` without a usable response.
     """
     responses: list[object] = []
 
@@ -97,7 +97,7 @@ async def task_state_in_triggerer(owner: Owner) -> str | None:
     """
 
     def query() -> object:
-        # Importing it takes seconds if nothing in this triggerer has done so yet: not on the event loop.
+        # The first import in a triggerer takes seconds, so it must not run on the event loop.
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
         return RuntimeTaskInstance.get_task_states(**_query(owner))

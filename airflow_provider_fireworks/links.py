@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator
 
 CONSOLE = "https://app.fireworks.ai"
-"""The vendor's SDK prints addresses below it; they are not documented."""
+"""Its paths are not documented. They are those that the vendor's SDK prints."""
 
 
 class FireworksLink(BaseOperatorLink):
@@ -23,23 +24,23 @@ class FireworksLink(BaseOperatorLink):
     """
 
     xcom: str
-    """The key of the XCom. One for each class: Airflow logs an error for every XCom that does not exist."""
+    """The key of the XCom. Each class has one only, as Airflow logs an error for every XCom that does not exist."""
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return the address, ``""`` until the task has pushed a full resource name."""
+        """Return the address; ``""`` until the task has pushed a full resource name."""
         value = XCom.get_value(ti_key=ti_key, key=self.xcom)
         try:
             return self.address(value) if isinstance(value, str) else ""
         except InvalidNameError:
             return ""
 
+    @abstractmethod
     def address(self, value: str) -> str:
         """
         Return the address for the value of the XCom.
 
         :raises InvalidNameError: for anything but a full resource name.
         """
-        raise NotImplementedError
 
 
 class FireworksModelLink(FireworksLink):

@@ -1,9 +1,9 @@
 """
-One wait, as sensors, operators and triggers share it: what was read, what to conclude, and when to poll again.
+One wait, as sensors, operators and triggers share it: what a poll concluded, and when to poll again.
 
-A wait sends nothing and never sleeps. Whoever waits sends its next request, passes the result to :meth:`Wait.observe`,
-and sleeps for :meth:`Wait.next_delay`. What is specific to models and deployments is in ``models/wait.py`` and
-``deployments/wait.py``.
+A wait does no I/O and never sleeps. Its caller sends :meth:`Wait.next_request`, passes the result to
+:meth:`Wait.observe`, and sleeps for :meth:`Wait.next_delay`. The waits for models and deployments are in
+``models/wait.py`` and ``deployments/wait.py``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Annotated, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import Stats
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 from pydantic.dataclasses import dataclass
 
 from airflow_provider_fireworks.client.api import Request
@@ -36,6 +35,7 @@ _JITTER = 0.1
 _QUIET_POLLS = 10
 """Polls without a change after which a line is logged again, but not before ``Timing.log_interval``."""
 _LINE_LENGTH = 160
+_REASON_LENGTH = 2000
 _REQUEST_ID = re.compile(r" \(request id [^)]*\)")
 
 
@@ -66,7 +66,7 @@ class Verdict:
     """
 
     outcome: Outcome
-    reason: Annotated[str, AfterValidator(lambda reason: one_line(reason, limit=2000))]
+    reason: Annotated[str, AfterValidator(lambda reason: one_line(reason, limit=_REASON_LENGTH))]
     precision: str | None = None
     inferred: bool = False
     can_prepare_again: bool = False
@@ -81,7 +81,7 @@ class Event(BaseModel):
     """
     The payload of a trigger's event, plain JSON.
 
-    :ivar wait: the arguments of the wait that has ended.
+    :ivar wait: the arguments of the wait that has ended, as the task gave them to the trigger.
     :ivar resume_state: what the task needs to resume, as it gave it to the trigger.
     """
 
@@ -91,45 +91,40 @@ class Event(BaseModel):
     wait: dict[str, Any]
     resume_state: dict[str, Any]
 
+    @field_validator("verdict")
     @classmethod
-    def parse(cls, payload: Any) -> Event:
-        """
-        Parse the payload that a deferred task resumes with.
-
-        :raises ValueError: if it is invalid, or says that the wait is not over.
-        """
-        event = cls.model_validate(payload)
-        if not event.verdict.is_terminal:
-            raise ValueError("it says that the wait is not over")
-        return event
+    def _check_verdict(cls, verdict: Verdict) -> Verdict:
+        if not verdict.is_terminal:
+            raise ValueError("the wait is not over")
+        return verdict
 
 
 class Until(str, Enum):
     """What ends a wait."""
 
     READY = "ready"
-    """The model is ready at its precision, the deployment is ready, or neither ever will be."""
+    """The model is ready at its precision, or the deployment is ready."""
     IDLE = "idle"
     """The model is not being prepared any more, whatever the result."""
     INFERENCE = "inference"
-    """The deployment is ready and inference answers."""
+    """The deployment is ready, and inference answers."""
     RESPONSE = "response"
     """The API responds again."""
 
 
 class Wait(BaseModel, ABC):
     """
-    One wait. Its fields are the arguments of a trigger.
+    One wait. Its fields are JSON, so that a wait which began in a worker continues in the triggerer.
 
     :ivar until: what ends it.
     :ivar began: seconds since the epoch.
     :ivar deadline: seconds since the epoch.
     :ivar poll_interval: seconds between two polls.
     :ivar exponential: whether the interval doubles with every poll (a sensor's ``exponential_backoff``).
-    :ivar max_interval: seconds that it grows to (a sensor's ``max_wait``).
-    :ivar retry_not_before: seconds since the epoch before which the API has asked for no further request.
+    :ivar max_interval: seconds, the most that the interval grows to (a sensor's ``max_wait``).
+    :ivar retry_not_before: seconds since the epoch; the API has asked for no request before.
     :ivar has_responded: whether the API has responded to this task before, with a success or one of its own errors.
-    :ivar misdirected_since: seconds since the epoch since when something else has responded instead.
+    :ivar misdirected_since: seconds since the epoch; since then, something else has responded in its place.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -176,6 +171,10 @@ class Wait(BaseModel, ABC):
         """Return the fields as plain JSON, to continue this wait elsewhere."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
+    def deferral_timeout(self, now: float) -> timedelta:
+        """Return how long Airflow may defer the task for this wait: a little longer than the wait itself takes."""
+        return timedelta(seconds=max(self.deadline - now, 0) + self.timing.deferral_slack)
+
     def observe(self, result: Any, now: float) -> Verdict:
         """
         Take in the result of the last request, and judge it.
@@ -215,7 +214,7 @@ class Wait(BaseModel, ABC):
             )
             delay = max(delay, grown)
         if self.retry_not_before is not None:
-            # From before a deferral. A clock that jumped must not turn it into a longer pause than the API asked for.
+            # It may come from another machine, whose clock must not make the delay longer than the API asked for.
             delay = max(delay, min(self.retry_not_before - now, self.timing.max_retry_after))
         if self.misdirected_since is not None:
             delay = min(delay, self.misdirected_since + self.timing.misdirected_timeout - now)
@@ -224,9 +223,9 @@ class Wait(BaseModel, ABC):
 
     def log_line(self, verdict: Verdict, now: float) -> str | None:
         """
-        Return the line to log after a poll that did not end the wait, ``None`` if it would say nothing new.
+        Return the line to log after a poll that did not end the wait, ``None`` if there is nothing to log.
 
-        It does if the reason has changed, or if both ten polls and five minutes have passed since the last line.
+        A line is due if the reason has changed, or after ten more polls and five more minutes, whichever takes longer.
         """
         if self.is_mid_poll:
             return None
@@ -263,11 +262,14 @@ class Wait(BaseModel, ABC):
 
     def _count(self, result: Any, verdict: Verdict, now: float) -> None:
         """Count the poll, and the wait if it is over, with Airflow's ``Stats``: see ``docs/metrics.md``."""
+        # Not at the top, as everything that only decides imports this module, and needs no Airflow.
+        from airflow.providers.common.compat.sdk import Stats
+
         tags = {"resource": self.resource, "until": self.until.value}
         Stats.incr("fireworks.polls", tags=tags)
         if isinstance(result, RateLimitedError):
             Stats.incr("fireworks.throttled", tags=tags)
-        # A wait until the model is idle or the API responds is followed by another one, unless it ends badly.
+        # After a wait until the model is idle or the API responds, the task continues, unless the wait ended badly.
         is_last = self.until in (Until.READY, Until.INFERENCE) or verdict.outcome is not Outcome.READY
         if verdict.is_terminal and is_last:
             # Plain StatsD has no tags, so the outcome is in the name as well.
@@ -278,9 +280,9 @@ class Wait(BaseModel, ABC):
 
 class ResponseWait(Wait):
     """
-    A wait until the API responds to something that a worker sends itself, such as the lookup of its account.
+    A wait in a worker, which sends its own request until the API responds, for example to look up its account.
 
-    :ivar about: what the requests are about, for log lines.
+    :ivar about: the resource that the request is about, for log lines.
     """
 
     resource: ClassVar[str] = "api"
@@ -290,7 +292,7 @@ class ResponseWait(Wait):
 
     @property
     def subject(self) -> str:
-        """What the requests are about."""
+        """The resource that the request is about."""
         return self.about
 
     @property
@@ -299,7 +301,7 @@ class ResponseWait(Wait):
         return f"a response about {self.about}"
 
     def next_request(self) -> Request[Any]:
-        """Not used: the worker sends its own request."""
+        """Never called, as the worker has a request of its own."""
         raise NotImplementedError
 
     def _judge(self, result: Any, now: float) -> Verdict:

@@ -1,1 +1,1 @@
-"""What is decided about a model: whether it is ready at a precision, and how to get it prepared. Sends nothing."""
+"""What is decided about a model: whether it is ready at a precision, and how to prepare it. Does no I/O."""

@@ -1,4 +1,4 @@
-"""State machine for preparing one model: picks the next step from the last response. Sends nothing."""
+"""State machine for preparing one model: picks the next step from the last response. Does no I/O."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class PrepareStep(str, Enum):
 
 class ModelPreparation(BaseModel):
     """
-    How far a task has come in having a model prepared. It is the task's resume state.
+    How far a task has come in preparing a model. It is the task's resume state.
 
     :ivar deadline: seconds since the epoch.
     :ivar step: what to do next.
     :ivar baseline: the model before the last prepare request, with the outcome of that.
     :ivar history: what polls have seen since the baseline.
-    :ivar ready_precision: the one that is ready, once it is.
+    :ivar ready_precision: the precision at which the model is ready, once it is.
     :ivar note: why this step is next, for the log.
-    :ivar unknown_since: seconds since the epoch of a request whose outcome is unknown.
-    :ivar refused_at: seconds since the epoch of the first refusal without a preparation in progress.
+    :ivar unknown_since: seconds since the epoch; when the request was sent whose outcome is unknown.
+    :ivar refused_at: seconds since the epoch; when a request was first refused with no preparation in progress.
     :ivar refusal: the code of the last refusal, until the model has been read after it.
-    :ivar refusals: how many refusals there were since.
+    :ivar refusals: the number of refusals since ``refused_at``.
     :ivar requests_left: how often a preparation that ended without its precision may be requested again.
     """
 
@@ -113,7 +113,7 @@ class ModelPreparation(BaseModel):
             self.refusals = 0
 
     def request_again(self) -> bool:
-        """Start over after a preparation that ended without its precision; ``False`` if that was tried already."""
+        """Start over after a preparation that ended without its precision; ``False`` if that was done already."""
         if not self.requests_left:
             return False
         self.requests_left -= 1
@@ -134,7 +134,7 @@ class ModelPreparation(BaseModel):
         elif now - unknown_since < self.timing.visibility_lag:
             self.step = PrepareStep.PAUSE
         elif is_being_prepared(model):
-            # It was in preparation before, too. Only when that is over, the precision tells.
+            # It was in preparation before the request, too. Only the precisions at its end tell what became of it.
             self.step = PrepareStep.WAIT_UNTIL_IDLE
         else:
             self.unknown_since = None
@@ -146,7 +146,7 @@ class ModelPreparation(BaseModel):
         elif self.refusal is None:
             self._request_from(model)
         elif self.refusals < 2 or now - refused_at < self.timing.visibility_lag:
-            # The preparation that it was refused for may have ended in between, or not be visible yet.
+            # The preparation for which it was refused may have ended since, or may not be visible yet.
             self.refusal = None
             self.step = PrepareStep.PAUSE
         elif self.refusal == "ALREADY_EXISTS":

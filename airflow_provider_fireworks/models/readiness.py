@@ -3,7 +3,7 @@ Whether a model is ready at a precision: one decision, which the sensor, the ope
 
 A prepare request returns no operation to follow, so readiness has to be read from the model. It is **confirmed** if the
 API lists the precision. If the API lists no precisions at all, readiness is **inferred** from what has changed since
-the request. The rows of the decision table are in ``docs/readiness.md``.
+the request. The decision table is in ``docs/readiness.md``.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 class Baseline(BaseModel):
     """
-    A model right before the prepare request, and what became of the request.
+    A model right before the prepare request, and the outcome of the request.
 
-    The baseline is an XCom and an argument of triggers. A change is found by comparing the model with it, never by its
-    clock times, which are for durations only.
+    The baseline is an XCom, and an argument of triggers. Whether the model has changed is found by comparing it with
+    the baseline. Clock times are for durations only.
 
     :ivar state: as read, ``""`` if unset.
-    :ivar posted: ``accepted``; ``already`` if the API said that there is nothing to do; ``None`` if no request was
+    :ivar posted: ``accepted``; ``already`` if the API kept responding ``ALREADY_EXISTS``; ``None`` if no request was
         needed.
     :ivar posted_at: seconds since the epoch, ``None`` if no request was sent.
     """
@@ -67,11 +67,11 @@ class Baseline(BaseModel):
 @dataclass(frozen=True)
 class PollHistory:
     """
-    What earlier polls of a model have seen. Without it, as after a reschedule, verdicts come later but are not wrong.
+    What earlier polls of a model have seen. Without it, as after a reschedule, a verdict comes later, but is not wrong.
 
     :ivar has_polled: whether the model has been read at all.
     :ivar was_ready: whether it has been READY, in the baseline or since.
-    :ivar is_away: whether it was not READY in the last poll.
+    :ivar is_away: whether it was in another state than READY in the last poll.
     :ivar left_ready: whether it was seen to leave READY.
     :ivar was_preparing: whether it was seen in preparation.
     :ivar ready_again_at: seconds since the epoch when it was first seen READY again.
@@ -163,6 +163,7 @@ def judge_model(
     :param now: seconds since the epoch.
     :param accept: precisions that satisfy the wait as well.
     :param require_confirmation: fail if readiness can only be inferred.
+    :param timing: for how long a preparation may take to begin.
     """
     if model is None:
         return _failed("the model was deleted while it was waited for")
@@ -174,10 +175,13 @@ def judge_model(
             Outcome.READY, f"the API lists {confirmed[0]} in {confirmed[1]}", precision=confirmed[0]
         )
     status = model.status or Status()
+    # A model that was FAILED before the request says nothing about this preparation.
     if state == "FAILED" and (history.was_preparing or _has_changed(model, baseline)):
         return _failed(f"its state is FAILED, with the status {status}")
+    # Without both a baseline and lists, nothing would tell how the preparation has ended.
     if is_being_prepared(model) and not (baseline is None and model.omits_precisions):
         return _pending(f"its state is {state}")
+    # A healthy model may carry the error of an earlier operation, so only a new one counts.
     status_before = baseline.status if baseline is not None else history.first_status
     if status.is_error and (history.left_ready or _differs(status, status_before)):
         return _failed(f"its status has changed to {status}")
@@ -193,10 +197,12 @@ def judge_model(
         )
 
     may_infer = not model.lists_precisions and state == "READY"
+    # Only a preparation calibrates a model.
     if may_infer and model.calibrated and not baseline.calibrated:
         return _inferred("it has become calibrated since", precision, require_confirmation)
     if may_infer and history.left_ready and not status.is_error:
         return _inferred("it was in preparation and is READY again", precision, require_confirmation)
+    # The API may have dropped the request while it prepared for another precision.
     if model.lists_precisions and history.left_ready and history.polls_ready_again >= LAGGING_POLLS:
         return Verdict(
             Outcome.FAILED,
@@ -210,6 +216,7 @@ def judge_model(
         return _pending(
             f"its state is {state} and {precision} is not listed; a preparation may take {start:.0f} s to begin"
         )
+    # Most likely the model was prepared already.
     if may_infer and not status.is_error:
         return _inferred(
             f"nothing has changed for {start:.0f} s and its status is OK", precision, require_confirmation

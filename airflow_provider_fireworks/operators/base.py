@@ -1,76 +1,38 @@
-"""What the operators share: the hook, patience with the API, and waiting in the task or in the triggerer."""
+"""What the operators share: sending a request until it succeeds, and waiting in the worker or in the triggerer."""
 
 from __future__ import annotations
 
 import time
 from abc import abstractmethod
 from collections.abc import Callable
-from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
 from pydantic import BaseModel
 
-from airflow_provider_fireworks.arguments import Arguments, TimeLimit, WaitingArguments
+from airflow_provider_fireworks.arguments import TimeLimit
 from airflow_provider_fireworks.client.errors import ApiError
 from airflow_provider_fireworks.exceptions import (
     FireworksError,
-    FireworksInvalidEvent,
     FireworksTimeout,
     error_from_api,
     error_from_verdict,
 )
 from airflow_provider_fireworks.polling import Event, Outcome, ResponseWait, Verdict, Wait
-from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
-from airflow_provider_fireworks.triggers.base import FireworksTrigger
+from airflow_provider_fireworks.task import FireworksTask, WaitingTask, parse_resumed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fireworks.client.api import Request
-    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
-ModelT = TypeVar("ModelT", bound=BaseModel)
 ResultT = TypeVar("ResultT")
 
 
-def show_precision(context: Context, precision: str | None) -> None:
-    """Label a mapped task with its precision in the grid, also while it is deferred, unless the DAG labels it."""
-    ti: Any = context["ti"]
-    if precision and (ti.map_index or 0) >= 0 and context.get("map_index_template") is None:
-        context["map_index_template"] = ti.rendered_map_index = precision
+class FireworksOperator(BaseOperator, FireworksTask):
+    """The base class of all operators."""
 
-
-def parse_resumed(model: type[ModelT], data: dict[str, Any]) -> ModelT:
-    """Parse what came back from a deferral; an invalid event fails the task with ``FireworksInvalidEvent``."""
-    try:
-        return model.model_validate(data)
-    except ValueError as error:
-        raise FireworksInvalidEvent.because(error) from None
-
-
-class FireworksOperator(BaseOperator):
-    """A task that sends requests to the Fireworks API."""
-
-    timing: ClassVar[Timing] = DEFAULT_TIMING
     _logged_note = ""
-
-    @cached_property
-    def hook(self) -> FireworksHook:
-        """The hook of the connection."""
-        from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-
-        return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
-
-    @property
-    @abstractmethod
-    def _arguments(self) -> Arguments:
-        """The arguments, rendered and checked."""
-
-    def _given(self) -> dict[str, Any]:
-        """Return the arguments as they are now: literals or templates in the DAG file, rendered in a task."""
-        return {name: getattr(self, name) for name in self.template_fields}
 
     def _log_pause(self, note: str) -> None:
         """Log why the task pauses, unless it paused for the same reason before."""
@@ -87,10 +49,10 @@ class FireworksOperator(BaseOperator):
 
     def _send_patiently(self, send: Callable[[], ResultT], wait: ResponseWait, what: str) -> ResultT:
         """
-        Send requests again, with growing delays, until they succeed or the time is over.
+        Send requests until they succeed or the time is over, with growing delays after transient errors.
 
-        :param send: sends them.
-        :param wait: says for how long.
+        :param send: sends them, and returns the result.
+        :param wait: has the deadline.
         :param what: the beginning of an error's message.
         :raises FireworksError: for an error that is not transient, and if the time is over.
         """
@@ -111,27 +73,20 @@ class FireworksOperator(BaseOperator):
         """
         Return what to raise for a wait that did not end well.
 
-        :param what: was waited for; the beginning of the message.
+        :param what: what was waited for; the beginning of the message.
         """
         message = f"{what}: {verdict.reason}"
         return error_from_verdict(verdict, message, failed=FireworksError, timeout=FireworksTimeout)
 
 
-class WaitingOperator(FireworksOperator):
+class WaitingOperator(FireworksOperator, WaitingTask):
     """
-    A task that also waits, in the worker or in the triggerer.
+    The base class of operators that also wait.
 
-    How far it has come is its resume state, which travels with a deferral and comes back in the trigger's event.
+    How far the task has come is its resume state, which travels with a deferral and comes back in the trigger's event.
     """
 
-    failure: ClassVar[type[FireworksError]]
-    """Raised if what is waited for never will be ready."""
     _had_response = False
-
-    @property
-    @abstractmethod
-    def _arguments(self) -> WaitingArguments:
-        """The arguments, rendered and checked."""
 
     @property
     def _time_limit(self) -> TimeLimit:
@@ -146,10 +101,6 @@ class WaitingOperator(FireworksOperator):
     def _resume(self, context: Context, event: Event) -> Any:
         """Continue after a wait, from the event's resume state."""
 
-    @abstractmethod
-    def _trigger(self, wait: Wait, resume_state: dict[str, Any]) -> FireworksTrigger:
-        """Return the trigger that continues a wait."""
-
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """
         Continue after a deferral.
@@ -157,11 +108,8 @@ class WaitingOperator(FireworksOperator):
         :param event: the payload of the trigger's event.
         :raises FireworksInvalidEvent: if it is invalid.
         """
-        try:
-            parsed = Event.parse(event)
-        except ValueError as error:
-            raise FireworksInvalidEvent.because(error) from None
-        # A trigger without a response would have ended with that as its verdict, and the task with it.
+        parsed = parse_resumed(Event, event)
+        # A trigger that got no response has ended with an error, which ends the task here.
         self._had_response = True
         return self._resume(context, parsed)
 
@@ -187,7 +135,7 @@ class WaitingOperator(FireworksOperator):
 
     def _wait(self, wait: Wait, state: BaseModel | None = None) -> Verdict:
         """
-        Wait, and return how that ended. If the task is deferrable this does not return: the task is resumed instead.
+        Wait, and return how the wait ended. If the task is deferrable, it is deferred and resumed instead.
 
         :param state: the resume state.
         """
@@ -196,7 +144,7 @@ class WaitingOperator(FireworksOperator):
             self.defer(
                 trigger=self._trigger(wait, resume_state),
                 method_name="execute_complete",
-                timeout=timedelta(seconds=max(wait.deadline - time.time(), 0) + self.timing.deferral_slack),
+                timeout=wait.deferral_timeout(time.time()),
             )
         while True:
             time.sleep(wait.next_delay(time.time()))
@@ -208,7 +156,12 @@ class WaitingOperator(FireworksOperator):
                 self.log.info("%s", line)
 
     def _wait_after_error(self, error: ApiError, wait: Wait, state: BaseModel) -> Verdict:
-        """Judge a request that failed: at once, or, if the error is transient, when the API responds again."""
+        """
+        Return the verdict on a failed request: at once if the error is final, else as soon as the API responds again.
+
+        :param wait: until the API responds.
+        :param state: the resume state.
+        """
         verdict = wait.observe(error, time.time())
         if verdict.is_terminal:
             return verdict
@@ -216,4 +169,4 @@ class WaitingOperator(FireworksOperator):
         return self._wait(wait, state)
 
     def _stop_if_killed(self) -> None:
-        """End the task if it is being killed."""
+        """Raise if the task is being killed, for tasks that must not create anything then. Does nothing by default."""

@@ -16,22 +16,27 @@ from airflow_provider_fireworks.exceptions import FireworksPreparationFailed, Fi
 from airflow_provider_fireworks.links import FireworksModelLink
 from airflow_provider_fireworks.models.preparation import ModelPreparation, PrepareStep
 from airflow_provider_fireworks.models.wait import ModelWait
-from airflow_provider_fireworks.operators.base import WaitingOperator, parse_resumed, show_precision
-from airflow_provider_fireworks.polling import Event, Outcome, Until, Verdict, Wait
+from airflow_provider_fireworks.operators.base import WaitingOperator
+from airflow_provider_fireworks.polling import Event, Outcome, Until, Verdict
+from airflow_provider_fireworks.task import parse_resumed, show_precision
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
+_ENDED_BY_DEADLINE = (PrepareStep.REQUEST, PrepareStep.PAUSE, PrepareStep.WAIT_UNTIL_IDLE)
+"""``REQUEST`` as well: if responses are slow, a request whose outcome is unknown is sent again without a pause."""
+
+
 class FireworksPrepareModelOperator(WaitingOperator):
     """
-    Prepare a model for a precision, so that it can be deployed at it.
+    Prepare a model for a precision, so that it can be deployed at this precision.
 
-    It reads the model first, and requests nothing if the API lists the precision already. Otherwise it requests the
-    preparation, ``POST /v1/accounts/{account}/models/{model}:prepare``. If the API refuses because another preparation
-    is in progress, the task waits for that to end. If the outcome of the request is unknown, the task reads the model
-    before it would send the request again. A retry or a cleared task adopts the preparation that it finds.
+    The task reads the model first, and requests nothing if the API lists the precision already. Otherwise it requests
+    the preparation, ``POST /v1/accounts/{account}/models/{model}:prepare``. If the API refuses because another
+    preparation is in progress, the task waits for that to end. If the outcome of the request is unknown, the task reads
+    the model before it sends the request again. A retry or a cleared task adopts the preparation that it finds.
 
     Returns ``{"model": "accounts/…/models/…", "precision": "FP8", "baseline": {…}}``.
     :class:`~airflow_provider_fireworks.sensors.model.FireworksModelReadySensor` takes the result whole, as
@@ -45,7 +50,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
 
     :param model: id or full resource name.
     :param precision: as the API spells it (``"FP8"``). To prepare for several, map over them.
-    :param accept_precisions: precisions that will do as well: if the API lists one of them, nothing is requested.
+    :param accept_precisions: precisions to accept instead: if the API lists one of them, nothing is requested.
     :param allow_unknown_precision: accept a precision that is newer than this package.
     :param wait_for_completion: wait in this task until the model is ready. If the preparation ends without its
         precision, it is requested once more.
@@ -53,7 +58,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         lists no precisions.
     :param deferrable: wait in the triggerer.
     :param poll_interval: seconds between two polls.
-    :param timeout: seconds for which the task waits, for another preparation and for its own.
+    :param timeout: seconds until the task fails, whether it waits for another preparation or for its own.
     :param account_id: the account of a bare model id, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
@@ -77,6 +82,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
     operator_extra_links = (FireworksModelLink(),)
     ui_color = "#e9e1ff"
     failure = FireworksPreparationFailed
+    trigger_class = FireworksModelReadyTrigger
 
     def __init__(
         self,
@@ -114,7 +120,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         return PrepareArguments.check(**self._given())
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Read the model, request the preparation if it is needed, and wait if asked to."""
+        """Read the model, request the preparation unless the precision is listed, and wait if asked to."""
         show_precision(context, self._arguments.precision)
         deadline = time.time() + self._time_limit.seconds
         model = self._send_patiently(
@@ -135,9 +141,8 @@ class FireworksPrepareModelOperator(WaitingOperator):
     def _run(self, preparation: ModelPreparation) -> dict[str, Any]:
         while True:
             step = preparation.step
-            may_last = step in (PrepareStep.REQUEST, PrepareStep.PAUSE, PrepareStep.WAIT_UNTIL_IDLE)
-            if may_last and time.time() >= preparation.deadline:
-                seen = preparation.note or "nothing was requested yet."
+            if step in _ENDED_BY_DEADLINE and time.time() >= preparation.deadline:
+                seen = preparation.note or "nothing was requested yet"
                 self._take_in(preparation, Verdict(Outcome.TIMEOUT, f"last seen: {seen}"))
             elif step is PrepareStep.READ:
                 self._read(preparation)
@@ -185,7 +190,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
             self._take_in_error(preparation, error)
         else:
             preparation.on_accepted(at)
-            self.log.info("The API has accepted it. No request to cancel it is known.")
+            self.log.info("The API has accepted the request. No way to cancel a preparation is known.")
 
     def _take_in_error(self, preparation: ModelPreparation, error: ApiError) -> None:
         wait = self._new_wait(Until.RESPONSE, preparation)
@@ -218,13 +223,6 @@ class FireworksPrepareModelOperator(WaitingOperator):
             deadline=preparation.deadline,
             poll_interval=self._arguments.poll_interval,
             timing=self.timing,
-        )
-
-    def _trigger(self, wait: Wait, resume_state: dict[str, Any]) -> FireworksModelReadyTrigger:
-        return FireworksModelReadyTrigger(
-            fireworks_conn_id=self._arguments.fireworks_conn_id,
-            wait=wait.to_arguments(),
-            resume_state=resume_state,
         )
 
     def _result(self, preparation: ModelPreparation) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the sensors share: one wait, which means the same in every mode."""
+"""What the sensors share: one wait, with the same result in every mode."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
@@ -19,18 +17,11 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_fireworks.arguments import TimeLimit, WaitingArguments
+from airflow_provider_fireworks.arguments import TimeLimit
 from airflow_provider_fireworks.client.errors import ApiError
-from airflow_provider_fireworks.exceptions import (
-    NEVER_SKIPPED,
-    FireworksError,
-    FireworksInvalidEvent,
-    FireworksNotFound,
-    error_from_verdict,
-)
+from airflow_provider_fireworks.exceptions import NEVER_SKIPPED, FireworksNotFound, error_from_verdict
 from airflow_provider_fireworks.polling import Event, Outcome, ResponseWait, Verdict, Wait
-from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
-from airflow_provider_fireworks.triggers.base import FireworksTrigger
+from airflow_provider_fireworks.task import WaitingTask, parse_resumed
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,34 +29,17 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_fireworks.client.names import ResourceName
-    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
 
-class FireworksSensor(BaseSensorOperator):
-    """A wait for a resource of the Fireworks API. A subclass says for which one; how to wait is the same for all."""
+class FireworksSensor(BaseSensorOperator, WaitingTask):
+    """The base class of all sensors. A subclass says what is waited for; how to wait is the same for all."""
 
-    timing: ClassVar[Timing] = DEFAULT_TIMING
-    failure: ClassVar[type[FireworksError]]
-    """Raised if what is waited for never will be ready."""
+    wait_class: ClassVar[type[Wait]]
     not_found_hint: ClassVar[str] = FireworksNotFound.hint
     deferrable: bool
 
-    @cached_property
-    def hook(self) -> FireworksHook:
-        """The hook of the connection."""
-        from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-
-        return FireworksHook(self._arguments.fireworks_conn_id, account_id=self._arguments.account_id)
-
     def _given(self) -> dict[str, Any]:
-        """Return the arguments as they are now: literals or templates in the DAG file, rendered in a task."""
-        templated = {name: getattr(self, name) for name in self.template_fields}
-        return {**templated, "poll_interval": self.poke_interval, "timeout": self.timeout}
-
-    @property
-    @abstractmethod
-    def _arguments(self) -> WaitingArguments:
-        """The arguments, rendered and checked."""
+        return {**super()._given(), "poll_interval": self.poke_interval, "timeout": self.timeout}
 
     @property
     @abstractmethod
@@ -74,19 +48,11 @@ class FireworksSensor(BaseSensorOperator):
 
     @abstractmethod
     def _full_name(self) -> ResourceName:
-        """Return its full resource name, which may take a request to look the account up."""
+        """Return its full resource name, which may take a request to look up the account."""
 
     @abstractmethod
     def _new_wait(self, name: Any, **common: Any) -> Wait:
         """Return the wait for it, with these fields."""
-
-    @abstractmethod
-    def _parse_wait(self, arguments: dict[str, Any]) -> Wait:
-        """Return the wait that a deferral brought back."""
-
-    @abstractmethod
-    def _trigger(self, wait: dict[str, Any]) -> FireworksTrigger:
-        """Return the trigger that continues the wait."""
 
     @abstractmethod
     def _success(self, wait: Any, verdict: Verdict) -> dict[str, Any]:
@@ -105,14 +71,14 @@ class FireworksSensor(BaseSensorOperator):
             "max_interval": self.max_wait.total_seconds() if self.max_wait else None,
             "timing": self.timing,
         }
-        # Until the full name is known, the wait is one for the lookup of the account.
+        # Replaced as soon as the full name is known, for which the account may have to be looked up.
         self._wait: Wait = ResponseWait(about=self._resource, **self._common)
         with _not_skipping(NEVER_SKIPPED):
             return super().execute(context)
 
     @property
     def _time_limit(self) -> TimeLimit:
-        # Airflow itself ends a poking sensor by execution_timeout. In reschedule mode that is meant for each poke.
+        # Airflow itself ends a poking sensor by execution_timeout, which in reschedule mode is for each poke.
         return self._arguments.time_limit(self.execution_timeout if self._arguments.deferrable else None)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -124,19 +90,18 @@ class FireworksSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=True, xcom_value=self._result(self._wait, verdict))
         if line := self._wait.log_line(verdict, time.time()):
             self.log.info("%s", line)
-        # A trigger needs the full name. While the account cannot be looked up, the worker goes on trying.
+        # A trigger needs the full name. As long as the account cannot be looked up, the worker tries again.
         if self._arguments.deferrable and not isinstance(self._wait, ResponseWait):
             # For the link, which the UI shows while the task is deferred.
             context["ti"].xcom_push(key=self._wait.resource, value=str(self._name))
             self.defer(
-                trigger=self._trigger(self._wait.to_arguments()),
+                trigger=self._trigger(self._wait, resume_state={}),
                 method_name="execute_complete",
-                timeout=timedelta(
-                    seconds=max(self._wait.deadline - time.time(), 0) + self.timing.deferral_slack
-                ),
+                timeout=self._wait.deferral_timeout(time.time()),
             )
         if time.time() >= self._wait.deadline:
-            # Airflow would end the wait now, with less to say and ignoring never_fail. One last poll does it instead.
+            # Airflow would end the wait now, without what was seen last, and ignoring never_fail. One last poll ends it
+            # with a verdict instead.
             return self.poke(context)
         return PokeReturnValue(is_done=False)
 
@@ -147,15 +112,11 @@ class FireworksSensor(BaseSensorOperator):
         :param event: the payload of the trigger's event.
         :raises FireworksInvalidEvent: if it is invalid.
         """
-        try:
-            parsed = Event.parse(event)
-            wait = self._parse_wait(parsed.wait)
-        except ValueError as error:
-            raise FireworksInvalidEvent.because(error) from None
-        return self._result(wait, parsed.verdict)
+        parsed = parse_resumed(Event, event)
+        return self._result(parse_resumed(self.wait_class, parsed.wait), parsed.verdict)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume as any sensor does, except for what must not be skipped."""
+        """Resume as any sensor does, but never skip what must fail."""
         try:
             with _not_skipping(NEVER_SKIPPED):
                 return super().resume_execution(next_method, next_kwargs, context)
@@ -209,14 +170,14 @@ class FireworksSensor(BaseSensorOperator):
             timeout=AirflowTaskTimeout,
         )
         if self.soft_fail or self.never_fail:
-            # Airflow skips a poking sensor for it, but not a resumed one, because AirflowTaskTimeout is no Exception.
+            # Airflow skips a poking sensor for it, but not a resumed one: AirflowTaskTimeout is a BaseException.
             raise AirflowSkipException(str(error)) from error
         raise error
 
 
 @contextmanager
 def _not_skipping(errors: tuple[type[BaseException], ...]) -> Iterator[None]:
-    """Raise these errors even though Airflow's ``soft_fail`` or ``never_fail`` turned them into a skip."""
+    """Raise these errors, which Airflow's ``soft_fail`` and ``never_fail`` turn into a skip."""
     try:
         yield
     except AirflowSkipException as skip:

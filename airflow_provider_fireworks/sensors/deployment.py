@@ -27,8 +27,8 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     Wait until a deployment is ready: ``GET /v1/accounts/{account}/deployments/{deployment}``.
 
     A deployment that is scaled to zero is ready. READY does not mean that inference answers already, which can take
-    minutes more: ``wait_for_inference`` waits for that, too. The first poll is in the worker, so a deployment that is
-    ready already is not deferred. Transient errors never end the wait.
+    minutes more: ``wait_for_inference`` waits for that as well. The first poll is in the worker, so a task whose
+    deployment is ready already is not deferred. Transient errors never end the wait.
 
     The wait fails if the deployment failed or was deleted; with ``soft_fail`` or ``never_fail`` the task is skipped
     instead, in every mode. A rejected API key fails at once and is never skipped.
@@ -41,8 +41,8 @@ class FireworksDeploymentReadySensor(FireworksSensor):
 
     :param deployment: id or full resource name.
     :param wait_for_inference: wait until inference answers, ``POST /inference/v1/chat/completions``. Each poll then
-        requests a token, which wakes a deployment that is scaled to zero, is billed, and counts as recent traffic when
-        the deployment is deleted.
+        requests one token, which wakes a deployment that is scaled to zero, is billed, and counts as recent traffic
+        when the deployment is deleted.
     :param deferrable: wait in the triggerer.
     :param poke_interval: seconds between two polls.
     :param timeout: seconds until the wait fails.
@@ -63,8 +63,10 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     operator_extra_links = (FireworksDeploymentLink(),)
     ui_color = "#d9e7ff"
     failure = FireworksDeploymentNotReady
+    wait_class = DeploymentWait
+    trigger_class = FireworksDeploymentReadyTrigger
     not_found_hint = (
-        "Clear the task that creates it, with everything downstream; if you chose its id, check that."
+        "Clear the task that creates it, with everything downstream; if you chose the id, check it."
     )
 
     def __init__(
@@ -102,12 +104,6 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     def _new_wait(self, name: DeploymentName, **common: Any) -> DeploymentWait:
         until = Until.INFERENCE if self._arguments.wait_for_inference else Until.READY
         return DeploymentWait(deployment=name, until=until, **common)
-
-    def _parse_wait(self, arguments: dict[str, Any]) -> DeploymentWait:
-        return DeploymentWait.model_validate(arguments)
-
-    def _trigger(self, wait: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
-        return FireworksDeploymentReadyTrigger(fireworks_conn_id=self._arguments.fireworks_conn_id, wait=wait)
 
     def _success(self, wait: DeploymentWait, verdict: Verdict) -> dict[str, Any]:
         self.log.info("%s is ready: %s.", wait.deployment, verdict.reason)

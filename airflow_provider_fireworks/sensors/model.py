@@ -13,8 +13,8 @@ from airflow_provider_fireworks.arguments import ModelReadyArguments
 from airflow_provider_fireworks.exceptions import FireworksInvalidEvent, FireworksModelNotReady
 from airflow_provider_fireworks.links import FireworksModelLink
 from airflow_provider_fireworks.models.wait import ModelWait
-from airflow_provider_fireworks.operators.base import show_precision
 from airflow_provider_fireworks.sensors.base import FireworksSensor
+from airflow_provider_fireworks.task import show_precision
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 
 if TYPE_CHECKING:
@@ -28,21 +28,22 @@ class FireworksModelReadySensor(FireworksSensor):
     """
     Wait until a model is ready at a precision.
 
-    It polls the model, ``GET /v1/accounts/{account}/models/{model}``. The first poll is in the worker, so a model that
-    is ready already is not deferred. Transient errors never end the wait.
+    The sensor polls the model, ``GET /v1/accounts/{account}/models/{model}``. The first poll is in the worker, so a
+    task whose model is ready already is not deferred. Transient errors never end the wait.
 
     The wait fails if the preparation failed or the model was deleted; with ``soft_fail`` or ``never_fail`` the task is
     skipped instead, in every mode. A rejected API key fails at once and is never skipped.
 
-    Returns ``{"model": "accounts/…/models/…", "precision": "FP8"}``, with the precision that is ready. Whatever deploys
-    the model takes the result whole, as ``prepared=ready.output``. Every key is an XCom too.
+    Returns ``{"model": "accounts/…/models/…", "precision": "FP8"}``, with the precision that is ready. The create
+    operator and ``temporary_deployment`` take this result whole, as ``prepared=ready.output``. Every key is an XCom
+    too.
 
     Example::
 
         prepare = FireworksPrepareModelOperator(task_id="prepare", model="my-model", precision="FP8")
         ready = FireworksModelReadySensor(task_id="ready", prepared=prepare.output, deferrable=True)
 
-    :param prepared: the whole result of ``FireworksPrepareModelOperator``, ``prepare.output``, instead of the next
+    :param prepared: the whole result of ``FireworksPrepareModelOperator``, ``prepare.output``. It replaces the next
         three arguments.
     :param model: id or full resource name.
     :param precision: as the API spells it (``"FP8"``). To wait for several, map over them.
@@ -77,6 +78,8 @@ class FireworksModelReadySensor(FireworksSensor):
     operator_extra_links = (FireworksModelLink(),)
     ui_color = "#d9e7ff"
     failure = FireworksModelNotReady
+    wait_class = ModelWait
+    trigger_class = FireworksModelReadyTrigger
 
     def __init__(
         self,
@@ -114,12 +117,12 @@ class FireworksModelReadySensor(FireworksSensor):
         return ModelReadyArguments.check(**self._given())
 
     def execute(self, context: Context) -> Any:
-        """Wait, as any sensor does, under the label of the precision."""
+        """Label the task with its precision, and wait as any sensor does."""
         show_precision(context, self._arguments.precision)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """End a deferred wait, under the same label."""
+        """Label the task again, and end the deferred wait."""
         show_precision(context, self._arguments.precision)
         return super().execute_complete(context, event)
 
@@ -139,12 +142,6 @@ class FireworksModelReadySensor(FireworksSensor):
             baseline=self._arguments.baseline,
             **common,
         )
-
-    def _parse_wait(self, arguments: dict[str, Any]) -> ModelWait:
-        return ModelWait.model_validate(arguments)
-
-    def _trigger(self, wait: dict[str, Any]) -> FireworksModelReadyTrigger:
-        return FireworksModelReadyTrigger(fireworks_conn_id=self._arguments.fireworks_conn_id, wait=wait)
 
     def _success(self, wait: ModelWait, verdict: Verdict) -> dict[str, Any]:
         if verdict.precision not in (self._arguments.precision, *self._arguments.accept_precisions):

@@ -18,13 +18,13 @@ from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 
 class FireworksTrigger(BaseTrigger):
     """
-    Poll until what is waited for is ready, never will be, or the time is over. A trigger only reads.
+    The base class of all triggers. Poll until the wait is over; polling only reads.
 
-    The deadline is an argument, so a wait goes on unchanged in another triggerer. The API key is not an argument.
+    The deadline is an argument, so a wait continues unchanged in another triggerer. The API key is not an argument.
 
-    :param fireworks_conn_id: the Airflow connection, ``None`` for the environment's.
+    :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :param wait: the fields of a :class:`~airflow_provider_fireworks.polling.Wait`.
-    :param resume_state: what the task needs to resume. It comes back in the event, as ``dag.test()`` drops the
+    :param resume_state: what the task needs to resume. It comes back in the event, because ``dag.test()`` drops the
         ``kwargs`` of a deferral.
     """
 
@@ -58,7 +58,7 @@ class FireworksTrigger(BaseTrigger):
         """Return the wait that the argument describes."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Sleep, poll and judge until the wait is over, then yield its one event."""
+        """Poll until the wait is over, then yield its one event, with the verdict."""
         # Not at the top, as a DAG file that imports an operator imports this module and needs no hook.
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 

@@ -1,4 +1,4 @@
-"""Waiting for a model in the triggerer."""
+"""The trigger that waits until a model is ready."""
 
 from __future__ import annotations
 

@@ -32,9 +32,10 @@ from airflow_provider_fireworks.exceptions import (
 )
 from airflow_provider_fireworks.links import FireworksDeployedModelLink, FireworksDeploymentLink
 from airflow_provider_fireworks.models.readiness import confirmed_precision, listed_precisions
-from airflow_provider_fireworks.operators.base import WaitingOperator, parse_resumed, show_precision
+from airflow_provider_fireworks.operators.base import WaitingOperator
 from airflow_provider_fireworks.operators.deployment.cleanup import CleanUp
 from airflow_provider_fireworks.polling import Event, Outcome, Until, Verdict, Wait
+from airflow_provider_fireworks.task import parse_resumed, show_precision
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from airflow_provider_fireworks.arguments import ScaleArguments
 from airflow_provider_fireworks.deployments.wait import DeploymentWait
 from airflow_provider_fireworks.exceptions import FireworksDeploymentFailed
 from airflow_provider_fireworks.links import FireworksDeploymentLink
-from airflow_provider_fireworks.operators.base import WaitingOperator, parse_resumed
+from airflow_provider_fireworks.operators.base import WaitingOperator
 from airflow_provider_fireworks.polling import Event, Outcome, Verdict, Wait
+from airflow_provider_fireworks.task import parse_resumed
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 
 if TYPE_CHECKING:
