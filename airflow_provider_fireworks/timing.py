@@ -10,74 +10,83 @@ class Timing:
     """
     Durations in seconds, with the reason for each default.
 
-    Operators, sensors, triggers and the hook each have one as their class attribute ``timing`` and hand it to whatever
-    they use. Tests replace it by a faster one; users have no reason to.
+    The hook, the operators, the sensors and the triggers each have one as their class attribute ``timing`` and pass it
+    on to whatever they use. Tests replace it with a faster one; users have no reason to.
     """
 
     # One HTTP request.
     connect_timeout: float = 5.0
+    """The longest time to establish a connection."""
     read_timeout: float = 60.0
-    """Of silence. A response that trickles in never reaches it, hence the next one."""
+    """The longest silence in a response. One that trickles in never reaches it, hence ``response_timeout``."""
     response_timeout: float = 120.0
-    """For a complete response."""
+    """The longest time for one request, up to the last byte of its response."""
     list_timeout: float = 600.0
-    """After which no further page of a list is requested."""
+    """The longest time to read all pages of a list."""
     first_retry_delay: float = 0.5
-    """Doubles with every failure in a row."""
+    """The exponential backoff after the first failure. It doubles with every further failure in a row."""
     min_retry_delay: float = 1.0
-    """Between two attempts of one request: no task sends them faster than that."""
+    """The shortest delay between two attempts of one request, so that no task sends requests faster than this."""
     max_retry_delay: float = 8.0
+    """The longest delay between two attempts of one request, unless the API asks for more."""
     max_retry_after: float = 60.0
-    """The API may ask for a longer pause. It is not trusted with more at once."""
+    """The longest delay that the API may ask for. A longer one is shortened to this, in case it is a mistake."""
     connection_test_timeout: float = 9.0
-    """Airflow's UI gives up on its Test button after some ten."""
+    """The longest time for a connection test. Airflow's UI stops waiting after about ten seconds."""
+    connection_test_connect_timeout: float = 3.0
+    """As ``connect_timeout``, in a connection test …"""
+    connection_test_response_timeout: float = 5.0
+    """… and as ``response_timeout``: in total less than the test's own timeout, whose message says less."""
     connection_ttl: float = 60.0
-    """After which the triggerer reads the connection again, so that a replaced key reaches all waits."""
+    """The interval at which the triggerer reads a connection again, so that all waits use a replaced key."""
 
     # One wait.
     min_poll_delay: float = 1.0
-    """However short the user's interval is."""
+    """The shortest delay between two polls, even if the user's interval is shorter."""
     max_poll_backoff: float = 60.0
-    """While requests fail."""
+    """The longest delay between two polls while requests fail."""
     misdirected_timeout: float = 300.0
-    """For a Base URL that leads elsewhere, as long as the API has not responded once: time to fix a proxy or a name."""
+    """
+    After this time a wait fails if the Base URL leads elsewhere and the API has never responded. It leaves time to
+    repair a proxy or a DNS name.
+    """
     log_interval: float = 300.0
-    """Between two log lines of a wait that sees no change."""
+    """The interval between two log lines of a wait that sees no change."""
     first_trigger_delay: float = 6.0
     """
-    Before a trigger's first poll. The worker has just polled, and a trigger that fires within five seconds of its
-    task's deferral can fail the task (apache/airflow#71580).
+    The delay before a trigger's first poll. The worker has just polled, and a trigger that fires within five seconds of
+    its task's deferral can fail the task (apache/airflow#71580).
     """
     deferral_slack: float = 120.0
-    """By which a deferral outlasts the deadline, so that the trigger's own timeout, which says more, comes first."""
+    """How much later than the deadline a deferral times out, so that the trigger's own, clearer timeout comes first."""
 
     # Preparing and deploying.
     preparation_start: float = 300.0
-    """That a preparation may take to begin, before a model on which nothing changes is judged."""
+    """The time for a preparation to begin. Until then, a model that does not change counts as pending."""
     visibility_lag: float = 30.0
-    """For which a preparation or a deployment that the API has accepted may not be visible yet."""
+    """How long a preparation or a deployment that the API has accepted may not be visible yet."""
     min_pause: float = 1.0
-    """Between two polls for what must change before the next request can be sent …"""
+    """The shortest delay between two polls for what has to change before the next request can be sent …"""
     max_pause: float = 10.0
-    """… and at most, however long the poll interval is."""
+    """… and the longest, even if the poll interval is longer."""
 
     # Deleting.
     min_delete_delay: float = 1.0
-    """Between two attempts to delete a deployment …"""
+    """The shortest delay between two attempts to delete a deployment …"""
     max_delete_delay: float = 8.0
-    """… and at most, unless the API asks for more."""
+    """… and the longest, unless the API asks for more."""
     cleanup_timeout: float = 60.0
-    """For a task that fails to delete what it created, over transient errors."""
+    """The time for a failing task to delete what it created, over transient errors."""
     kill_cleanup_timeout: float = 3.0
     """The same for a task that is killed: SIGKILL follows five seconds after the first signal."""
     kill_request_timeout: float = 1.5
-    """For one request of that clean-up, and for Airflow's response to it."""
+    """The timeout of one request in that clean-up, and of asking Airflow for the task's state."""
     trigger_cleanup_timeout: float = 25.0
-    """For the clean-up in a trigger's ``on_kill``, which Airflow gives 30: ``[triggerer] on_kill_timeout``."""
+    """The time for the clean-up in a trigger's ``on_kill``. Airflow's own limit is 30 s (``on_kill_timeout``)."""
     trigger_request_timeout: float = 5.0
-    """For one request of that."""
+    """The timeout of one request in that clean-up."""
     sweep_timeout: float = 30.0
-    """For the sweep to delete one deployment, over transient errors."""
+    """The time for the sweep to delete one deployment, over transient errors."""
 
 
 DEFAULT_TIMING = Timing()

@@ -1,9 +1,9 @@
 """
-The client of the Fireworks API, the control plane's REST API. It knows nothing of Airflow.
+The client of the Fireworks API, the control plane's REST API. It does not depend on Airflow.
 
-``names`` and ``precision`` check what users write, ``api`` makes the requests, ``resources`` are what they return and
+``names`` and ``precision`` parse what users write, ``api`` builds the requests, ``resources`` are what they return and
 ``errors`` what they raise. ``sync_client`` (requests, for workers) and ``async_client`` (httpx, for the triggerer) send
-them; what both make of a response is in ``responses``.
+them; both read responses with ``responses``. The two HTTP libraries are not loaded by importing this package.
 """
 
 from __future__ import annotations

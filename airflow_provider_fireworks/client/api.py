@@ -1,8 +1,8 @@
 """
 The requests of the Fireworks API, as values.
 
-A :class:`Request` says what goes over the wire and how a response is parsed; the two clients only send it, so they
-cannot drift apart. The list of all pages is a generator of requests, for the same reason.
+A :class:`Request` says what is sent and how the response is parsed. The two clients only send it, so they cannot drift
+apart. Reading all pages of a list is a generator of requests, for the same reason.
 """
 
 from __future__ import annotations
@@ -49,10 +49,13 @@ class Request(Generic[ResultT]):
     """
     One request, and how the JSON of a success is parsed.
 
-    :ivar method: of HTTP.
-    :ivar path: below the base URL, without a leading slash; made of checked names only.
+    :ivar method: the HTTP method.
+    :ivar path: below the base URL, without a leading slash. It is built from parsed names only, so that no input can
+        lead it elsewhere.
     :ivar parse_json: makes the result from the response's JSON object.
-    :ivar read_only: a ``POST`` that changes nothing, so that it can be sent again as a ``GET`` can.
+    :ivar query: the query parameters, not yet encoded.
+    :ivar body: the JSON object to send, ``None`` for none.
+    :ivar read_only: marks a ``POST`` that changes nothing, which can be sent again like a ``GET``.
     """
 
     method: str
@@ -64,7 +67,7 @@ class Request(Generic[ResultT]):
 
     @property
     def writes(self) -> bool:
-        """Whether it changes anything."""
+        """Whether the request changes anything."""
         return self.method != "GET" and not self.read_only
 
     def __str__(self) -> str:
@@ -76,8 +79,10 @@ class Request(Generic[ResultT]):
         """
         Parse a response.
 
+        :param status: the HTTP status.
         :param headers: by lower-case name.
-        :param now: seconds since the epoch.
+        :param body: decompressed.
+        :param now: seconds since the epoch, for a ``Retry-After`` that is a date.
         :param max_retry_after: seconds; a longer ``Retry-After`` is cut to them.
         :raises ApiError: unless it is a success that can be parsed.
         """
@@ -94,7 +99,7 @@ class Request(Generic[ResultT]):
             problem = f"the response has unexpected fields: {fields}"
         except (ValueError, RecursionError) as error:
             problem = f"the response cannot be read: {error}"
-        # What was cut off begins as JSON does.
+        # A response of the API that was cut off still begins like JSON; a web page does not.
         misdirected = bool(body.strip()) and not body.lstrip().startswith((b"{", b"["))
         raise NoResponseError(
             excerpt(status, headers, body) if misdirected else one_line(problem),
@@ -114,12 +119,21 @@ def get_model(name: ModelName) -> Request[Model]:
 
 
 def prepare_model(name: ModelName, precision: str) -> Request[None]:
-    """``POST /v1/accounts/{account}/models/{model}:prepare``, which returns ``{}`` and no operation to follow."""
+    """
+    ``POST /v1/accounts/{account}/models/{model}:prepare``, which returns ``{}`` and no operation to poll.
+
+    :param precision: as the API spells it (``"FP8"``).
+    """
     return Request("POST", f"v1/{name}:prepare", _ignore, body={"precision": precision})
 
 
 def list_models(account: str, *, filter: str = "") -> Pages[list[Model]]:
-    """All pages of ``GET /v1/accounts/{account}/models``, with an AIP-160 ``filter``."""
+    """
+    All pages of ``GET /v1/accounts/{account}/models``.
+
+    :param filter: an AIP-160 filter; empty for all models.
+    :raises InvalidNameError: if the account is invalid.
+    """
     return _all_pages(f"v1/accounts/{check_id(account, 'account id')}/models", "models", Model, filter)
 
 
@@ -148,7 +162,13 @@ def get_deployment(name: DeploymentName) -> Request[Deployment]:
 def list_deployments(
     account: str, *, filter: str = "", show_deleted: bool = False
 ) -> Pages[list[Deployment]]:
-    """All pages of ``GET /v1/accounts/{account}/deployments``; ``show_deleted`` includes those deleted softly."""
+    """
+    All pages of ``GET /v1/accounts/{account}/deployments``.
+
+    :param filter: an AIP-160 filter; empty for all deployments.
+    :param show_deleted: include deployments that are deleted softly.
+    :raises InvalidNameError: if the account is invalid.
+    """
     path = f"v1/accounts/{check_id(account, 'account id')}/deployments"
     query = {"showDeleted": "true"} if show_deleted else {}
     return _all_pages(path, "deployments", Deployment, filter, query)
@@ -158,10 +178,10 @@ def update_deployment(
     name: DeploymentName, fields: Mapping[str, Any], *, base_model: str
 ) -> Request[Deployment]:
     """
-    ``PATCH /v1/accounts/{account}/deployments/{deployment}?updateMask=…``, of these fields and no others.
+    ``PATCH /v1/accounts/{account}/deployments/{deployment}?updateMask=…``, which updates these fields and no others.
 
     :param fields: as the API spells them (``displayName``).
-    :param base_model: of the deployment, which the API requires again.
+    :param base_model: the deployment's current one, which the API requires in every update.
     """
     # Without the mask, every field that can be changed would be replaced.
     mask = ",".join(re.sub(r"[A-Z]", lambda capital: f"_{capital[0].lower()}", field) for field in fields)
@@ -180,8 +200,8 @@ def delete_deployment(
     """
     ``DELETE /v1/accounts/{account}/deployments/{deployment}``, which returns ``{}``.
 
-    :param hard: for good, so that the id is free again.
-    :param ignore_checks: also if it has served recently.
+    :param hard: delete for good, so that the id is free again.
+    :param ignore_checks: delete it even if it has served recently.
     """
     query = {"hard": "true"} if hard else {}
     query |= {"ignoreChecks": "true"} if ignore_checks else {}
@@ -195,9 +215,11 @@ def undelete_deployment(name: DeploymentName) -> Request[Deployment]:
 
 def match_deployment_shapes(account: str, model: ModelName) -> Request[list[DeploymentShapeVersion]]:
     """
-    ``POST /v1/accounts/{account}/deploymentShapeVersions:match``: the shapes that a model can be deployed in.
+    ``POST /v1/accounts/{account}/deploymentShapeVersions:match``: the shapes in which a model can be deployed.
 
-    The official SDK sends this request, the published OpenAPI files do not describe it.
+    The official SDK sends this request; the published OpenAPI files do not describe it.
+
+    :raises InvalidNameError: if the account is invalid.
     """
     parent = f"accounts/{check_id(account, 'account id')}"
     return Request(
@@ -211,9 +233,9 @@ def match_deployment_shapes(account: str, model: ModelName) -> Request[list[Depl
 
 def request_inference(inference_model: str) -> Request[None]:
     """
-    ``POST /inference/v1/chat/completions`` for one token, to see whether a deployment answers.
+    ``POST /inference/v1/chat/completions`` for one token, to check whether a deployment serves.
 
-    It wakes a deployment that is scaled to zero.
+    The request wakes a deployment that is scaled to zero.
 
     :param inference_model: ``<model name>#<deployment name>``.
     """
@@ -234,7 +256,7 @@ def list_accounts() -> Pages[list[Account]]:
 
 
 def _ignore(parsed: dict[str, Any]) -> None:
-    """Parse a response that says nothing."""
+    """Parse a response whose content does not matter."""
 
 
 def _all_pages(

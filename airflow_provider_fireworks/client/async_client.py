@@ -1,4 +1,4 @@
-"""The client for the triggerer: asynchronous, over httpx."""
+"""The client for the triggerer: asynchronous, with httpx."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx
 
 @functools.cache
 def _tls_context() -> ssl.SSLContext:
-    """Return one for the whole process: making one blocks the event loop for some 25 ms."""
+    """Return one context for the whole process: creating one blocks the event loop for some 25 ms."""
     return httpx.create_ssl_context()
 
 
-class BearerAuth(httpx.Auth):
-    """Adds the key to each request. httpx follows no redirect unless asked to, so nobody else receives it."""
+class _BearerAuth(httpx.Auth):
+    """Adds the key to each request. The client follows no redirect, so the key goes to the base URL only."""
 
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
@@ -45,14 +45,14 @@ class BearerAuth(httpx.Auth):
 
 
 class AsyncClient:
-    """Sends requests without blocking the event loop, once each: whoever waits in a trigger polls again anyway."""
+    """Sends requests without blocking the event loop. It does not retry: a trigger polls again anyway."""
 
     def __init__(self, config: ClientConfig) -> None:
         self.config = config
         self._client = httpx.AsyncClient(
-            auth=BearerAuth(config),
+            auth=_BearerAuth(config),
             headers=HEADERS,
-            # Cookies would only pile up.
+            # The client lives as long as the triggerer, and cookies would only accumulate.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             timeout=httpx.Timeout(config.timing.read_timeout, connect=config.timing.connect_timeout),
             verify=_tls_context(),
@@ -64,7 +64,7 @@ class AsyncClient:
         """
         Send a request once.
 
-        :raises ApiError: if it fails.
+        :raises ApiError: if it fails, or takes longer than the response timeout.
         """
         seconds = self.config.timing.response_timeout
         with clear_locals():
@@ -72,7 +72,7 @@ class AsyncClient:
                 if sys.version_info >= (3, 11):
                     async with asyncio.timeout(seconds):
                         return await self._send_once(request)
-                # On Python 3.10 this misses a cancellation in the very moment the response is complete.
+                # Python 3.10: wait_for() misses a cancellation at the moment when the response is complete.
                 return await asyncio.wait_for(self._send_once(request), seconds)
             except asyncio.TimeoutError:
                 raise deadline_error(request, self.config, seconds) from None
@@ -90,12 +90,12 @@ class AsyncClient:
                 reader = ResponseReader(request, self.config, response.status_code, response.headers.items())
                 async for chunk in response.aiter_raw():
                     reader.add(chunk)
-        # InvalidURL: httpx parses the target of a redirect although it does not follow it. SSLError: TLS that breaks on
-        # an established connection, for which httpx has no exception.
+        # InvalidURL: httpx parses the target of a redirect although it does not follow it. SSLError: httpx does not
+        # wrap it when TLS breaks on an established connection.
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
             never_sent = isinstance(error, _NEVER_SENT)
             failure = no_response_error(request, self.config, error, error, never_sent=never_sent)
         else:
             return reader.result()
-        # Raised outside of the except block, it does not refer to httpx's error, which holds the request with the key.
+        # Raised outside the except block, so that its context is not httpx's error, whose request holds the key.
         raise failure

@@ -1,4 +1,4 @@
-"""Where the API is, and the key to it."""
+"""The base URL and the API key, checked before they are used."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ class InvalidConfigError(ValueError):
 @dataclass(frozen=True)
 class ClientConfig:
     """
-    What a client needs.
+    What a client needs to send requests.
 
     :ivar base_url: scheme, host, port and path prefix, without a slash at the end.
-    :ivar api_key: not part of the ``repr``.
+    :ivar api_key: the bearer token. It is not part of the ``repr``.
     :ivar account: the account of bare ids, ``None`` to look it up from the key.
+    :ivar timing: the timeouts and retry delays of the client.
     """
 
     base_url: str
@@ -54,16 +55,17 @@ class ClientConfig:
         timing: Timing = DEFAULT_TIMING,
     ) -> ClientConfig:
         """
-        Check what a connection holds.
+        Make a configuration from the fields of a connection, in which blanks around a value are ignored.
 
         :param host: a host or a base URL, which may have a scheme, a port and a path; unset means
             ``https://api.fireworks.ai``.
         :param api_key: the bearer token.
-        :param account: the account id, if it is known.
+        :param account: the account id; unset means that it is looked up from the key.
         :param schema: used unless ``host`` has one; ``https`` if both are unset.
         :param port: used unless ``host`` has one.
+        :param timing: the timeouts and retry delays of the client.
         :raises InvalidConfigError: if the key is missing or cannot be sent in a header, if the account or the URL is
-            invalid, and for plain http to another machine, which would show the key to the network.
+            invalid, or if the URL is plain http to another machine, which would show the key to the network.
         """
         key = (api_key or "").strip()
         if not key:
@@ -77,22 +79,23 @@ class ClientConfig:
             try:
                 check_id(account, "account id")
             except InvalidNameError as error:
-                raise InvalidConfigError(str(error).rstrip(".")) from None
+                # The hook puts the message into the middle of a sentence.
+                raise InvalidConfigError(str(error).rstrip(".").replace("Invalid", "invalid", 1)) from None
         return cls(_base_url(host, schema, port), key, account, timing)
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the API is on this machine; then no proxy is used."""
+        """Whether the base URL is on this machine, so that no proxy is used."""
         return _is_loopback(urlsplit(self.base_url).hostname or "")
 
     def url(self, path: str) -> str:
-        """Return the URL of a path."""
+        """Return the URL of a path, which has no leading slash."""
         return f"{self.base_url}/{path}"
 
     def hide_key(self, text: str) -> str:
-        """Return a text without the key, whoever wrote it."""
+        """Return a text with every occurrence of the key replaced by ``***``."""
         text = text.replace(self.api_key, "***")
-        # The text may have been cut in the middle of the key.
+        # one_line() may have cut the text in the middle of the key.
         for length in range(len(self.api_key) - 1, 3, -1):
             text = text.replace(f"{self.api_key[:length]}…", "***…")
         return text
@@ -114,11 +117,11 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
         raise InvalidConfigError(f"the base URL {host!r} is invalid: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise InvalidConfigError(f"the base URL {host!r} is invalid; it should look like {DEFAULT_BASE_URL}")
-    # requests rewrites %7E and dots, and would then not find the adapter that adds the key.
+    # requests normalizes "%7E" and "..", and would then not find the adapter that adds the key.
     if not _URL_CHARACTERS.fullmatch(f"{parts.hostname}{parts.path}") or {".", ".."} & set(
         parts.path.split("/")
     ):
-        raise InvalidConfigError(f"the base URL {host!r} has characters that no base URL has")
+        raise InvalidConfigError(f"the base URL {host!r} has characters that are not allowed in it")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise InvalidConfigError(
             f"the base URL {host!r} is plain http, which would show the API key to the network; use https, or http to "

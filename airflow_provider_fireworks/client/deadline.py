@@ -1,9 +1,12 @@
 """
-A deadline for a whole response in requests, however slowly it arrives and however long it is.
+A deadline and a size limit for a whole response in requests.
 
-Neither requests nor urllib3 has one: the timeout of a socket starts anew with every byte, and a server that sends a
-header a second keeps a worker for ever. So this module replaces the file object that ``http.client`` reads a response
-from, which is internal to urllib3 and http.client. The tests of broken connections fail if that stops working.
+Neither requests nor urllib3 has them. A socket's timeout starts anew with every byte, so a server that sends one header
+a second occupies a worker for ever; and nothing limits interim responses, trailers and the length lines of chunks.
+
+This module replaces the file object from which ``http.client`` reads a response. That is internal to urllib3 and
+``http.client``, and the tests of bad responses fail if it stops working. A timer that closes the socket would need the
+same internals to find the socket, a thread per request, and another way to limit the size.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ def response_deadline(deadline: float) -> Iterator[None]:
     """
     Require each response that begins in the block to be complete by a deadline, headers included.
 
-    :param deadline: by ``time.monotonic()``. Reading after it raises ``TimeoutError``, which urllib3 translates.
+    :param deadline: a value of ``time.monotonic()``. Reading after it raises ``TimeoutError``, which urllib3 wraps.
     """
     token = _deadline.set(deadline)
     try:
@@ -41,7 +44,7 @@ def response_deadline(deadline: float) -> Iterator[None]:
 
 
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """An adapter whose connections honour :func:`response_deadline`."""
+    """An adapter whose connections respect :func:`response_deadline`."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Create the pools of direct connections."""
@@ -56,14 +59,14 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
 
 
 class _DeadlineReader(io.RawIOBase):
-    """The bytes of one response, up to its deadline and to twice the largest body."""
+    """Reads the bytes of one response, until its deadline and up to twice the largest body."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
         self._read_timeout = sock.gettimeout()
-        # Compression aside, this also bounds what is between the bytes of a body, such as the extensions of chunks.
+        # Twice the body leaves room for headers, and for the length line before each chunk of the body.
         self._room = 2 * responses.MAX_BODY_BYTES
 
     def readable(self) -> bool:
@@ -72,7 +75,7 @@ class _DeadlineReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the time for the whole response is over")
+            raise TimeoutError("the response is not complete in time")
         self._sock.settimeout(min(left, self._read_timeout or left))
         count: int | None = self._raw.readinto(buffer)
         self._room -= count or 0

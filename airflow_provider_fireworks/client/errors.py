@@ -11,8 +11,8 @@ Exceptions raised for failed API requests::
     ├── NotFoundError       404 in the API's own words
     └── RefusedError        any other 4xx
 
-The first four are transient: they say nothing about the resource, so a wait goes on. After the second and the third the
-outcome of the request is unknown: the API may have carried it out.
+The first four are transient: they say nothing about the resource, so a wait goes on. After a ``NoResponseError`` or an
+``UnavailableError`` the outcome of the request is unknown: the API may have carried it out.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ApiError(Exception):
     A request failed.
 
     :ivar message: what went wrong, in the API's words if it has responded; one line.
-    :ivar request: its method and path.
+    :ivar request: the method and path of the request.
     :ivar status: the HTTP status, ``None`` without a response.
     :ivar code: the API's own code by name (``"FAILED_PRECONDITION"``), ``None`` unless the API itself has responded.
     :ivar request_id: the API's id of the request, ``None`` if it gave none.
@@ -65,9 +65,9 @@ class ApiError(Exception):
     """
 
     is_transient = False
-    """Whether it says nothing about the resource, so that a wait goes on."""
+    """Whether the error says nothing about the resource, so that a wait goes on."""
     outcome_unknown = False
-    """Whether the API may have carried out the request all the same."""
+    """Whether the API may have carried out the request nevertheless."""
 
     # Keyword arguments with defaults, so that pickle can rebuild it from args and __dict__.
     def __init__(
@@ -96,7 +96,11 @@ class ApiError(Exception):
         return self.code is not None
 
     def hide(self, hide_key: Callable[[str], str]) -> None:
-        """Pass everything that came from outside through a function that removes the key."""
+        """
+        Remove the key from everything that came from outside.
+
+        :param hide_key: returns a text without the key.
+        """
         self.message = hide_key(self.message)
         self.code = hide_key(self.code) if self.code else None
         self.request_id = hide_key(self.request_id) if self.request_id else None
@@ -110,16 +114,16 @@ class ApiError(Exception):
 
 
 class UnreachableError(ApiError):
-    """There was no connection, so nothing was sent: it was refused, or DNS, TLS or a proxy failed."""
+    """The connection failed (refused, DNS, TLS, proxy), so nothing was sent."""
 
     is_transient = True
 
 
 class NoResponseError(ApiError):
     """
-    The request was sent, and no response that can be read arrived in time.
+    The request was sent, but no readable response arrived in time.
 
-    A read is sent again. After a write, the resource has to be read before the write is sent again.
+    Sending a read again is safe. After a write, read the resource first: the write may have been carried out.
     """
 
     is_transient = True
@@ -127,20 +131,24 @@ class NoResponseError(ApiError):
 
 
 class UnavailableError(ApiError):
-    """408, 5xx, or a 401, 403, 404 or redirect that is not the API's own: something on the way, or a short outage."""
+    """
+    The API is unavailable, or something else has responded in its place.
+
+    408, 499, 5xx, or a 401, 403, 404 or redirect that is not the API's own, such as the page of a proxy.
+    """
 
     is_transient = True
     outcome_unknown = True
 
 
 class RateLimitedError(ApiError):
-    """429: not carried out, because of a rate limit."""
+    """429: a rate limit was exceeded, so the request was not carried out."""
 
     is_transient = True
 
 
 class QuotaExceededError(ApiError):
-    """The account's quota has no GPUs left (429, 400 or 403). Sending the request again soon does not help."""
+    """The account's quota has no GPUs left (429, 400 or 403). Retrying soon does not help."""
 
 
 class AccessDeniedError(ApiError):
@@ -152,7 +160,7 @@ class NotFoundError(ApiError):
 
 
 class RefusedError(ApiError):
-    """Any other 4xx: the API does not carry out this request, at least not now."""
+    """Any other 4xx: the API refuses to carry out the request."""
 
 
 def error_from_response(
@@ -161,11 +169,11 @@ def error_from_response(
     """
     Return the exception for a response that is not a success.
 
-    :param request: its method and path.
-    :param status: the HTTP status, 300 or more.
+    :param request: the method and path of the request.
+    :param status: the HTTP status: 300 or more.
     :param headers: by lower-case name.
-    :param body: of any kind.
-    :param retry_after: seconds that the headers ask to wait.
+    :param body: any bytes, not necessarily the API's JSON.
+    :param retry_after: seconds for which the headers ask to wait.
     """
     envelope = _parse_envelope(body)
     message, code, request_id = envelope or (excerpt(status, headers, body), None, None)

@@ -18,14 +18,14 @@ _ID_RULE = "1 to 63 of a-z, 0-9 and '-', and no '-' at either end"
 
 
 class InvalidNameError(ValueError):
-    """An id or a resource name that is invalid, such as one that would change the path of a request."""
+    """An id or a resource name is invalid, for example because it would change the path of a request."""
 
 
 def check_id(value: object, what: str) -> str:
     """
     Return an id unchanged.
 
-    :param what: it is the id of, for the message: ``"model id"``.
+    :param what: the kind of id, for the message (``"model id"``).
     :raises InvalidNameError: unless it is 1 to 63 of ``[a-z0-9-]``, with no hyphen at either end.
     """
     if isinstance(value, str) and _ID.fullmatch(value):
@@ -35,11 +35,24 @@ def check_id(value: object, what: str) -> str:
 
 @dataclass(frozen=True)
 class ResourceName:
-    """A full resource name. As a field of a pydantic model it is written to JSON as text, and parsed from it."""
+    """
+    A full resource name, whose parts are checked: it can be put into the path of a request.
+
+    As a field of a pydantic model it is parsed from text, and written to JSON as text.
+
+    :ivar kind: ``"model"`` or ``"deployment"``.
+    :ivar account: the account id.
+    :ivar id: the model's or deployment's id.
+    :raises InvalidNameError: if the account or the id is invalid.
+    """
 
     kind: ClassVar[str]
     account: str
     id: str
+
+    def __post_init__(self) -> None:
+        check_id(self.account, "account id")
+        check_id(self.id, f"{self.kind} id")
 
     def __str__(self) -> str:
         return f"accounts/{self.account}/{self.kind}s/{self.id}"
@@ -47,10 +60,10 @@ class ResourceName:
     @classmethod
     def account_in(cls, name: object) -> str | None:
         """
-        Return the account that users have written as part of a name, ``None`` for a bare id.
+        Return the account that a name is written with, ``None`` for a bare id.
 
         :param name: ``my-model`` or ``accounts/my-account/models/my-model``.
-        :raises InvalidNameError: if a part is no id, such as ``..`` or ``a/b``.
+        :raises InvalidNameError: if it is neither, or if a part of it is invalid, such as ``..``.
         """
         if isinstance(name, str) and name and "/" not in name:
             check_id(name, f"{cls.kind} id")
@@ -69,8 +82,9 @@ class ResourceName:
         Parse a name as users write it.
 
         :param name: an id or a full resource name.
-        :param account: the account of a bare id. Beside a full name it must be the same one.
-        :raises InvalidNameError: if it is invalid, has no account, or belongs to another one.
+        :param account: the account of a bare id. A full name must belong to it; ``None`` allows any account.
+        :raises InvalidNameError: if the name or the account is invalid, a bare id comes without an account, or a full
+            name belongs to another account.
         """
         if isinstance(name, cls):
             name = str(name)
@@ -104,4 +118,5 @@ class DeploymentName(ResourceName):
 
 
 def _shown(value: object) -> str:
+    # Escaped and cut: the value may be anything, and it goes into a log.
     return one_line(repr(value), limit=200)

@@ -8,12 +8,12 @@ from enum import Enum
 from itertools import takewhile
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
-#: From which ratio on a known name is suggested for an unknown one; 1 is the same name.
 _SIMILAR = 0.65
+"""The least ratio of :class:`difflib.SequenceMatcher` (1 for the same name) at which a known name is suggested."""
 
 
 class UnknownPrecisionError(ValueError):
-    """A precision that the API's published schema does not have."""
+    """A precision is not in the API's published schema."""
 
 
 class Precision(str, Enum):
@@ -74,7 +74,7 @@ def nearest_precisions(value: object) -> list[str]:
     """
     Return the known precisions most similar to an unknown value: several if they are equally similar, or an empty list.
 
-    Of names with the same similarity, those with the longest common start are returned: FP4, not NF4, for ``F4``.
+    Of equally similar names, those with the longest common start are returned: for ``F4``, FP4 and not NF4.
     """
     asked = str(value).strip().upper()
     matcher = difflib.SequenceMatcher(b=asked)

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from airflow_provider_fireworks.client.text import one_line
 
 Text = Annotated[str, AfterValidator(one_line)]
-"""Is shown to people: one printable line, whatever the API sends."""
+"""Text from the API, reduced to one printable line because it is logged and shown."""
 
 
 class Resource(BaseModel):
@@ -30,7 +30,8 @@ class Status(Resource):
     """
     How the last operation on a resource ended.
 
-    :ivar code: the name of a status code (``"OK"``, ``"INTERNAL"``), or its number.
+    :ivar code: the name of a status code (``"OK"``, ``"INTERNAL"``), or its number; unset means OK.
+    :ivar message: details, in the API's words.
     """
 
     code: Text | int | None = None
@@ -38,7 +39,7 @@ class Status(Resource):
 
     @property
     def is_error(self) -> bool:
-        """Whether the operation failed; unset means that it did not."""
+        """Whether the operation failed."""
         return self.code not in (None, "", "OK", 0, "0")
 
     def __str__(self) -> str:
@@ -56,10 +57,10 @@ class Model(Resource):
     A model, from ``GET /v1/accounts/{account}/models/{model}``.
 
     :ivar state: ``UPLOADING``, ``READY``, ``PREPARING``, ``FAILED``, or another one.
-    :ivar calibrated: whether it can be deployed at precisions other than FP16.
-    :ivar supported_precisions: what it can be deployed at; ``None`` if the API leaves the list out, as newer
+    :ivar calibrated: whether the model can be deployed at precisions other than FP16.
+    :ivar supported_precisions: those at which the model can be deployed; ``None`` if the API omits the list, as newer
         schemas do.
-    :ivar supported_precisions_with_calibration: the same, once it is calibrated.
+    :ivar supported_precisions_with_calibration: those at which it can be deployed once it is calibrated.
     """
 
     name: Text = ""
@@ -73,17 +74,17 @@ class Model(Resource):
 
     @property
     def omits_precisions(self) -> bool:
-        """Whether the API leaves both lists out, so that it will not fill them later either."""
+        """Whether the API omits both lists, so that it will not fill them later either."""
         return self.supported_precisions is self.supported_precisions_with_calibration is None
 
     @property
     def lists_precisions(self) -> bool:
-        """Whether the API lists any precision: an empty list is an unset one."""
+        """Whether the API lists any precision. An empty list counts as omitted."""
         return bool(self.supported_precisions or self.supported_precisions_with_calibration)
 
 
 class ReplicaStats(Resource):
-    """The replicas of a deployment, by how far they are."""
+    """How many replicas of a deployment are at which stage."""
 
     pending_scheduling_replica_count: int | None = None
     downloading_model_replica_count: int | None = None
@@ -106,8 +107,9 @@ class Deployment(Resource):
 
     :ivar state: ``CREATING``, ``READY``, ``UPDATING``, ``DELETING``, ``DELETED`` (softly: its id is taken),
         ``FAILED``, or another one.
-    :ivar desired_replica_count: replicas that it is meant to have now.
-    :ivar replica_count: replicas that it has.
+    :ivar description: free text; this package writes its owner signature there.
+    :ivar desired_replica_count: the replicas that the deployment should have now.
+    :ivar replica_count: the replicas that it has.
     """
 
     name: Text = ""
@@ -131,14 +133,14 @@ class Deployment(Resource):
 
     @property
     def ready_replicas(self) -> int | None:
-        """Replicas that serve, ``None`` if the API does not say."""
+        """The number of replicas that serve, ``None`` if the API does not say."""
         if self.replica_stats is not None and self.replica_stats.ready_replica_count is not None:
             return self.replica_stats.ready_replica_count
         return self.replica_count
 
 
 class DeploymentShape(Resource):
-    """A configuration that a model can be deployed in."""
+    """A hardware configuration in which a model can be deployed."""
 
     name: Text = ""
     base_model: Text | None = None
@@ -152,7 +154,7 @@ class DeploymentShapeVersion(Resource):
     """
     A version of a deployment shape.
 
-    :ivar snapshot: the shape as it is at this version.
+    :ivar snapshot: the shape at this version.
     """
 
     name: Text = ""
@@ -180,7 +182,7 @@ class Page(BaseModel, Generic[ItemT]):
     """
     One page of a list.
 
-    :ivar next_page_token: ``""`` on the last page.
+    :ivar next_page_token: what to send for the next page; empty on the last page.
     """
 
     items: list[ItemT] = Field(default_factory=list)

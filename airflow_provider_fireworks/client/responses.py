@@ -1,4 +1,4 @@
-"""What both transports make of a response, or of none. The API key gets no further than this module."""
+"""How both clients read a response, or report that there is none. Removes the API key from everything they return."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from airflow_provider_fireworks.client.text import one_line
 ResultT = TypeVar("ResultT")
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
-"""Of a response, decompressed. A full page of a list takes about 1 % of it."""
+"""The largest body of a response, decompressed. A full page of a list takes about 1 % of it."""
 _MIN_KEY_LENGTH = 16
-"""A shorter key, as only an emulator has one, may be a word of any response."""
+"""A shorter key, which only an emulator has, may be a word in any response, so it is not replaced there."""
 
 
 @contextmanager
@@ -34,8 +34,8 @@ def clear_locals() -> Iterator[None]:
     """
     Clear the local variables in the traceback of every error that leaves the block.
 
-    The key is in those of the HTTP libraries (headers, what is sent) and of whoever reads it from a connection, and
-    some tools show them with a traceback. Files and lines stay in it.
+    Local variables of the HTTP libraries and of the code that reads a connection hold the key, and some tools show
+    local variables with a traceback. Files and line numbers stay in it.
     """
     handled = sys.exc_info()[1]
     try:
@@ -56,7 +56,8 @@ class ResponseReader(Generic[ResultT]):
     """
     Reads a response while it arrives, and never holds more than :data:`MAX_BODY_BYTES` of it.
 
-    :param headers: as they arrived.
+    :param status: the HTTP status.
+    :param headers: as they arrived; names in any case.
     :raises ApiError: if the body has an encoding that was not asked for.
     """
 
@@ -81,7 +82,7 @@ class ResponseReader(Generic[ResultT]):
 
     def add(self, chunk: bytes) -> None:
         """
-        Take the next bytes of the body, as they came over the wire.
+        Add the next bytes of the body, still compressed.
 
         :raises ApiError: if the body is too large, or cannot be decompressed.
         """
@@ -103,7 +104,7 @@ class ResponseReader(Generic[ResultT]):
         """
         body = bytes(self._body)
         if len(self._config.api_key) >= _MIN_KEY_LENGTH:
-            # A key that is echoed must not get into what a task logs or returns.
+            # An echoed key must not get into what a task logs or returns.
             body = body.replace(self._config.api_key.encode(), b"***")
         try:
             return self._request.parse(
@@ -147,14 +148,14 @@ def no_response_error(
 
 
 def deadline_error(request: Request[Any], config: ClientConfig, seconds: float) -> ApiError:
-    """Return the error of a request whose response was not complete after so many seconds."""
+    """Return the error of a request whose response was not complete when its timeout, in seconds, was over."""
     return NoResponseError(
         f"the response of {config.base_url} was not complete after {seconds:g} s", request=str(request)
     )
 
 
 def _is_misdirected(error: BaseException | None) -> bool:
-    """Whether the host has no address, or a certificate of another name; both libraries wrap that several times."""
+    """Whether the host has no address or the wrong certificate; both libraries wrap these errors several times."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, (socket.gaierror, ssl.SSLCertVerificationError)):

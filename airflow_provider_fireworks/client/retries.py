@@ -1,4 +1,4 @@
-"""Whether and when to send a failed request again. Pure functions; the transports sleep."""
+"""Whether and when to send a failed request again: pure functions, whose callers sleep."""
 
 from __future__ import annotations
 
@@ -62,7 +62,11 @@ def backoff(error: ApiError, failures: int, *, first: float, longest: float, jit
 
 
 def delay_before_retry(state: tenacity.RetryCallState, timing: Timing) -> float:
-    """Return the seconds before the next attempt of one request."""
+    """
+    Return the seconds to wait before the next attempt of one request.
+
+    :param state: what tenacity knows of the attempts so far.
+    """
     error = state.outcome.exception() if state.outcome else None
     if not isinstance(error, ApiError):
         return 0.0

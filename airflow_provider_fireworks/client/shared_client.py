@@ -1,4 +1,4 @@
-"""One asynchronous client per event loop and connection, shared by all triggers there."""
+"""One asynchronous client per event loop and connection, shared by all triggers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ ResultT = TypeVar("ResultT")
 
 class SharedClient:
     """
-    Sends the requests of all users of one connection.
+    Sends the requests of all triggers that use one connection.
 
-    It reads the connection again every :attr:`~airflow_provider_fireworks.timing.Timing.connection_ttl` seconds, and at
-    once when the key is refused, so that replacing a key ends no wait.
+    The connection is read again every :attr:`~airflow_provider_fireworks.timing.Timing.connection_ttl` seconds, and at
+    once when the API refuses the key, so that waits survive a replaced key.
 
     :param read_config: reads the connection.
+    :ivar users: how many blocks of :func:`shared_client` use this client.
     """
 
     def __init__(self, read_config: Callable[[], Awaitable[ClientConfig]]) -> None:
@@ -38,9 +39,10 @@ class SharedClient:
 
     async def send(self, request: Request[ResultT]) -> ResultT:
         """
-        Send a request once; if the key is refused and has been replaced, again with the new key.
+        Send a request once, or a second time if the API refused the key and the connection has a new one.
 
         :raises ApiError: if it fails.
+        :raises Exception: whatever ``read_config`` raises, if the connection has never been read.
         """
         client = await self._current()
         try:
@@ -73,14 +75,14 @@ class SharedClient:
                 with clear_locals():
                     config = await self._read_config()
             except Exception:
-                # A secrets backend that is unavailable for a moment ends no wait that has a key already.
+                # A secrets backend may be unavailable for a moment. The known key then serves on.
                 if self._client is None:
                     raise
                 config = self._client.config
             self._read_at = time.monotonic()
             if self._client is None or self._client.config != config:
                 if self._client is not None:
-                    # Others may be in the middle of a request. It is closed with the last user.
+                    # Other triggers may be in the middle of a request, so it is closed with the last user.
                     self._retired.append(self._client)
                 self._client = AsyncClient(config)
             return self._client
@@ -94,10 +96,10 @@ async def shared_client(
     connection: str | None, read_config: Callable[[], Awaitable[ClientConfig]]
 ) -> AsyncIterator[SharedClient]:
     """
-    Use the client of a connection on this event loop. The last user closes it.
+    Use the shared client of a connection on this event loop. The last user closes it.
 
-    :param connection: its name, ``None`` for the environment's.
-    :param read_config: reads it.
+    :param connection: the connection's id, ``None`` for the environment's.
+    :param read_config: reads the connection.
     """
     clients = _shared.setdefault(asyncio.get_running_loop(), {})
     client = clients.setdefault(connection, SharedClient(read_config))

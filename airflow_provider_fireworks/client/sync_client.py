@@ -1,4 +1,4 @@
-"""The client for workers: blocking, over requests."""
+"""The client for workers: blocking, with requests."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from airflow_provider_fireworks.client.retries import delay_before_retry, may_re
 ResultT = TypeVar("ResultT")
 
 ATTEMPTS = 3
-"""How often a request is sent at most, if sending it again can do no harm."""
+"""The most times that a request is sent, if sending it again can do no harm."""
 
 _CHUNK_BYTES = 64 * 1024
 
 
 class _KeyAdapter(DeadlineAdapter):
-    """Adds the key on the way out: no request that a caller, a response or an error can reach holds it."""
+    """Adds the key to a copy of each request, so that no request that a response or an error refers to holds it."""
 
     def __init__(self, config: ClientConfig) -> None:
         super().__init__()
@@ -52,17 +52,17 @@ class _KeyAdapter(DeadlineAdapter):
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Add nothing. Without an ``auth``, requests would read one from ``.netrc``."""
+    """Authenticate nothing. Without an ``auth``, requests would take one from ``.netrc``."""
     return request
 
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Follow no redirect: it could lead a request, and with it the key, elsewhere."""
+        """Follow no redirect: it could lead a request elsewhere, and the key with it."""
 
 
 def make_session(config: ClientConfig) -> requests.Session:
-    """Return a session that sends the key to the configured base URL, and follows no redirect."""
+    """Return a session that sends the key to the base URL only, and follows no redirect."""
     session = _Session()
     session.headers.update(HEADERS)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -77,6 +77,7 @@ class SyncClient:
     Sends requests and waits for their responses.
 
     :param session: from :func:`make_session`.
+    :ivar has_responded: whether the API has responded to this client: with a success, or with one of its own errors.
     """
 
     def __init__(self, config: ClientConfig, session: requests.Session) -> None:
@@ -86,10 +87,10 @@ class SyncClient:
 
     def send(self, request: Request[ResultT], *, attempts: int = ATTEMPTS) -> ResultT:
         """
-        Send a request, and send it again after a growing delay if that can do no harm.
+        Send a request. Over transient errors, send it again after a growing delay if that can do no harm.
 
-        :param attempts: how often at most.
-        :raises ApiError: how the last attempt ended.
+        :param attempts: the most times to send it.
+        :raises ApiError: the error of the last attempt.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(
@@ -110,9 +111,9 @@ class SyncClient:
 
     def send_all(self, pages: Pages[ResultT]) -> ResultT:
         """
-        Send the requests for all pages of a list.
+        Send the requests for all pages of a list, and return its items.
 
-        :raises ApiError: also if the list does not end.
+        :raises ApiError: if a request fails, or if the list does not end.
         """
         limit = self._config.timing.list_timeout
         started = time.monotonic()
@@ -146,7 +147,7 @@ class SyncClient:
                 reader = ResponseReader(request, self._config, response.status_code, response.headers.items())
                 for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
                     reader.add(chunk)
-        # ValueError: urllib3 accepts any number as the length of a chunk.
+        # ValueError: urllib3 accepts any number as the length of a chunk, even a negative one.
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             reason = getattr(error.args[0], "reason", None) if error.args else None
             never_sent = _was_never_sent(error, reason)
@@ -161,10 +162,10 @@ class SyncClient:
 def _was_never_sent(error: Exception, reason: object) -> bool:
     through_proxy = isinstance(reason, urllib3.exceptions.ProxyError)
     if isinstance(reason, urllib3.exceptions.ProxyError):
-        # It is raised for whatever goes wrong behind a proxy, a lost response included.
+        # urllib3 raises it for any failure behind a proxy, even for a lost response.
         reason = reason.original_error
     if isinstance(reason, urllib3.exceptions.SSLError) and reason.args:
-        # TLS can also break in the middle of a response; a certificate is refused before anything is sent.
+        # TLS can also break in the middle of a response. Only a refused certificate means that nothing was sent.
         reason = reason.args[0]
     if through_proxy and isinstance(reason, OSError) and str(reason).startswith("Tunnel connection failed"):
         return True

@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit for a log line or a message."""
+"""Makes text from outside safe for a log line or a message."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ _LIMIT = 500
 
 def one_line(text: object, *, limit: int = _LIMIT) -> str:
     """
-    Return a text as one printable line, so that nobody else's words can forge or colour a line of a log.
+    Return a text as one printable line, so that text from outside can neither forge nor colour a line of a log.
 
-    :param limit: characters; the rest is cut off.
+    :param limit: the most characters to return; a longer text ends with ``…``.
     """
     whole = str(text)
     if len(whole) <= limit and whole.isprintable() and " " not in whole:
         return whole
-    # Four times as much, since runs of blanks become one. Scanning all of a huge text would take long.
+    # Scanning all of a huge text would take long. Four times the limit leaves room for runs of blanks to collapse.
     kept = "".join(letter if letter.isprintable() else " " for letter in whole[: 4 * limit])
     folded = " ".join(kept.split())
     is_cut = len(folded) > limit or len(whole) > 4 * limit
@@ -22,6 +22,6 @@ def one_line(text: object, *, limit: int = _LIMIT) -> str:
 
 
 def sentence(text: object, *, limit: int = _LIMIT) -> str:
-    """Return a text as one line that ends as a sentence does, whatever it ended with."""
+    """Return a text as one line that ends with a full stop, unless it ends with ``?``, ``!`` or ``…``."""
     line = one_line(text, limit=limit).rstrip(". ")
     return line if line.endswith(("?", "!", "…")) else f"{line}."

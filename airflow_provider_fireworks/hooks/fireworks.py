@@ -1,4 +1,4 @@
-"""The hook: the connection to Fireworks and bearer auth, for workers and for the triggerer."""
+"""The hook: reads the Airflow connection and sends requests with its API key."""
 
 from __future__ import annotations
 
@@ -48,12 +48,15 @@ class FireworksHook(BaseHook):
     Send requests to the Fireworks API with the API key of an Airflow connection.
 
     The connection's login is the account ID, its password the API key, its host the base URL. No method waits for a
-    preparation or a deployment. Requests that can be sent again without harm are sent up to three times over transient
-    errors.
+    preparation or a deployment. Over transient errors, requests that can be sent again without harm are sent up to
+    three times.
 
-    Every method that sends a request raises :class:`~airflow_provider_fireworks.client.ApiError` if it fails,
-    ``FireworksBadConnection`` if the connection cannot be used, and ``FireworksInvalidArgument``, before anything is
-    sent, for an invalid name.
+    Every method that sends a request raises:
+
+    - :class:`~airflow_provider_fireworks.client.ApiError` if the request fails,
+    - :class:`~airflow_provider_fireworks.exceptions.FireworksBadConnection` if the connection cannot be used,
+    - :class:`~airflow_provider_fireworks.exceptions.FireworksInvalidArgument`, before anything is sent, if a name is
+      invalid.
 
     Example::
 
@@ -87,7 +90,11 @@ class FireworksHook(BaseHook):
 
     @cached_property
     def config(self) -> ClientConfig:
-        """The base URL and the key of the connection."""
+        """
+        The base URL, the API key and the account of the connection.
+
+        :raises FireworksBadConnection: if the connection does not exist, or cannot be used.
+        """
         with clear_locals():
             return self._read_config()
 
@@ -97,9 +104,9 @@ class FireworksHook(BaseHook):
 
     def get_conn(self) -> requests.Session:
         """
-        Return a session that sends the API key to the base URL, and follows no redirect.
+        Return a session that sends the API key to the base URL only, and follows no redirect.
 
-        Give each request a ``timeout``: requests has no default for a session. Example::
+        Give each request a ``timeout``, since a session of requests has no default. Example::
 
             url = hook.config.url("inference/v1/chat/completions")
             hook.get_conn().post(url, json={...}, timeout=60)
@@ -108,20 +115,33 @@ class FireworksHook(BaseHook):
 
     def quick_client(self, *, timeout: float) -> SyncClient:
         """
-        Return a client for a process that will be killed soon.
+        Return a client with short timeouts, for a process that will be killed soon.
 
         :param timeout: seconds to connect, and seconds for a response.
+        :raises FireworksBadConnection: if the connection cannot be used.
         """
-        timing = replace(self.timing, connect_timeout=timeout, read_timeout=timeout, response_timeout=timeout)
+        return self._client_with(connect_timeout=timeout, response_timeout=timeout)
+
+    def _client_with(self, *, connect_timeout: float, response_timeout: float) -> SyncClient:
+        timing = replace(
+            self.timing,
+            connect_timeout=connect_timeout,
+            read_timeout=response_timeout,
+            response_timeout=response_timeout,
+        )
         return SyncClient(replace(self.config, timing=timing), self.get_conn())
 
     @classmethod
     def shared_async_client(cls, fireworks_conn_id: str | None) -> AbstractAsyncContextManager[SharedClient]:
-        """Use the client that all triggers of this event loop share for a connection."""
+        """
+        Use the client that all triggers on this event loop share for a connection.
+
+        :param fireworks_conn_id: the Airflow connection, ``None`` for the environment's.
+        """
 
         async def read_config() -> ClientConfig:
-            # On Airflow 3.0 and 3.1 only asgiref's thread can ask the supervisor. Shielded, because asgiref would lose
-            # the reason of a cancellation, and Airflow then not call on_kill.
+            # On Airflow 3.0 and 3.1, only asgiref's thread can send requests to the supervisor. Shielded, because
+            # asgiref loses the message of a cancellation, and Airflow would then not call on_kill.
             reading = asyncio.ensure_future(sync_to_async(lambda: cls(fireworks_conn_id).config)())
             return await asyncio.shield(reading)
 
@@ -130,11 +150,12 @@ class FireworksHook(BaseHook):
     @property
     def has_responded(self) -> bool:
         """Whether the API has responded to this hook: with a success, or with one of its own errors."""
+        # Does not create the client, which would read the connection.
         return "_client" in vars(self) and self._client.has_responded
 
     @property
     def known_account(self) -> str | None:
-        """The account of bare ids, if it is known without a request."""
+        """The account of bare ids, ``None`` if it has to be looked up from the key."""
         return self._given_account or self.config.account
 
     @cached_property
@@ -142,8 +163,9 @@ class FireworksHook(BaseHook):
         """
         The account of bare ids: as given, the connection's, or looked up from the key (``GET /v1/accounts``).
 
-        :raises FireworksBadConnection: if the key has access to none or several, or the id is invalid.
-        :raises FireworksInvalidArgument: if the given one is invalid.
+        :raises ApiError: if the lookup fails.
+        :raises FireworksBadConnection: if the key has access to no account or to several.
+        :raises FireworksInvalidArgument: if the given account is invalid.
         """
         if self._given_account is not None:
             return _check_account(self._given_account)
@@ -153,11 +175,11 @@ class FireworksHook(BaseHook):
         if len(found) == 1:
             try:
                 return check_id(found[0], "account id")
-            except InvalidNameError as error:
+            except InvalidNameError:
                 raise FireworksBadConnection(
-                    f"The account returned for this API key has an invalid id: {error}"
+                    f"The account returned for this API key has an invalid id: {_shown(found[0])}."
                 ) from None
-        which = f"several accounts ({', '.join(found)})" if found else "no account"
+        which = f"several accounts ({one_line(', '.join(found))})" if found else "no account"
         raise FireworksBadConnection(
             f"{_named(self.fireworks_conn_id)} has an API key with access to {which}. "
             "Set the one to use: in the connection's login, as account_id, or as accounts/<account>/models/<model>."
@@ -168,7 +190,7 @@ class FireworksHook(BaseHook):
         Return the full resource name of a model.
 
         :param model: ``my-model`` or ``accounts/my-account/models/my-model``.
-        :raises FireworksInvalidArgument: if it is invalid, or belongs to another account than the given one.
+        :raises FireworksInvalidArgument: if it is invalid, or does not belong to the account given to the hook.
         """
         return self._full_name(ModelName, model)
 
@@ -186,7 +208,7 @@ class FireworksHook(BaseHook):
         Return the full resource name of a deployment.
 
         :param deployment: ``my-deployment`` or ``accounts/my-account/deployments/my-deployment``.
-        :raises FireworksInvalidArgument: if it is invalid, or belongs to another account than the given one.
+        :raises FireworksInvalidArgument: if it is invalid, or does not belong to the account given to the hook.
         """
         return self._full_name(DeploymentName, deployment)
 
@@ -194,6 +216,7 @@ class FireworksHook(BaseHook):
         if isinstance(name, kind):
             return name
         try:
+            # An invalid id raises here, before its account is looked up.
             if kind.account_in(name) is None:
                 return kind.parse(name, account=self.account_id)
             return kind.parse(name, account=None if any_account else self._given_account)
@@ -202,9 +225,9 @@ class FireworksHook(BaseHook):
 
     def send(self, request: api.Request[ResultT], *, attempts: int = ATTEMPTS) -> ResultT:
         """
-        Send a request of ``client.api``.
+        Send a request of :mod:`airflow_provider_fireworks.client.api`.
 
-        :param attempts: how often at most, over transient errors and if that can do no harm.
+        :param attempts: the most times to send it, over transient errors and if that can do no harm.
         """
         return self._client.send(request, attempts=attempts)
 
@@ -236,12 +259,12 @@ class FireworksHook(BaseHook):
         """
         Request a preparation: ``POST /v1/accounts/{account}/models/{model}:prepare``. Does not wait for it.
 
-        Sent again only if the API cannot have carried it out: no connection, or 429.
+        The request is sent again only if the API cannot have carried it out: no connection, or 429.
 
         :param model: id or full resource name.
         :param precision: as the API spells it (``"FP8"``).
         :param allow_unknown_precision: accept a precision that is newer than this package.
-        :raises FireworksInvalidArgument: if the precision or the model is invalid; nothing was sent.
+        :raises FireworksInvalidArgument: if the precision or the model is invalid.
         """
         try:
             checked = check_precision(precision, allow_unknown=allow_unknown_precision)
@@ -257,15 +280,15 @@ class FireworksHook(BaseHook):
         validate_only: bool = False,
     ) -> Deployment:
         """
-        Create a deployment: ``POST /v1/accounts/{account}/deployments``. Does not wait for it, and **it costs money**.
+        Create a deployment: ``POST /v1/accounts/{account}/deployments``. Does not wait for it.
 
-        Sent again only if the API cannot have carried it out: no connection, or 429 for too many requests.
+        **A deployment costs money.** The request is sent again only if the API cannot have carried it out: no
+        connection, or 429 for too many requests.
 
         :param deployment_id: the id of the new deployment.
         :param spec: its fields, as the API spells them (``baseModel``, ``acceleratorType``, ``precision``,
             ``minReplicaCount``, …).
         :param validate_only: create nothing, and return what would be created.
-        :raises FireworksInvalidArgument: if the id is invalid; nothing was sent.
         """
         name = self.deployment_name(deployment_id)
         return self.send(api.create_deployment(name, spec, validate_only=validate_only))
@@ -286,16 +309,17 @@ class FireworksHook(BaseHook):
 
         :param account_id: another account than the connection's.
         :param filter: an AIP-160 filter, sent unchanged.
-        :param show_deleted: include those that are deleted softly.
+        :param show_deleted: include deployments that are deleted softly.
         """
         account = _check_account(account_id) if account_id else self.account_id
         return self._client.send_all(api.list_deployments(account, filter=filter, show_deleted=show_deleted))
 
     def listed_name(self, listed: Deployment) -> DeploymentName:
         """
-        Return the full resource name of a listed deployment, to send another request about it.
+        Return the full resource name of a listed deployment, for further requests.
 
-        :raises ApiError: if it is invalid or of another account: a response must not choose the path of a request.
+        :raises ApiError: if it is invalid or belongs to another account than :attr:`account_id`. A response must not
+            choose which deployment is deleted.
         """
         try:
             return DeploymentName.parse(listed.name, account=self.account_id)
@@ -304,7 +328,7 @@ class FireworksHook(BaseHook):
 
     def update_deployment(self, deployment: str | DeploymentName, **fields: Any) -> Deployment:
         """
-        Update some fields: ``PATCH /v1/accounts/{account}/deployments/{deployment}``, with a mask of just these.
+        Update some fields of a deployment: ``PATCH /v1/accounts/{account}/deployments/{deployment}``.
 
         :param deployment: id or full resource name.
         :param fields: as the API spells them (``displayName``).
@@ -315,7 +339,7 @@ class FireworksHook(BaseHook):
 
     def scale_deployment(self, deployment: str | DeploymentName, replica_count: int) -> None:
         """
-        Scale: ``PATCH /v1/accounts/{account}/deployments/{deployment}:scale``. Does not wait for it.
+        Scale a deployment: ``PATCH /v1/accounts/{account}/deployments/{deployment}:scale``. Does not wait for it.
 
         :param deployment: id or full resource name.
         :param replica_count: replicas, 0 or more.
@@ -329,8 +353,8 @@ class FireworksHook(BaseHook):
         Delete a deployment: ``DELETE /v1/accounts/{account}/deployments/{deployment}``.
 
         :param deployment: id or full resource name.
-        :param hard: for good. Otherwise its id stays taken for some days, and it can be undeleted.
-        :param ignore_checks: also if it has served recently, which the API refuses otherwise.
+        :param hard: delete for good. Otherwise the id stays taken for some days, and the deployment can be undeleted.
+        :param ignore_checks: delete it even if it has served recently, which the API refuses otherwise.
         """
         name = self.deployment_name(deployment)
         self.send(api.delete_deployment(name, hard=hard, ignore_checks=ignore_checks))
@@ -345,25 +369,36 @@ class FireworksHook(BaseHook):
 
     def match_deployment_shapes(self, model: str | ModelName) -> list[DeploymentShapeVersion]:
         """
-        Read the shapes that a model can be deployed in: ``POST …/deploymentShapeVersions:match``.
+        Read the shapes in which a model can be deployed:
+        ``POST /v1/accounts/{account}/deploymentShapeVersions:match``.
 
-        :param model: id or full resource name.
+        :param model: id or full resource name, of any account.
         """
         return self.send(api.match_deployment_shapes(self.account_id, self.base_model_name(model)))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say which account the key has access to, within ten seconds. Airflow's "Test" button calls it."""
+        """
+        Report which account the API key has access to. Airflow's "Test" button calls this method.
+
+        Takes at most ten seconds, and raises nothing.
+
+        :return: whether the connection can be used, and a line to show.
+        """
         outcome: list[tuple[bool, str]] = []
-        # A thread, since no timeout of a request bounds a slow name server.
+        # In a thread, because no timeout of a request limits a slow name server.
         thread = threading.Thread(target=lambda: outcome.append(self._test()), daemon=True)
         thread.start()
         limit = self.timing.connection_test_timeout
         thread.join(limit)
-        return outcome[0] if outcome else (False, f"No response within {limit:.0f} s.")
+        return outcome[0] if outcome else (False, f"No response within {limit:g} s.")
 
     def _test(self) -> tuple[bool, str]:
         try:
-            page = self.quick_client(timeout=5.0).send(next(api.list_accounts()), attempts=1)
+            client = self._client_with(
+                connect_timeout=self.timing.connection_test_connect_timeout,
+                response_timeout=self.timing.connection_test_response_timeout,
+            )
+            page = client.send(next(api.list_accounts()), attempts=1)
         except (ApiError, FireworksBadConnection) as error:
             return False, str(error)
         except Exception as error:
@@ -376,8 +411,8 @@ class FireworksHook(BaseHook):
             if len(found) == 1:
                 try:
                     check_id(found[0], "account id")
-                except InvalidNameError as error:
-                    return False, f"{summary} {error}"
+                except InvalidNameError:
+                    return False, f"{summary} That is not a valid account id."
                 return True, summary
             return False, f"{summary} Set the Account ID to use."
         if wanted in found or page.next_page_token:
@@ -436,6 +471,10 @@ def _check_account(account_id: str) -> str:
         raise FireworksInvalidArgument(str(error)) from None
 
 
+def _shown(account_id: str) -> str:
+    return one_line(repr(account_id), limit=200)
+
+
 def _named(conn_id: str | None) -> str:
     return "The environment's connection" if conn_id is None else f"Connection {conn_id!r}"
 
@@ -444,7 +483,7 @@ def _mask(key: str) -> None:
     try:
         from airflow.sdk.log import mask_secret
     except ImportError:
-        # Airflow 3.0 has it here; mypy, which sees one version only, takes it for a second definition.
+        # Airflow 3.0 has it here. mypy sees one version only, and takes this for a redefinition.
         from airflow.sdk.execution_time.secrets_masker import mask_secret  # type: ignore[no-redef]
 
     mask_secret(key)
