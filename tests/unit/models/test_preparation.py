@@ -6,26 +6,22 @@ import pytest
 
 from airflow_provider_fireworks.client.errors import NoResponseError, RefusedError, UnavailableError
 from airflow_provider_fireworks.client.resources import Model, Status
-from airflow_provider_fireworks.models.preparation import (
-    LONGEST_PAUSE,
-    START_LAG,
-    ModelPreparation,
-    PrepareStep,
-)
+from airflow_provider_fireworks.models.preparation import ModelPreparation, PrepareStep
 from airflow_provider_fireworks.models.readiness import Baseline
 from airflow_provider_fireworks.polling import Outcome, Verdict
+from airflow_provider_fireworks.timing import DEFAULT_TIMING
 
 NOW = 1_750_000_000.0
-LOST = NoResponseError("connection reset", request="POST /x")
-AGAIN = [LOST, UnavailableError("bad emulator", status=502)]
-READY_TURN = Verdict(Outcome.READY, "its state is READY")
+LAG = DEFAULT_TIMING.visibility_lag
+MAX_PAUSE = DEFAULT_TIMING.max_pause
+NO_RESPONSE = NoResponseError("connection reset", request="POST /x")
 
 
 def model(state: str | None = "READY", **fields) -> Model:
     return Model(state=state, **fields)
 
 
-NAMED = model(supported_precisions=["FP16", "FP8"])
+LISTED = model(supported_precisions=["FP16", "FP8"])
 
 
 def refusal(code: str | None, status: int = 400) -> RefusedError:
@@ -36,12 +32,13 @@ BUSY = [
     pytest.param(refusal("FAILED_PRECONDITION", 400), id="400 FAILED_PRECONDITION"),
     pytest.param(refusal("ABORTED", 409), id="409 ABORTED"),
     pytest.param(refusal(None, 409), id="409 without a code"),
-    pytest.param(refusal("CONFLICT", 409), id="409 with a code of its own"),
+    pytest.param(refusal("CONFLICT", 409), id="409 with an unknown code"),
 ]
+ALREADY_EXISTS = refusal("ALREADY_EXISTS", 409)
 
 
 class Task:
-    """A task that has one model prepared, at a clock of its own."""
+    """A task that prepares a model, with its own clock."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -55,17 +52,17 @@ class Task:
     def baseline(self) -> Baseline | None:
         return self.preparation.baseline
 
-    def look(self, read: Model, after: float = 0, accept: tuple[str, ...] = ()) -> PrepareStep:
+    def read(self, response: Model, after: float = 0, accept: tuple[str, ...] = ()) -> PrepareStep:
         assert self.step is PrepareStep.READ
         self.now += after
-        self.preparation.on_read(read, "FP8", accept, self.now)
+        self.preparation.on_read(response, "FP8", accept, self.now)
         return self.step
 
-    def pause(self, seconds: float = LONGEST_PAUSE) -> None:
+    def pause(self, seconds: float = MAX_PAUSE) -> None:
         assert self.step is PrepareStep.PAUSE
         self.now += self.preparation.begin_pause(seconds)
 
-    def post(self, error: Exception | None = None) -> PrepareStep:
+    def request(self, error: Exception | None = None) -> PrepareStep:
         assert self.step is PrepareStep.REQUEST
         if error is None:
             self.preparation.on_accepted(self.now)
@@ -75,9 +72,9 @@ class Task:
             self.preparation.on_unknown_outcome(error, self.now)
         return self.step
 
-    def wait(self, verdict: Verdict = READY_TURN, seconds: float = 600) -> PrepareStep:
+    def wait(self, verdict: Verdict | None = None, seconds: float = 600) -> PrepareStep:
         self.now += seconds
-        self.preparation.on_waited(verdict)
+        self.preparation.on_waited(verdict or Verdict(Outcome.READY, "its state is READY"))
         return self.step
 
 
@@ -86,120 +83,123 @@ def task() -> Task:
     return Task()
 
 
-def test_it_looks_before_it_asks(task):
+def test_preparation_reads_model_first(task):
     assert task.step is PrepareStep.READ
     assert task.baseline is None
 
 
-def test_what_is_named_already_is_not_asked_for(task):
-    assert task.look(NAMED) is PrepareStep.READY
+def test_preparation_requests_nothing_if_precision_is_listed(task):
+    assert task.read(LISTED) is PrepareStep.READY
     assert task.preparation.ready_precision == "FP8"
-    assert task.baseline == Baseline.of(NAMED)
+    assert task.baseline == Baseline.of(LISTED)
     assert task.baseline.posted is None
 
 
-def test_what_is_accepted_in_its_stead_is_not_asked_for_either(task):
-    assert task.look(model(supported_precisions=["FP8_V2"]), accept=("NF4", "FP8_V2")) is PrepareStep.READY
+def test_preparation_requests_nothing_if_accepted_precision_is_listed(task):
+    assert task.read(model(supported_precisions=["FP8_V2"]), accept=("NF4", "FP8_V2")) is PrepareStep.READY
     assert task.preparation.ready_precision == "FP8_V2"
 
 
-def test_a_model_that_is_still_uploaded_is_not_done(task):
-    assert task.look(model("UPLOADING", supported_precisions=["FP8"])) is not PrepareStep.READY
+def test_preparation_of_uploading_model_is_requested_even_if_listed(task):
+    assert task.read(model("UPLOADING", supported_precisions=["FP8"])) is PrepareStep.REQUEST
 
 
 @pytest.mark.parametrize("state", ["READY", "FAILED", "PREPARING", "NEW", None])
-def test_else_it_asks_whatever_the_state_since_the_gateway_decides(task, state):
+def test_preparation_is_requested_in_every_state(task, state):
     before = model(
         state, status=Status(code="INTERNAL"), calibrated=True, update_time="t", supported_precisions=["A"]
     )
-    assert task.look(before) is PrepareStep.REQUEST
+    assert task.read(before) is PrepareStep.REQUEST
     assert task.baseline == Baseline.of(before)
-    assert task.post() is PrepareStep.REQUESTED
+    assert task.request() is PrepareStep.REQUESTED
     assert task.baseline == Baseline.of(before).after_request("accepted", NOW)
 
 
-# ---- lost answers
+def test_request_not_carried_out_takes_new_baseline(task):
+    task.read(model())
+    task.preparation.step = PrepareStep.READ
+    assert task.read(model(update_time="t1")) is PrepareStep.REQUEST
+    assert task.baseline.update_time == "t1"
 
 
-@pytest.mark.parametrize("error", AGAIN, ids=lambda error: type(error).__name__)
-def test_after_a_lost_answer_it_looks(task, error):
-    task.look(model())
-    assert task.post(error) is PrepareStep.READ
+# ---- unknown outcome
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NO_RESPONSE, UnavailableError("bad gateway", status=502)],
+    ids=lambda error: type(error).__name__,
+)
+def test_unknown_outcome_is_followed_by_read(task, error):
+    task.read(model())
+    assert task.request(error) is PrepareStep.READ
     assert str(error) in task.preparation.note
 
 
 @pytest.mark.parametrize("state", ["PREPARING", "NEW", "FAILED"])
-@pytest.mark.parametrize("after", [0, START_LAG - 1, START_LAG + 1])
-def test_a_state_that_has_turned_since_shows_that_it_worked(task, state, after):
-    task.look(model())
-    task.post(LOST)
-    assert task.look(model(state), after) is PrepareStep.REQUESTED
+@pytest.mark.parametrize("after", [0, LAG - 1, LAG + 1])
+def test_unknown_outcome_counts_as_accepted_if_state_changed(task, state, after):
+    task.read(model())
+    task.request(NO_RESPONSE)
+    assert task.read(model(state), after) is PrepareStep.REQUESTED
     assert (task.baseline.state, task.baseline.posted, task.baseline.posted_at) == ("READY", "accepted", NOW)
     assert task.preparation.unknown_since is None
 
 
-def test_a_preparation_that_shows_late_is_waited_for_before_it_is_asked_for_again(task):
-    task.look(model())
-    task.post(LOST)
-    looks = 0
-    while task.look(model()) is PrepareStep.PAUSE:
-        looks += 1
+def test_unknown_outcome_requests_again_only_after_visibility_lag(task):
+    task.read(model())
+    task.request(NO_RESPONSE)
+    polls = 0
+    while task.read(model()) is PrepareStep.PAUSE:
+        polls += 1
         task.pause()
     assert task.step is PrepareStep.REQUEST
-    assert task.now == NOW + START_LAG
-    assert looks == START_LAG / LONGEST_PAUSE
-    assert task.post() is PrepareStep.REQUESTED
-    assert task.baseline.posted_at == NOW + START_LAG
+    assert task.now == NOW + LAG
+    assert polls == LAG / MAX_PAUSE
+    assert task.request() is PrepareStep.REQUESTED
+    assert task.baseline.posted_at == NOW + LAG
 
 
-def test_a_preparation_that_shows_within_the_lag_is_not_asked_for_twice(task):
-    task.look(model())
-    task.post(LOST)
-    assert task.look(model(), 20) is PrepareStep.PAUSE
+def test_unknown_outcome_is_not_requested_again_if_visible_within_lag(task):
+    task.read(model())
+    task.request(NO_RESPONSE)
+    assert task.read(model(), 20) is PrepareStep.PAUSE
     task.pause()
-    assert task.look(model("PREPARING")) is PrepareStep.REQUESTED
+    assert task.read(model("PREPARING")) is PrepareStep.REQUESTED
     assert task.baseline.posted_at == NOW
 
 
-def test_a_second_answer_may_be_lost_as_well(task):
-    task.look(model())
-    task.post(LOST)
-    assert task.look(model(), START_LAG) is PrepareStep.REQUEST
-    task.post(LOST)
-    # The lag counts from the second one.
-    assert task.look(model(), START_LAG - 1) is PrepareStep.PAUSE
+def test_second_unknown_outcome_restarts_visibility_lag(task):
+    task.read(model())
+    task.request(NO_RESPONSE)
+    assert task.read(model(), LAG) is PrepareStep.REQUEST
+    task.request(NO_RESPONSE)
+    assert task.read(model(), LAG - 1) is PrepareStep.PAUSE
     task.pause()
-    assert task.look(model("PREPARING")) is PrepareStep.REQUESTED
-    assert task.baseline.posted_at == NOW + START_LAG
+    assert task.read(model("PREPARING")) is PrepareStep.REQUESTED
+    assert task.baseline.posted_at == NOW + LAG
 
 
 @pytest.mark.parametrize("state", ["PREPARING", "NEW", None])
-def test_where_another_was_in_preparation_before_only_its_end_tells(task, state):
-    task.look(model(state))
-    task.post(LOST)
-    assert task.look(model(state), 1) is PrepareStep.PAUSE
+def test_unknown_outcome_on_busy_model_requests_again_once_idle(task, state):
+    task.read(model(state))
+    task.request(NO_RESPONSE)
+    assert task.read(model(state), 1) is PrepareStep.PAUSE
     task.pause()
-    assert task.look(model(state), START_LAG) is PrepareStep.WAIT_UNTIL_IDLE
+    assert task.read(model(state), LAG) is PrepareStep.WAIT_UNTIL_IDLE
     assert task.wait() is PrepareStep.READ
-    # It did not work: it is asked for now, and judged by the model as it is now.
-    assert task.look(model(update_time="t9")) is PrepareStep.REQUEST
+    # It was not carried out: the new request has the model as it is now for its baseline.
+    assert task.read(model(update_time="t9")) is PrepareStep.REQUEST
     assert (task.baseline.state, task.baseline.update_time) == ("READY", "t9")
 
 
-def test_where_another_was_in_preparation_before_the_precision_at_its_end_shows_that_it_worked(task):
-    task.look(model("PREPARING"))
-    task.post(LOST)
-    task.look(model("PREPARING"), START_LAG)
+def test_unknown_outcome_on_busy_model_is_resolved_by_listed_precision(task):
+    task.read(model("PREPARING"))
+    task.request(NO_RESPONSE)
+    task.read(model("PREPARING"), LAG)
     task.wait()
-    assert task.look(NAMED) is PrepareStep.READY
+    assert task.read(LISTED) is PrepareStep.READY
     assert task.preparation.ready_precision == "FP8"
-
-
-def test_a_post_that_was_not_carried_out_calls_for_a_look(task):
-    task.look(model())
-    task.preparation.step = PrepareStep.READ
-    assert task.look(model(update_time="t1")) is PrepareStep.REQUEST
-    assert task.baseline.update_time == "t1"
 
 
 # ---- refusals
@@ -216,187 +216,166 @@ def test_a_post_that_was_not_carried_out_calls_for_a_look(task):
     ],
     ids=str,
 )
-def test_what_is_refused_for_good_ends_it_at_once(task, error):
-    task.look(model())
-    assert task.post(error) is PrepareStep.REFUSED
+def test_refusal_that_cannot_mean_busy_is_final_at_once(task, error):
+    task.read(model())
+    assert task.request(error) is PrepareStep.REFUSED
     assert str(error) in task.preparation.note
 
 
 @pytest.mark.parametrize("error", BUSY)
-def test_what_may_be_busy_waits_for_its_turn_and_asks_again(task, error):
-    task.look(model())
-    assert task.post(error) is PrepareStep.READ
-    assert task.look(model("PREPARING")) is PrepareStep.WAIT_UNTIL_IDLE
-    assert task.wait() is PrepareStep.READ
-    assert task.look(model(update_time="t9")) is PrepareStep.REQUEST
-    assert task.baseline.update_time == "t9"
-    assert task.post() is PrepareStep.REQUESTED
+def test_refusal_by_busy_model_waits_until_idle_and_requests_again(task, error):
+    task.read(model())
+    # The model may be busy again each time, any number of times.
+    for attempt in range(20):
+        assert task.request(error) is PrepareStep.READ
+        assert task.read(model("PREPARING")) is PrepareStep.WAIT_UNTIL_IDLE
+        assert task.wait() is PrepareStep.READ
+        assert task.read(model(update_time=f"t{attempt}")) is PrepareStep.REQUEST
+        assert task.baseline.update_time == f"t{attempt}"
+    assert task.request() is PrepareStep.REQUESTED
     assert task.baseline.posted_at == task.now
 
 
-@pytest.mark.parametrize("error", BUSY)
-def test_a_turn_may_be_missed_any_number_of_times(task, error):
-    task.look(model())
-    for _ in range(20):
-        assert task.post(error) is PrepareStep.READ
-        assert task.look(model("PREPARING")) is PrepareStep.WAIT_UNTIL_IDLE
-        assert task.wait() is PrepareStep.READ
-        assert task.look(model()) is PrepareStep.REQUEST
-    assert task.post() is PrepareStep.REQUESTED
-
-
-@pytest.mark.parametrize("error", BUSY)
-def test_what_it_is_busy_with_may_show_late(task, error):
-    task.look(model())
-    task.post(error)
-    assert task.look(model()) is PrepareStep.PAUSE
+@pytest.mark.parametrize("error", [*BUSY, pytest.param(ALREADY_EXISTS, id="409 ALREADY_EXISTS")])
+def test_refusal_by_preparation_not_visible_yet_waits_until_idle(task, error):
+    task.read(model())
+    task.request(error)
+    assert task.read(model()) is PrepareStep.PAUSE
     task.pause()
-    assert task.look(model("PREPARING")) is PrepareStep.WAIT_UNTIL_IDLE
+    assert task.read(model("PREPARING")) is PrepareStep.WAIT_UNTIL_IDLE
 
 
 @pytest.mark.parametrize("error", BUSY)
-def test_what_it_was_busy_with_may_have_ended_in_between(task, error):
-    task.look(model())
-    task.post(error)
-    assert task.look(model()) is PrepareStep.PAUSE
+def test_refusal_by_preparation_that_has_ended_requests_again(task, error):
+    task.read(model())
+    task.request(error)
+    assert task.read(model()) is PrepareStep.PAUSE
     task.pause()
-    assert task.look(model()) is PrepareStep.REQUEST
-    assert task.post() is PrepareStep.REQUESTED
+    assert task.read(model()) is PrepareStep.REQUEST
+    assert task.request() is PrepareStep.REQUESTED
 
 
-@pytest.mark.parametrize("error", BUSY)
-def test_a_gateway_that_goes_on_refusing_with_nothing_in_preparation_means_it(task, error):
-    task.look(model())
-    posts = 0
-    while task.step is not PrepareStep.REFUSED:
-        assert task.post(error) is PrepareStep.READ
-        posts += 1
-        assert posts < 20
-        if task.look(model()) is PrepareStep.PAUSE:
-            task.pause()
-            task.look(model())
-    assert posts > 1
-    assert START_LAG <= task.now - NOW <= START_LAG + LONGEST_PAUSE
-
-
-@pytest.mark.parametrize("error", BUSY)
-def test_one_refusal_alone_is_never_final_however_late_the_look(task, error):
-    task.look(model())
-    task.post(error)
-    assert task.look(model(), START_LAG * 10) is PrepareStep.PAUSE
-
-
-def test_what_it_goes_on_to_say_to_have_already_counts_as_answered_when_it_first_said_so(task):
-    task.look(model())
-    posts = 0
+def refuse_while_idle(task: Task, error: RefusedError) -> int:
+    """Refuse every request while nothing is in progress; return the number of requests."""
+    requests = 0
     while task.step is PrepareStep.REQUEST:
-        task.post(refusal("ALREADY_EXISTS", 409))
-        posts += 1
-        if task.look(model()) is PrepareStep.PAUSE:
+        task.request(error)
+        requests += 1
+        assert requests < 20
+        if task.read(model()) is PrepareStep.PAUSE:
             task.pause()
-            task.look(model())
+            task.read(model())
+    return requests
+
+
+@pytest.mark.parametrize("error", BUSY)
+def test_refusals_of_idle_model_are_final_after_visibility_lag(task, error):
+    task.read(model())
+    assert refuse_while_idle(task, error) > 1
+    assert task.step is PrepareStep.REFUSED
+    assert LAG <= task.now - NOW <= LAG + MAX_PAUSE
+
+
+def test_repeated_already_exists_counts_as_requested_at_the_first(task):
+    task.read(model())
+    assert refuse_while_idle(task, ALREADY_EXISTS) > 1
     assert task.step is PrepareStep.REQUESTED
-    assert posts > 1
-    assert START_LAG <= task.now - NOW <= START_LAG + LONGEST_PAUSE
+    assert LAG <= task.now - NOW <= LAG + MAX_PAUSE
     assert (task.baseline.posted, task.baseline.posted_at) == ("already", NOW)
 
 
-def test_what_it_says_to_have_already_once_may_be_another_that_shows_late(task):
-    task.look(model())
-    task.post(refusal("ALREADY_EXISTS", 409))
-    assert task.look(model(), START_LAG * 10) is PrepareStep.PAUSE
+@pytest.mark.parametrize("error", [*BUSY, pytest.param(ALREADY_EXISTS, id="409 ALREADY_EXISTS")])
+def test_single_refusal_is_never_final_however_late_the_read(task, error):
+    task.read(model())
+    task.request(error)
+    assert task.read(model(), LAG * 10) is PrepareStep.PAUSE
+
+
+def test_already_exists_of_busy_model_waits_until_idle(task):
+    task.read(model())
+    task.request(ALREADY_EXISTS)
+    assert task.read(model("PREPARING")) is PrepareStep.WAIT_UNTIL_IDLE
+
+
+@pytest.mark.parametrize("error", [*BUSY, pytest.param(ALREADY_EXISTS, id="409 ALREADY_EXISTS")])
+def test_refusal_followed_by_listed_precision_is_ready(task, error):
+    task.read(model())
+    task.request(error)
+    assert task.read(LISTED) is PrepareStep.READY
+    assert task.baseline == Baseline.of(LISTED)
+
+
+def test_unknown_outcome_after_refusal_is_resolved_like_any(task):
+    task.read(model())
+    task.request(refusal("ABORTED", 409))
+    task.read(model())
     task.pause()
-    assert task.look(model("PREPARING")) is PrepareStep.WAIT_UNTIL_IDLE
-
-
-def test_what_it_says_to_have_already_while_it_prepares_waits_for_its_turn(task):
-    task.look(model())
-    task.post(refusal("ALREADY_EXISTS", 409))
-    assert task.look(model("PREPARING")) is PrepareStep.WAIT_UNTIL_IDLE
-
-
-@pytest.mark.parametrize(
-    "error", [*BUSY, pytest.param(refusal("ALREADY_EXISTS", 409), id="409 ALREADY_EXISTS")]
-)
-def test_what_is_named_after_a_refusal_is_done(task, error):
-    task.look(model())
-    task.post(error)
-    assert task.look(NAMED) is PrepareStep.READY
-    assert task.baseline == Baseline.of(NAMED)
-
-
-def test_an_answer_lost_after_a_refusal_is_looked_after_like_any(task):
-    task.look(model())
-    task.post(refusal("ABORTED", 409))
-    task.look(model())
-    task.pause()
-    assert task.look(model()) is PrepareStep.REQUEST
-    unknown_since = task.now
-    task.post(LOST)
-    assert task.look(model("PREPARING"), 1) is PrepareStep.REQUESTED
-    assert task.baseline.posted_at == unknown_since
+    assert task.read(model()) is PrepareStep.REQUEST
+    sent_at = task.now
+    task.request(NO_RESPONSE)
+    assert task.read(model("PREPARING"), 1) is PrepareStep.REQUESTED
+    assert task.baseline.posted_at == sent_at
     assert task.preparation.refused_at is None
 
 
-# ---- the wait for readiness, and the second post
+# ---- waiting until ready, and requesting again
 
 
-def test_a_wait_that_ends_ready_is_done_with_what_is_ready(task):
-    task.look(model())
-    task.post()
-    assert task.wait(Verdict(Outcome.READY, "named", precision="FP8_V2")) is PrepareStep.READY
+def test_wait_that_ends_ready_keeps_its_precision(task):
+    task.read(model())
+    task.request()
+    assert task.wait(Verdict(Outcome.READY, "listed", precision="FP8_V2")) is PrepareStep.READY
     assert task.preparation.ready_precision == "FP8_V2"
     assert task.baseline.posted == "accepted"
 
 
-def test_what_ended_without_its_precision_is_asked_for_once_more_and_no_more(task):
-    task.look(model(update_time="t0"))
-    task.post()
+def test_request_again_starts_over_once(task):
+    task.read(model(update_time="t0"))
+    task.request()
     assert task.preparation.request_again() is True
     assert task.baseline is None
-    assert task.look(model(update_time="t1"), 900) is PrepareStep.REQUEST
-    task.post()
+    assert task.read(model(update_time="t1"), 900) is PrepareStep.REQUEST
+    task.request()
     assert (task.baseline.update_time, task.baseline.posted_at) == ("t1", NOW + 900)
     assert task.preparation.request_again() is False
     assert task.step is PrepareStep.REQUESTED
 
 
-def test_the_second_time_it_looks_first_as_well(task):
-    task.look(model())
-    task.post()
+def test_request_again_sends_nothing_if_precision_is_listed_by_then(task):
+    task.read(model())
+    task.request()
     task.preparation.request_again()
-    assert task.look(NAMED) is PrepareStep.READY
+    assert task.read(LISTED) is PrepareStep.READY
 
 
 @pytest.mark.parametrize("error", BUSY)
-def test_the_second_post_is_given_as_much_patience_as_the_first(task, error):
-    task.look(model())
-    task.post(error)
-    task.look(model())
+def test_request_again_forgets_earlier_refusals(task, error):
+    task.read(model())
+    task.request(error)
+    task.read(model())
     task.pause()
-    task.look(model())
-    task.post()
+    task.read(model())
+    task.request()
     task.preparation.request_again()
-    task.look(model(), 900)
-    task.post(error)
-    # Refused once, and seen late.
-    assert task.look(model(), START_LAG + 1) is PrepareStep.PAUSE
+    task.read(model(), 900)
+    task.request(error)
+    assert task.read(model(), LAG + 1) is PrepareStep.PAUSE
 
 
 @pytest.mark.parametrize(
-    ("interval", "pause"), [(0, 1), (0.5, 1), (3, 3), (30, LONGEST_PAUSE), (1e9, LONGEST_PAUSE)]
+    ("poll_interval", "pause"), [(0, 1), (0.5, 1), (3, 3), (30, MAX_PAUSE), (1e9, MAX_PAUSE)]
 )
-def test_its_pauses_are_short_but_not_too_short(task, interval, pause):
-    task.look(model())
-    task.post(LOST)
-    task.look(model())
-    assert task.preparation.begin_pause(interval) == pause
+def test_pause_is_poll_interval_within_limits(task, poll_interval, pause):
+    task.read(model())
+    task.request(NO_RESPONSE)
+    task.read(model())
+    assert task.preparation.begin_pause(poll_interval) == pause
     assert task.step is PrepareStep.READ
 
 
-def test_where_it_stands_survives_a_deferral(task):
-    task.look(model(status=Status(code="OK")))
-    task.post(refusal("ABORTED", 409))
-    task.look(model("PREPARING"))
-    travelled = json.loads(json.dumps(task.preparation.model_dump(mode="json")))
-    assert ModelPreparation.model_validate(travelled) == task.preparation
+def test_preparation_survives_json(task):
+    task.read(model(status=Status(code="OK")))
+    task.request(refusal("ABORTED", 409))
+    task.read(model("PREPARING"))
+    state = json.loads(json.dumps(task.preparation.model_dump(mode="json")))
+    assert ModelPreparation.model_validate(state) == task.preparation
