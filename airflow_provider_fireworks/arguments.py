@@ -1,8 +1,8 @@
 """
-The arguments of the tasks: one model per task.
+The arguments of the tasks: one pydantic model per task.
 
-The same model checks literals when a DAG is parsed and rendered values when the task starts. While a DAG is parsed,
-a template or the output of another task is not known yet; :data:`UNRESOLVED` stands for it, and passes every check.
+The same model checks literals when a DAG is parsed and rendered values when the task starts. While a DAG is parsed, the
+value of a template or of another task's output is unknown; :data:`UNRESOLVED` replaces it and passes every check.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ UNRESOLVED: Final[Any] = type("Unresolved", (), {"__repr__": lambda self: "<not 
 
 
 def is_literal(value: Any) -> bool:
-    """Whether a value stands in the DAG file as it is: no template, no other task's output, nothing mapped."""
+    """Whether a value is final when the DAG is parsed: no template, no other task's output, nothing mapped."""
     if isinstance(value, str):
         return "{{" not in value and "{%" not in value
     if isinstance(value, dict):
@@ -48,7 +48,7 @@ def is_literal(value: Any) -> bool:
 
 
 def _checked(check: Callable[[Any], object]) -> AfterValidator:
-    """Return a validator that passes a value on unchanged if the check does not raise."""
+    """Return a validator that returns the value unchanged unless ``check`` raises."""
 
     def validate(value: Any) -> Any:
         check(value)
@@ -57,56 +57,63 @@ def _checked(check: Callable[[Any], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def _one_precision(value: Any) -> Any:
-    if isinstance(value, (list, tuple, set)):
-        raise ValueError(
-            "pass one precision per task and map over several: .partial(…).expand(precision=[…])"
-        )
+def _to_text(value: Any) -> Any:
     return value.value if isinstance(value, Precision) else value
 
 
-def _listed(value: Any) -> Any:
-    several = [value] if isinstance(value, str) else value
-    if isinstance(several, (Mapping, bytes)) or not isinstance(several, Iterable):
+def _to_one_precision(value: Any) -> Any:
+    if isinstance(value, (list, tuple, set)):
+        raise ValueError(
+            "pass one precision per task, and map over several: .partial(…).expand(precision=[…])"
+        )
+    return _to_text(value)
+
+
+def _to_list(value: Any) -> Any:
+    items = [value] if isinstance(value, str) else value
+    if isinstance(items, (Mapping, bytes)) or not isinstance(items, Iterable):
         return value
-    # A mapped task that failed or was skipped has pushed nothing: its item is None.
-    return [item.value if isinstance(item, Precision) else item for item in several if item is not None]
+    # The item of a mapped task that failed or was skipped is None.
+    return [_to_text(item) for item in items if item is not None]
 
 
-def _listed_or_none(value: Any) -> Any:
-    return [] if value is None else _listed(value)
+def _to_list_or_empty(value: Any) -> Any:
+    return [] if value is None else _to_list(value)
 
 
-def _seconds(value: Any) -> Any:
+def _to_seconds(value: Any) -> Any:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
-def _no_float_or_bool(value: Any) -> Any:
+def _reject_float_and_bool(value: Any) -> Any:
+    # pydantic accepts 2.0 and True as integers.
     if isinstance(value, (bool, float)):
-        raise ValueError(f"a whole number is needed, not {value!r}")
+        raise ValueError(f"must be a whole number, not {value!r}")
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, BeforeValidator(_no_float_or_bool), Field(ge=0)]
-PositiveCount = Annotated[int, BeforeValidator(_no_float_or_bool), Field(ge=1)]
-Text = Annotated[str, Field(min_length=1)]
-PrecisionName = Annotated[str, BeforeValidator(_one_precision)]
+Seconds = Annotated[float, BeforeValidator(_to_seconds), Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(_reject_float_and_bool), Field(ge=0)]
+PositiveCount = Annotated[int, BeforeValidator(_reject_float_and_bool), Field(ge=1)]
+NonEmptyText = Annotated[str, Field(min_length=1)]
+PrecisionText = Annotated[str, BeforeValidator(_to_one_precision)]
+# Checked only: the account of a bare id may take a request to look up, and the hook then parses the full name.
 ModelText = Annotated[str, _checked(ModelName.account_in)]
 DeploymentText = Annotated[str, _checked(DeploymentName.account_in)]
 
 
 class TimeLimit(NamedTuple):
-    """How long a task may wait, in seconds, and the argument that says so."""
+    """How long a task may wait, in seconds, and the argument that sets the limit."""
 
     argument: Literal["timeout", "execution_timeout"]
     seconds: float
 
 
 class Arguments(BaseModel):
-    """The arguments of any task. A template renders text, and so ``"600"`` is a number."""
+    """The arguments of any task. As templates render to text, text is converted: ``"600"`` to a number."""
 
-    model_config = ConfigDict(extra="forbid")
+    # A DAG file imports all of these models, and uses few of them.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     account_id: str | None = None
     fireworks_conn_id: str | None = None
@@ -119,27 +126,27 @@ class Arguments(BaseModel):
     @classmethod
     def check(cls, **arguments: Any) -> Self:
         """
-        Check rendered arguments.
+        Check rendered arguments, and return them converted.
 
-        :raises FireworksInvalidArgument: naming each that is invalid; nothing has been sent.
+        :raises FireworksInvalidArgument: naming every invalid argument.
         """
         try:
             return cls.model_validate(arguments)
         except ValidationError as error:
-            raise FireworksInvalidArgument("; ".join(map(_problem, error.errors()))) from None
+            raise FireworksInvalidArgument("; ".join(map(_describe, error.errors()))) from None
 
     @classmethod
     def check_literals(cls, **arguments: Any) -> None:
         """
-        Check the arguments as they stand in the DAG file, as far as they are known there.
+        Check those arguments whose values are known when the DAG is parsed.
 
-        :raises FireworksInvalidArgument: which Airflow shows as an import error of the DAG.
+        :raises FireworksInvalidArgument: naming every invalid argument. Airflow shows it as an import error of the DAG.
         """
         cls.check(**{name: value if is_literal(value) else UNRESOLVED for name, value in arguments.items()})
 
 
 class WaitingArguments(Arguments):
-    """Those of a task that waits."""
+    """The arguments of any task that waits."""
 
     deferrable: bool = False
     poll_interval: Seconds
@@ -147,9 +154,9 @@ class WaitingArguments(Arguments):
 
     def time_limit(self, execution_timeout: timedelta | None) -> TimeLimit:
         """
-        Return how long the task may wait: the smaller of its two time limits.
+        Return the shorter of the task's two time limits.
 
-        Airflow itself does not end a deferred task by ``execution_timeout``.
+        Airflow itself does not apply ``execution_timeout`` to a deferred task.
         """
         if execution_timeout is not None and execution_timeout.total_seconds() < self.timeout:
             return TimeLimit("execution_timeout", execution_timeout.total_seconds())
@@ -157,7 +164,7 @@ class WaitingArguments(Arguments):
 
 
 class _PrecisionArguments(WaitingArguments):
-    accept_precisions: Annotated[list[str], BeforeValidator(_listed_or_none)] = Field(default_factory=list)
+    accept_precisions: Annotated[list[str], BeforeValidator(_to_list_or_empty)] = Field(default_factory=list)
     allow_unknown_precision: bool = False
     require_confirmation: bool = False
 
@@ -174,7 +181,7 @@ class PrepareArguments(_PrecisionArguments):
     """The arguments of :class:`FireworksPrepareModelOperator`."""
 
     model: ModelText
-    precision: PrecisionName
+    precision: PrecisionText
     wait_for_completion: bool = False
 
 
@@ -182,7 +189,7 @@ class ModelReadyArguments(_PrecisionArguments):
     """The arguments of :class:`FireworksModelReadySensor`; ``prepared`` is unpacked into the other three."""
 
     model: ModelText
-    precision: PrecisionName
+    precision: PrecisionText
     baseline: Baseline | None = None
 
     @model_validator(mode="before")
@@ -199,8 +206,10 @@ class ModelReadyArguments(_PrecisionArguments):
             return baseline
         if isinstance(baseline, dict) and baseline.keys() == Baseline.model_fields.keys():
             return baseline
-        how = "pass the whole result of FireworksPrepareModelOperator instead: prepared=prepare.output"
-        raise ValueError(f"invalid baseline {baseline!r}: {how}")
+        raise ValueError(
+            f"Invalid baseline {baseline!r}: pass the whole result of FireworksPrepareModelOperator instead, "
+            "prepared=prepare.output"
+        )
 
 
 class CreateArguments(WaitingArguments):
@@ -211,11 +220,11 @@ class CreateArguments(WaitingArguments):
     """
 
     model: ModelText
-    precision: PrecisionName | None = None
+    precision: PrecisionText | None = None
     deployment_id: Annotated[str, _checked(lambda value: check_id(value, "deployment_id"))] | None = None
-    accelerator_type: Text | None = None
+    accelerator_type: NonEmptyText | None = None
     accelerator_count: PositiveCount | None = None
-    deployment_shape: Text | None = None
+    deployment_shape: NonEmptyText | None = None
     min_replica_count: Count | None = None
     max_replica_count: Count | None = None
     display_name: Annotated[str, Field(max_length=63)] | None = None
@@ -234,23 +243,23 @@ class CreateArguments(WaitingArguments):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.precision not in (None, UNRESOLVED):
-            # A newer one than this package knows was let through by the task that prepared for it.
+            # The task that prepared for it has checked it, with its own allow_unknown_precision.
             check_precision(self.precision, allow_unknown=True)
-        # A template or an output may turn out to be None.
+        # What is unresolved may turn out to be None.
         unset = (None, UNRESOLVED)
         has_hardware = self.accelerator_type not in unset or self.accelerator_count not in unset
         if self.deployment_shape not in unset and has_hardware:
             raise ValueError(
-                "deployment_shape cannot be combined with accelerator_type or accelerator_count: a shape has its own"
+                "deployment_shape cannot be combined with accelerator_type or accelerator_count: a shape defines both"
             )
         if self.deployment_shape is None and self.accelerator_type is None:
             raise ValueError(
-                "accelerator_type or deployment_shape: one of them is needed. "
-                'deployment_shape="default" lets Fireworks choose'
+                "Missing accelerator_type or deployment_shape: pass one of them. With "
+                'deployment_shape="default", Fireworks chooses the accelerators'
             )
-        least, most = self.min_replica_count, self.max_replica_count
-        if isinstance(least, int) and isinstance(most, int) and least > most:
-            raise ValueError(f"min_replica_count is {least}, more than max_replica_count, which is {most}")
+        low, high = self.min_replica_count, self.max_replica_count
+        if isinstance(low, int) and isinstance(high, int) and low > high:
+            raise ValueError(f"min_replica_count is {low}, which is more than max_replica_count, {high}")
         if isinstance(self.extra_spec, dict):
             _check_extra(self.extra_spec)
         return self
@@ -262,22 +271,22 @@ class CreateArguments(WaitingArguments):
 
     def spec(self, *, base_model: str, display_name: str) -> dict[str, Any]:
         """
-        Return the deployment as it is requested, with fields as the API spells them, without a description.
+        Return the deployment to request, with the API's names of its fields and without a description.
 
-        A shape brings its own precision and accelerators.
+        A shape defines precision and accelerators itself.
         """
-        asked = {
+        fields = {
             "baseModel": base_model,
             "displayName": self.display_name or display_name,
             "precision": None if self.deployment_shape else self.precision,
             "acceleratorType": self.accelerator_type,
             "acceleratorCount": self.accelerator_count,
             "deploymentShape": self.deployment_shape,
-            # Always sent: a deployment with a minimum of zero costs nothing once it has scaled down.
+            # Always sent: a deployment that may scale to zero costs nothing while it is idle.
             "minReplicaCount": self.min_replica_count or 0,
             "maxReplicaCount": self.max_replica_count,
         }
-        return {name: value for name, value in asked.items() if value is not None} | (self.extra_spec or {})
+        return {name: value for name, value in fields.items() if value is not None} | (self.extra_spec or {})
 
 
 class DeploymentReadyArguments(WaitingArguments):
@@ -298,7 +307,7 @@ class ScaleArguments(WaitingArguments):
 class DeleteArguments(Arguments):
     """The arguments of :class:`FireworksDeleteDeploymentOperator`; ``deployment`` is a list of any length."""
 
-    deployment: Annotated[list[DeploymentText], BeforeValidator(_listed_or_none)]
+    deployment: Annotated[list[DeploymentText], BeforeValidator(_to_list_or_empty)]
     hard: bool = False
     ignore_checks: bool | None = None
     timeout: Seconds
@@ -308,13 +317,12 @@ class SweepArguments(Arguments):
     """The arguments of :class:`FireworksSweepDeploymentsOperator`."""
 
     delete: bool = False
-    keep: Annotated[list[DeploymentText], BeforeValidator(_listed)] = Field(default_factory=list)
+    keep: Annotated[list[DeploymentText], BeforeValidator(_to_list)] = Field(default_factory=list)
     include_kept: bool = False
     ignore_checks: bool = False
 
 
-# What an argument or the operator itself sets. The description carries the task's signature.
-_NOT_EXTRA = {
+_RESERVED_FIELDS = {
     "baseModel": "model",
     "precision": "precision",
     "acceleratorType": "accelerator_type",
@@ -327,49 +335,58 @@ _NOT_EXTRA = {
     "name": "deployment_id",
     "description": None,
 }
+"""Fields that extra_spec must not contain, and the argument for each. The operator sets the description itself."""
 
 
 def _unpack_prepared(arguments: Any, names: tuple[str, ...], *, required: tuple[str, ...]) -> Any:
-    """Replace ``prepared``, the result of the prepare operator or of the model sensor, by what it holds."""
+    """
+    Replace ``prepared``, the result of the prepare operator or of the model sensor, by its items.
+
+    :param names: the arguments that it replaces.
+    :param required: those that are needed without it.
+    """
     arguments = dict(arguments)
     prepared = arguments.pop("prepared", None)
     given = [name for name in names if arguments.get(name) is not None]
     if prepared is None:
-        missing = [name for name in required if name not in given]
-        if missing:
-            needed = " and ".join(required)
-            raise ValueError(f"{' and '.join(missing)} missing: give {needed}, or prepared=prepare.output")
+        if missing := [name for name in required if name not in given]:
+            raise ValueError(
+                f"Missing {' and '.join(missing)}: pass {' and '.join(required)}, or prepared=prepare.output"
+            )
         return arguments
     if given:
-        raise ValueError(f"prepared goes without {' and '.join(given)}: it brings its own")
+        raise ValueError(f"Pass either prepared or {' and '.join(given)}, not both")
     if prepared is UNRESOLVED:
         return arguments | dict.fromkeys(required, UNRESOLVED)
     keys = prepared.keys() if isinstance(prepared, Mapping) else set()
     if {"model", "precision"} <= keys <= {"model", "precision", "baseline"}:
         return arguments | {name: prepared[name] for name in names if name in prepared}
-    if not isinstance(prepared, (str, Mapping)) and isinstance(prepared, Iterable):
-        how = "it holds several results; map over them: .partial(…).expand(prepared=prepare.output)"
+    if isinstance(prepared, Iterable) and not isinstance(prepared, (str, Mapping)):
+        how = "map over several results: .partial(…).expand(prepared=prepare.output)"
     else:
-        how = "pass the whole result of FireworksPrepareModelOperator or FireworksModelReadySensor: prepare.output"
-    raise ValueError(f"invalid prepared {prepared!r}: {how}")
+        how = "pass the whole result of FireworksPrepareModelOperator or FireworksModelReadySensor, prepare.output"
+    raise ValueError(f"Invalid prepared {prepared!r}: {how}")
 
 
 def _check_extra(extra_spec: dict[str, Any]) -> None:
     for field in extra_spec:
-        # The API understands snake_case as well.
-        if (spelt := to_camel(str(field))) in _NOT_EXTRA:
-            argument = _NOT_EXTRA[spelt]
-            how = f"give {argument}" if argument else "the operator writes it, to find its deployment again"
-            raise ValueError(f"extra_spec: {field} does not belong there: {how}")
+        # The API accepts snake_case as well.
+        api_name = to_camel(str(field))
+        if api_name in _RESERVED_FIELDS:
+            argument = _RESERVED_FIELDS[api_name]
+            how = f"use the argument {argument}" if argument else "the operator stores its signature in it"
+            raise ValueError(f"extra_spec: {field} is not allowed: {how}")
     try:
         json.dumps(extra_spec, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"extra_spec is not valid JSON: {error}") from None
 
 
-def _problem(error: Any) -> str:
-    place = ".".join(map(str, error["loc"]))
-    message = error["msg"].removeprefix("Value error, ")
+def _describe(error: Any) -> str:
+    """Describe one of pydantic's errors, without the full stop, as further ones may follow."""
+    argument = ".".join(map(str, error["loc"]))
+    message = error["msg"].removeprefix("Value error, ").rstrip(".")
     if error["type"] != "value_error":
         message = f"{message}, not {error['input']!r}"
-    return f"{place}: {message}" if place else message
+    names_it = not argument or message.startswith(f"Invalid {argument} ")
+    return message if names_it else f"{argument}: {message}"

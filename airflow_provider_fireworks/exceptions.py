@@ -1,5 +1,5 @@
 """
-Every exception that a task of this provider can end with::
+Exceptions that a task of this provider can end with::
 
     AirflowException
     └── FireworksError                    retried, unless it is final
@@ -19,11 +19,10 @@ Every exception that a task of this provider can end with::
             ├── FireworksDeploymentNotReady
             └── FireworksDeploymentConflict
 
-A sensor that runs out of time raises Airflow's own ``AirflowSensorTimeout``. Those in :data:`NEVER_SKIPPED` fail a
+A sensor that times out raises Airflow's own ``AirflowSensorTimeout``. The exceptions in :data:`NEVER_SKIPPED` fail a
 sensor even with ``soft_fail`` or ``never_fail``. What to do about each is in ``docs/errors.md``.
 
-The exceptions of :class:`~airflow_provider_fireworks.hooks.fireworks.FireworksHook` itself, such as :class:`ApiError`,
-can be imported from here as well.
+The exceptions that the hook raises for failed requests, such as :class:`ApiError`, can be imported from here as well.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
 
 
 _MESSAGE_LIMIT = 4000
-"""Characters of a message, which may quote several of the API's and what a template was rendered to."""
+"""Characters of a message, which may quote several messages of the API, or a rendered template."""
 
 
 class FireworksError(AirflowException):
@@ -68,17 +67,17 @@ class FireworksError(AirflowException):
 
 
 class FireworksFinalError(FireworksError, AirflowFailException):
-    """Retrying does not help, so the task fails at once, whatever its ``retries``."""
+    """Retrying does not help, so the task fails at once, regardless of its ``retries``."""
 
 
 class FireworksInvalidArgument(FireworksFinalError, ValueError):
-    """An argument is invalid, such as a misspelt precision; nothing was sent."""
+    """An argument is invalid, such as a misspelt precision. Nothing was sent."""
 
     hint = "Correct the DAG."
 
 
 class FireworksBadConnection(FireworksFinalError):
-    """The connection cannot be used: no key, plain http to another machine, no account or several."""
+    """The connection cannot be used: no key, plain http to another machine, or no account to use."""
 
     hint = "Correct the connection; its Test button says what is wrong."
 
@@ -90,7 +89,7 @@ class FireworksUnreachable(FireworksError):
 
 
 class FireworksAccessDenied(FireworksFinalError):
-    """The API rejects the key (401 or 403 in its own words)."""
+    """The API rejects the key: 401 or 403, in its own words."""
 
     hint = "Check the connection's API key and its permissions."
 
@@ -102,13 +101,13 @@ class FireworksNotFound(FireworksFinalError):
 
 
 class FireworksRefused(FireworksFinalError):
-    """The API does not carry out the request, for a reason of its own."""
+    """The API refuses the request, and says why."""
 
     hint = "The API says why; retrying will not help."
 
 
 class FireworksPreparationFailed(FireworksError):
-    """The preparation failed, or ended without its precision. Raised by the operator; a retry prepares again."""
+    """The preparation failed or ended without its precision. Raised by the operator; a retry prepares again."""
 
     hint = "A retry requests the preparation again."
 
@@ -117,54 +116,54 @@ class FireworksModelNotReady(FireworksFinalError):
     """
     The model is not ready at the precision, and neither polling nor deploying again helps.
 
-    Raised by the sensor if the preparation failed or ended without its precision, and by the create operator if the
-    API does not list the precision.
+    Raised by the sensor if the preparation failed or ended without its precision, and by the create operator if the API
+    does not list the precision.
     """
 
     hint = "Clear the task that prepares it, with everything downstream."
 
 
 class FireworksDeploymentFailed(FireworksError):
-    """The deployment failed, or was deleted while it was waited for. Raised by operators; a retry creates it again."""
+    """The deployment failed or was deleted during the wait. Raised by the operators; a retry creates it again."""
 
     hint = "A retry creates it again."
 
 
 class FireworksDeploymentNotReady(FireworksFinalError):
-    """The deployment failed, or was deleted. Raised by the sensor; polling again does not help."""
+    """The deployment failed or was deleted. Raised by the sensor; polling again does not help."""
 
     hint = "Clear the task that creates it, with everything downstream."
 
 
 class FireworksDeploymentConflict(FireworksFinalError):
-    """The id belongs to a deployment of somebody else, or to one with other arguments, which is left alone."""
+    """The id is taken by somebody else's deployment, or by one with other arguments. That one is left alone."""
 
     hint = "Wait for it with FireworksDeploymentReadySensor, or delete it."
 
 
 class FireworksQuotaExceeded(FireworksError):
-    """The account's quota has no GPUs left. Retried, as some may be free by then."""
+    """The account's quota has no GPUs left. Retried, as some may be free again."""
 
     hint = "Free GPUs, have the quota raised, or retry later: set retries and a long retry_delay."
 
 
 class FireworksTimeout(FireworksError):
-    """The operator's ``timeout`` is over. The message says what was waited for and what was last seen."""
+    """The operator timed out. The message says what it waited for, and what it saw last."""
 
     hint = (
-        "It may need a longer timeout. If the API never responded, check Base URL, network and proxy; after 429, raise "
-        "the interval."
+        "A longer timeout may help. If the API never responded, check Base URL, network and proxy; after 429, raise "
+        "the poll interval."
     )
 
 
 class FireworksInvalidEvent(FireworksError):
-    """A trigger has sent something else than a verdict on what was waited for."""
+    """The event of a trigger is not a verdict on what was waited for."""
 
     hint = "Workers and triggerers need the same version of this package."
 
     @classmethod
     def because(cls, reason: object) -> FireworksInvalidEvent:
-        """Return one that says what is wrong with the event."""
+        """Return an exception that says what is wrong with the event."""
         return cls(_with_hint(f"The trigger's event is invalid: {reason}", cls.hint))
 
 
@@ -176,16 +175,16 @@ NEVER_SKIPPED = (
     FireworksRefused,
     FireworksInvalidEvent,
 )
-"""Fail a sensor even with ``soft_fail`` or ``never_fail``: waiting was not meant to find these out."""
+"""Fail a sensor even with ``soft_fail`` or ``never_fail``: they say nothing about what the sensor waits for."""
 
 SENSOR_TIMEOUT_HINT = (
-    "Clear the task to go on waiting; it may need a longer timeout. If the API never responded, check Base URL, "
-    "network and proxy; after 429, raise the interval."
+    "Clear the task to continue the wait; a longer timeout may help. If the API never responded, check Base URL, "
+    "network and proxy; after 429, raise the poke interval."
 )
-"""For Airflow's own ``AirflowSensorTimeout``."""
+"""The hint of Airflow's own ``AirflowSensorTimeout``."""
 
 EXECUTION_TIMEOUT_HINT = "A retry starts a new wait; raise execution_timeout if that is too short."
-"""For Airflow's own ``AirflowTaskTimeout``, which also ends a deferred wait."""
+"""The hint of Airflow's own ``AirflowTaskTimeout``, which also ends a deferred wait."""
 
 _BY_OUTCOME: dict[str, type[FireworksError]] = {
     "access_denied": FireworksAccessDenied,
@@ -212,12 +211,12 @@ def error_from_verdict(
     not_found: str = FireworksNotFound.hint,
 ) -> BaseException:
     """
-    Return what a task raises for a wait that did not end well.
+    Return the exception that a task raises for a wait that did not succeed.
 
     :param verdict: terminal, and not ready.
     :param message: what was waited for, and why the wait ended.
-    :param failed: raised if what was waited for never will be.
-    :param timeout: raised if the time is over.
+    :param failed: the exception if the resource never will be ready.
+    :param timeout: the exception if the wait timed out.
     :param not_found: the hint if the resource does not exist.
     """
     kind = {**_BY_OUTCOME, "failed": failed, "timeout": timeout}[verdict.outcome.value]
@@ -229,9 +228,9 @@ def error_from_verdict(
 
 def error_from_api(error: ApiError, message: str) -> FireworksError:
     """
-    Return what a task raises for a request that failed and that it does not wait for any longer.
+    Return the exception that a task raises for a failed request that it does not send again.
 
-    :param message: what could not be done, and why.
+    :param message: what failed, and why.
     """
     kind = next((kind for each, kind in _BY_API_ERROR.items() if isinstance(error, each)), FireworksError)
     if error.misdirected:
@@ -240,7 +239,7 @@ def error_from_api(error: ApiError, message: str) -> FireworksError:
 
 
 def add_to_message(error: BaseException, sentence: str) -> None:
-    """Append a sentence to an exception's message, so that an alert which quotes the message quotes it too."""
+    """Append a sentence to an exception's message, so that alerts show it too."""
     error.args = (f"{error} {sentence}".strip(), *error.args[1:])
 
 

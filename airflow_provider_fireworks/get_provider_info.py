@@ -1,4 +1,4 @@
-"""The metadata that Airflow reads of this provider: data only."""
+"""The provider's metadata. Every component of Airflow reads it at its start, so it is data only and imports nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider's metadata, in the shape of Airflow's ``provider_info.schema.json``."""
+    """Return the provider's metadata, as defined by Airflow's ``provider_info.schema.json``."""
     return {
         "package-name": "airflow-provider-fireworks",
         "name": "Fireworks AI",
@@ -36,7 +36,7 @@ def get_provider_info() -> dict[str, Any]:
                     "hidden-fields": ["schema", "port", "extra"],
                     "relabeling": {"login": "Account ID", "password": "API key", "host": "Base URL"},
                     "placeholders": {
-                        "login": "looked up from the key if left out",
+                        "login": "looked up from the key if empty",
                         "password": "fw_…",
                         "host": "https://api.fireworks.ai",
                     },

@@ -1,130 +1,97 @@
+"""What importing each part of the package loads: parsing a DAG file must stay cheap, and the client free of Airflow."""
+
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import subprocess
 import sys
 
 import pytest
 
-from airflow_provider_fireworks import client
+
+TRANSPORTS = {"requests", "httpx"}
+OURS = "airflow_provider_fireworks"
+SENDERS = {f"{OURS}.hooks.fireworks", f"{OURS}.client.sync_client", f"{OURS}.client.async_client"}
+# deadline is a part of sync_client, shared_client of async_client.
+OF_TRANSPORTS = {
+    f"{OURS}.client.{name}" for name in ("sync_client", "deadline", "async_client", "shared_client")
+}
+# What any DAG file has loaded already. It includes httpx, but neither requests nor our clients.
+AIRFLOW = "from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator, Stats, conf"
 
 
-def newly_loaded(before: str, then: str) -> set[str]:
-    """Return the modules that ``then`` loads in a fresh process in which ``before`` has run already."""
+def newly_loaded(statement: str, *, after: str = "") -> set[str]:
+    """Return the modules that a statement loads in a new process that has executed ``after``."""
     code = f"""
 import sys
-{before}
+{after}
 loaded = set(sys.modules)
-{then}
+{statement}
 print(*sorted(set(sys.modules) - loaded), sep="\\n", file=sys.__stdout__)
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
-    )
-    return set(done.stdout.split())
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_what_is_loaded_is_noticed():
-    loaded = newly_loaded("", "import airflow_provider_fireworks.client.sync_client")
-    assert {"requests", "airflow_provider_fireworks.client.sync_client"} <= loaded
+def packages(loaded: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in loaded}
+
+
+def modules_of(package: object) -> list[str]:
+    return [each.name for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
+
+
+@pytest.mark.parametrize(
+    ("module", "transport"), [("sync_client", "requests"), ("async_client", "httpx")], ids=str
+)
+def test_newly_loaded_finds_the_transport_of_a_client(module, transport):
+    loaded = newly_loaded(f"import {OURS}.client.{module}")
+    assert {transport, f"{OURS}.client.{module}"} <= loaded
 
 
 @pytest.mark.parametrize(
     ("module", "name"),
     [
         ("operators.model", "FireworksPrepareModelOperator"),
-        ("sensors.model", "FireworksModelReadySensor"),
-        ("triggers.model", "FireworksModelReadyTrigger"),
         ("operators.deployment", "FireworksCreateDeploymentOperator"),
-        ("operators.deployment", "FireworksDeleteDeploymentOperator"),
-        ("operators.deployment", "temporary_deployment"),
+        ("sensors.model", "FireworksModelReadySensor"),
         ("sensors.deployment", "FireworksDeploymentReadySensor"),
+        ("triggers.model", "FireworksModelReadyTrigger"),
         ("triggers.deployment", "FireworksDeploymentReadyTrigger"),
     ],
 )
-def test_a_dag_file_loads_neither_a_transport_nor_the_hook(module, name):
+def test_dag_file_loads_neither_hook_nor_transport(module, name):
     loaded = newly_loaded(
-        "import airflow.sdk; from airflow.sdk import DAG, BaseOperator, BaseSensorOperator, task",
-        f"from airflow_provider_fireworks.{module} import {name}",
+        f"from {OURS}.{module} import {name}",
+        after=AIRFLOW,
     )
-    assert f"airflow_provider_fireworks.{module}" in loaded
-    assert not loaded & {
-        "requests",
-        "httpx",
-        "airflow_provider_fireworks.hooks.fireworks",
-        "airflow_provider_fireworks.client.sync_client",
-        "airflow_provider_fireworks.client.async_client",
-    }
+    assert f"{OURS}.{module}" in loaded
+    assert not loaded & (TRANSPORTS | SENDERS)
 
 
-def test_what_airflow_reads_at_its_start_loads_nothing_else():
-    loaded = newly_loaded(
-        "", "from airflow_provider_fireworks.get_provider_info import get_provider_info; get_provider_info()"
-    )
-    assert {name for name in loaded if "." not in name and name not in sys.stdlib_module_names} == {
-        "airflow_provider_fireworks"
-    }
-    assert {name for name in loaded if name.startswith("airflow_provider_fireworks.")} == {
-        "airflow_provider_fireworks.get_provider_info"
-    }
+def test_provider_info_loads_nothing_else():
+    loaded = newly_loaded(f"from {OURS}.get_provider_info import get_provider_info; get_provider_info()")
+    assert packages(loaded) - sys.stdlib_module_names == {OURS}
+    assert {name for name in loaded if name.startswith(f"{OURS}.")} == {f"{OURS}.get_provider_info"}
 
 
-@pytest.mark.parametrize("name", ["Precision", "ModelName", "ApiError"])
-def test_plain_python_needs_no_pydantic(name):
-    loaded = newly_loaded("", f"from airflow_provider_fireworks.client import {name}")
-    assert not {module.split(".")[0] for module in loaded} & {
-        "pydantic",
-        "requests",
-        "httpx",
-        "airflow",
-        "tenacity",
-    }
+def test_client_loads_neither_airflow_nor_a_transport():
+    loaded = newly_loaded(f"import {OURS}.client")
+    assert f"{OURS}.client.errors" in loaded
+    assert not packages(loaded) & {"airflow", *TRANSPORTS}
 
 
-def test_the_gateway_loads_what_is_asked_for_alone():
-    loaded = newly_loaded("", "import airflow_provider_fireworks.client")
-    assert {module for module in loaded if module.startswith("airflow_provider_fireworks.client")} == {
-        "airflow_provider_fireworks.client"
-    }
-    loaded = newly_loaded("import airflow_provider_fireworks.client as client", "client.Precision")
-    assert {module for module in loaded if module.startswith("airflow_provider_fireworks.")} == {
-        "airflow_provider_fireworks.client.precision"
-    }
+@pytest.mark.parametrize("module", modules_of(client))
+def test_module_of_the_client_does_not_load_airflow(module):
+    loaded = newly_loaded(f"import {module}")
+    assert module in loaded
+    assert "airflow" not in packages(loaded)
+    if module not in OF_TRANSPORTS:
+        assert not loaded & TRANSPORTS
 
 
-@pytest.mark.parametrize("name", client.__all__)
-def test_every_name_of_the_gateway_is_the_one_of_its_home(name):
-    value = getattr(client, name)
-    assert value is getattr(importlib.import_module(value.__module__), name)
-    assert value.__module__.startswith("airflow_provider_fireworks.client.")
-
-
-def test_a_name_that_the_gateway_has_not_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="has no attribute 'Modell'"):
-        _ = client.Modell
-
-
-def test_the_gateway_knows_nothing_of_airflow():
-    homes = ["calls", "endpoint", "errors", "names", "precision", "retrying", "shapes", "triggerer", "worker"]
-    loaded = newly_loaded("", "; ".join(f"import airflow_provider_fireworks.client.{home}" for home in homes))
-    assert not {module for module in loaded if module.split(".")[0] == "airflow"}
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "changes",
-        "creation",
-        "identity",
-        "preparation",
-        "readiness.deployment",
-        "readiness.model",
-        "removal",
-        "runs",
-        "verdict",
-        "wait",
-    ],
-)
-def test_decisions_load_neither_airflow_nor_a_transport(module: str) -> None:
-    loaded = newly_loaded("", f"import airflow_provider_fireworks.{module}")
-    assert not {name.split(".")[0] for name in loaded} & {"airflow", "requests", "httpx", "tenacity"}
+@pytest.mark.parametrize("module", [*modules_of(models), *modules_of(deployments), f"{OURS}.polling"])
+def test_decision_loads_no_transport(module):
+    loaded = newly_loaded(f"import {module}", after=AIRFLOW)
+    assert module in loaded
+    assert not loaded & (TRANSPORTS | SENDERS)
