@@ -1,8 +1,8 @@
 """
 ### Prepare, deploy, test and remove a model at several precisions
 
-Each precision runs on its own; one that fails delays no other. The deployment exists for the tasks in the `with` block
-and is removed whatever becomes of them. **Deployments cost money** for as long as they have replicas.
+Each precision runs on its own, so one that fails does not delay the others. A deployment exists only for the tasks in
+the `with` block, and is removed whether they succeed or fail. **Deployments cost money** while they have replicas.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
     tags=["fireworks"],
     doc_md=__doc__,
     params={
-        "model": Param("my-model", type="string", title="Model", description="Its id, or its full name."),
+        "model": Param("my-model", type="string", title="Model", description="Its id or full resource name."),
         "precisions": Param(
             ["FP8", "FP4"],
             type="array",
             title="Precisions",
-            description="What to deploy it at.",
+            description="One deployment is created for each.",
             examples=[precision.value for precision in Precision],
             minItems=1,
             uniqueItems=True,
         ),
         "accelerator_type": Param(
-            "NVIDIA_H100_80GB", type="string", title="Accelerator type", description="As Fireworks spells it."
+            "NVIDIA_H100_80GB",
+            type="string",
+            title="Accelerator type",
+            description="As the Fireworks API spells it.",
         ),
     },
 )
@@ -45,12 +48,12 @@ def deploy_fan_out():
 
     @task
     def smoke_test(inference_model: str) -> None:
-        # Here, so that parsing this file does not load it.
+        # Imported here, so that parsing this file does not load the hook.
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
         hook = FireworksHook()
-        answer = hook.get_conn().post(
-            hook.endpoint.url("inference/v1/chat/completions"),
+        response = hook.get_conn().post(
+            hook.config.url("inference/v1/chat/completions"),
             json={
                 "model": inference_model,
                 "messages": [{"role": "user", "content": "Say hello."}],
@@ -58,9 +61,9 @@ def deploy_fan_out():
             },
             timeout=60,
         )
-        answer.raise_for_status()
-        said = answer.json()["choices"][0]["message"]["content"]
-        print(f"{inference_model} says: {said}")
+        response.raise_for_status()
+        content = response.json()["choices"][0]["message"]["content"]
+        print(f"{inference_model} says: {content}")
 
     @task_group
     def serve(precision: str):
@@ -78,7 +81,7 @@ def deploy_fan_out():
             prepared=ready.output,
             accelerator_type="{{ params.accelerator_type }}",
             max_replica_count=1,
-            # If only the sweep finds it, it has scaled to zero after five minutes without a request, not an hour.
+            # Should it be orphaned, it scales to zero after five minutes without a request instead of an hour.
             extra_spec={"autoscalingPolicy": {"scaleToZeroWindow": "300s"}},
             deferrable=True,
             poll_interval=10,

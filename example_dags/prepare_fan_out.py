@@ -1,8 +1,8 @@
 """
 ### Prepare a model at several precisions
 
-One model fans out to as many precisions as the run is given, by Airflow's own mapping: what `prepare` returns
-are just the arguments of its `ready`. The waiting is done in the triggerer, no worker is occupied by it.
+One model fans out to the precisions in the run's params by dynamic task mapping: each mapped `ready` takes the result
+of its `prepare`. The sensors wait in the triggerer, so they occupy no worker slots.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
     tags=["fireworks"],
     doc_md=__doc__,
     params={
-        "model": Param("my-model", type="string", title="Model", description="Its id, or its full name."),
+        "model": Param("my-model", type="string", title="Model", description="Its id or full resource name."),
         "precisions": Param(
             ["FP8", "FP4", "BF16"],
             type="array",
             title="Precisions",
-            description="What to prepare it for.",
-            # A list of examples makes it a field to choose several from.
+            description="The model is prepared for each of them.",
+            # With examples, the UI's form shows a field to choose several from.
             examples=[precision.value for precision in Precision],
             minItems=1,
             uniqueItems=True,

@@ -1,8 +1,8 @@
 """
 ### Prepare several models every week, unattended
 
-Every model at every precision, each Monday at four, waited for by the task that asked. What the API names
-as prepared already is not asked for again, so a run that is repeated or retried takes up what is there.
+Every model at every precision, each Monday at four. Each task requests a preparation and waits for it. If the API
+already lists the precision, the task requests nothing, so a run can be repeated or retried at any time.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def prepare_scheduled():
     def precisions(params: dict) -> list[str]:
         return params["precisions"]
 
-    # Two mapped arguments: every model with every precision.
+    # Two mapped arguments make one task for each pair of model and precision.
     prepared = FireworksPrepareModelOperator.partial(
         task_id="prepare", wait_for_completion=True, poll_interval=60, timeout=4 * 60 * 60
     ).expand(model=models(), precision=precisions())

@@ -1,8 +1,9 @@
 """
 ### Find orphaned deployments, every hour
 
-Deployments whose run is over: its worker was killed, or a person stopped it half way. They are only listed, unless
-*delete* is set. The run fails as long as any is left. What was created under a `deployment_id` is meant to stay.
+An orphaned deployment is one whose run is over, for example because its worker was killed or somebody stopped the run.
+They are only listed unless *delete* is set. The run fails while any is left, so that your alerts go off. Deployments
+that were created with a `deployment_id` are meant to outlive their run, and are spared.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from airflow_provider_fireworks.operators.deployment import FireworksSweepDeploy
             False,
             type="boolean",
             title="Delete",
-            description="Delete them; those that have served within the hour at a later run.",
+            description="Delete them. The API refuses those with traffic in the last hour; a later run deletes them.",
         ),
         "keep": Param(
             [],
             type="array",
             title="Keep",
-            description="Deployments that are meant to outlive their run: ids or full names, one per line.",
+            description="Ids or full names of deployments that are meant to outlive their run, one per line.",
             items={"type": "string"},
         ),
     },
-    # So that a list stays a list.
+    # Renders the param `keep` as a list, not as text.
     render_template_as_native_obj=True,
 )
 def sweep_deployments():
