@@ -11,46 +11,53 @@ from airflow_provider_fireworks.client.config import HEADERS, ClientConfig, Inva
 KEY = "fw_secret123"
 
 
-def made(
+def make(
     host: str | None = None, *, schema: str | None = None, port: int | None = None, **others
 ) -> ClientConfig:
     return ClientConfig.make(**{"host": host, "schema": schema, "port": port, "api_key": KEY} | others)
 
 
+# ---- base URL
+
+
 @pytest.mark.parametrize(
     ("host", "schema", "port", "base_url"),
     [
-        pytest.param(None, None, None, "https://api.fireworks.ai", id="nothing"),
+        pytest.param(None, None, None, "https://api.fireworks.ai", id="unset"),
         pytest.param("  ", "", None, "https://api.fireworks.ai", id="blanks"),
-        pytest.param("us.api.fireworks.ai", None, None, "https://us.api.fireworks.ai", id="a host"),
-        pytest.param("https://us.api.fireworks.ai", None, None, "https://us.api.fireworks.ai", id="a URL"),
-        pytest.param("https://us.api.fireworks.ai/", None, None, "https://us.api.fireworks.ai", id="a slash"),
-        pytest.param(" https://h.example \n", None, None, "https://h.example", id="blanks around"),
-        pytest.param("HTTPS://H.Example", None, None, "https://h.example", id="capitals"),
-        pytest.param("h.example:8443", None, None, "https://h.example:8443", id="a port in the host"),
-        pytest.param("https://h.example:8443", None, None, "https://h.example:8443", id="a port in the URL"),
-        pytest.param("h.example", None, 8443, "https://h.example:8443", id="a port beside"),
-        pytest.param("h.example:1", None, 2, "https://h.example:1", id="the host's port goes first"),
-        pytest.param("h.example", "https", None, "https://h.example", id="a scheme beside"),
-        pytest.param("h.example", "https://", None, "https://h.example", id="a scheme with its slashes"),
+        pytest.param("us.api.fireworks.ai", None, None, "https://us.api.fireworks.ai", id="host"),
+        pytest.param("https://us.api.fireworks.ai", None, None, "https://us.api.fireworks.ai", id="URL"),
         pytest.param(
-            "https://h.example", "http", None, "https://h.example", id="the URL's scheme goes first"
+            "https://us.api.fireworks.ai/", None, None, "https://us.api.fireworks.ai", id="trailing slash"
         ),
-        pytest.param("h.example/fw/gw/", None, None, "https://h.example/fw/gw", id="a path in the host"),
+        pytest.param(" https://h.example \n", None, None, "https://h.example", id="surrounding blanks"),
+        pytest.param("HTTPS://H.Example", None, None, "https://h.example", id="capitals"),
+        pytest.param("h.example:8443", None, None, "https://h.example:8443", id="port in host"),
+        pytest.param("https://h.example:8443", None, None, "https://h.example:8443", id="port in URL"),
+        pytest.param("h.example", None, 8443, "https://h.example:8443", id="port in its field"),
+        pytest.param("h.example:1", None, 2, "https://h.example:1", id="port in host wins"),
+        pytest.param("h.example", "https", None, "https://h.example", id="scheme in its field"),
+        pytest.param("h.example", "https://", None, "https://h.example", id="scheme with slashes"),
+        pytest.param("https://h.example", "http", None, "https://h.example", id="scheme in URL wins"),
+        pytest.param("h.example/fw/v2/", None, None, "https://h.example/fw/v2", id="path in host"),
         pytest.param("https://h.example:1/fw", None, None, "https://h.example:1/fw", id="port and path"),
-        pytest.param("h.example/fw", "https", 1, "https://h.example:1/fw", id="path in host, port beside"),
-        pytest.param("localhost:8080", "http", None, "http://localhost:8080", id="this machine, by scheme"),
-        pytest.param("http://localhost", None, 8080, "http://localhost:8080", id="this machine, by URL"),
-        pytest.param("http://LOCALHOST:1", None, None, "http://localhost:1", id="this machine, in capitals"),
-        pytest.param("http://127.0.0.1:1", None, None, "http://127.0.0.1:1", id="this machine, by IPv4"),
-        pytest.param("http://127.9.9.9", None, None, "http://127.9.9.9", id="this machine, by another IPv4"),
-        pytest.param("http://[::1]:1/x", None, None, "http://[::1]:1/x", id="this machine, by IPv6"),
-        pytest.param("[::1]", "http", 9, "http://[::1]:9", id="this machine, by IPv6 in three fields"),
-        pytest.param("https://[2001:db8::1]", None, None, "https://[2001:db8::1]", id="IPv6 elsewhere"),
+        pytest.param(
+            "h.example/fw", "https", 1, "https://h.example:1/fw", id="path in host, port in its field"
+        ),
+        pytest.param(
+            "localhost:8080", "http", None, "http://localhost:8080", id="localhost, scheme in its field"
+        ),
+        pytest.param("http://localhost", None, 8080, "http://localhost:8080", id="localhost, scheme in URL"),
+        pytest.param("http://LOCALHOST:1", None, None, "http://localhost:1", id="localhost in capitals"),
+        pytest.param("http://127.0.0.1:1", None, None, "http://127.0.0.1:1", id="127.0.0.1"),
+        pytest.param("http://127.9.9.9", None, None, "http://127.9.9.9", id="other loopback address"),
+        pytest.param("http://[::1]:1/x", None, None, "http://[::1]:1/x", id="::1"),
+        pytest.param("[::1]", "http", 9, "http://[::1]:9", id="::1 in three fields"),
+        pytest.param("https://[2001:db8::1]", None, None, "https://[2001:db8::1]", id="IPv6"),
     ],
 )
-def test_the_base_url_wherever_its_parts_are(host, schema, port, base_url):
-    config = made(host, schema=schema, port=port)
+def test_base_url_is_built_from_any_field(host, schema, port, base_url):
+    config = make(host, schema=schema, port=port)
     assert config.base_url == base_url
     assert config.url("v1/accounts") == f"{base_url}/v1/accounts"
 
@@ -69,10 +76,10 @@ def test_the_base_url_wherever_its_parts_are(host, schema, port, base_url):
         ("HTTP://api.fireworks.ai", None),
     ],
 )
-def test_plain_http_to_elsewhere_is_refused(host, schema):
-    with pytest.raises(InvalidConfigError) as refused:
-        made(host, schema=schema)
-    assert KEY not in str(refused.value)
+def test_plain_http_to_another_machine_is_rejected(host, schema):
+    with pytest.raises(InvalidConfigError) as rejected:
+        make(host, schema=schema)
+    assert KEY not in str(rejected.value)
 
 
 @pytest.mark.parametrize(
@@ -91,30 +98,30 @@ def test_plain_http_to_elsewhere_is_refused(host, schema):
         "https://u@h.example",
     ],
 )
-def test_what_is_no_base_url_is_refused(host):
+def test_invalid_base_url_is_rejected(host):
     with pytest.raises(InvalidConfigError):
-        made(host)
+        make(host)
 
 
-def test_another_scheme_in_its_field_is_refused():
+def test_invalid_scheme_in_its_field_is_rejected():
     with pytest.raises(InvalidConfigError):
-        made("h.example", schema="ftp")
+        make("h.example", schema="ftp")
 
 
 @pytest.mark.parametrize(
     "host",
     [
-        pytest.param(f"https://user:{KEY}@h.example", id="a good URL"),
+        pytest.param(f"https://user:{KEY}@h.example", id="valid otherwise"),
         pytest.param(f"http://user:{KEY}@h.example", id="plain http"),
-        pytest.param(f"https://user:{KEY}@h.example:port", id="a bad port"),
-        pytest.param(f"https://user:{KEY}@h.example?x=1", id="a query"),
-        pytest.param(f"ftp://user:{KEY}@h.example", id="another scheme"),
+        pytest.param(f"https://user:{KEY}@h.example:port", id="invalid port"),
+        pytest.param(f"https://user:{KEY}@h.example?x=1", id="query"),
+        pytest.param(f"ftp://user:{KEY}@h.example", id="other scheme"),
     ],
 )
-def test_a_key_in_the_url_is_refused_without_being_shown(host):
-    with pytest.raises(InvalidConfigError) as refused:
-        made(host)
-    assert KEY not in str(refused.value)
+def test_key_in_base_url_is_rejected_and_not_shown(host):
+    with pytest.raises(InvalidConfigError) as rejected:
+        make(host)
+    assert KEY not in str(rejected.value)
 
 
 @given(
@@ -122,19 +129,22 @@ def test_a_key_in_the_url_is_refused_without_being_shown(host):
     schema=st.none() | st.text(max_size=5) | st.sampled_from(["http", "https"]),
     port=st.none() | st.integers(0, 65535),
 )
-def test_any_field_makes_an_endpoint_or_is_refused(host, schema, port):
+def test_any_text_makes_a_safe_base_url_or_is_rejected(host, schema, port):
     try:
-        config = made(host, schema=schema, port=port)
+        config = make(host, schema=schema, port=port)
     except InvalidConfigError:
         return
     assert config.base_url.startswith("https://") or config.is_loopback
     assert not config.base_url.endswith("/")
 
 
+# ---- key and account
+
+
 @pytest.mark.parametrize("key", [None, "", "  ", "\n"])
-def test_no_key_is_refused(key):
+def test_missing_key_is_rejected(key):
     with pytest.raises(InvalidConfigError, match="there is no API key"):
-        made(api_key=key)
+        make(api_key=key)
 
 
 @pytest.mark.parametrize(
@@ -151,39 +161,39 @@ def test_no_key_is_refused(key):
     ],
     ids=ascii,
 )
-def test_a_key_that_cannot_stand_in_a_header_is_refused_without_being_shown(key):
-    with pytest.raises(InvalidConfigError) as refused:
-        made(api_key=key)
+def test_key_that_fits_no_header_is_rejected_and_not_shown(key):
+    with pytest.raises(InvalidConfigError) as rejected:
+        make(api_key=key)
     for part in (key, repr(key), *key.split()):
-        assert part not in str(refused.value)
+        assert part not in str(rejected.value)
 
 
 @given(st.text(min_size=1))
-def test_any_key_that_is_taken_can_stand_in_a_header(key):
+def test_accepted_key_fits_a_header(key):
     try:
-        taken = made(api_key=key).api_key
+        accepted = make(api_key=key).api_key
     except InvalidConfigError:
         return
-    assert taken
-    assert all(0x21 <= ord(character) <= 0x7E for character in taken)
+    assert accepted
+    assert all(0x21 <= ord(character) <= 0x7E for character in accepted)
 
 
-def test_blanks_around_the_key_and_the_account_are_taken_off():
-    config = made(api_key=f" {KEY}\n", account=" demo ")
+def test_blanks_around_key_and_account_are_stripped():
+    config = make(api_key=f" {KEY}\n", account=" demo ")
     assert (config.api_key, config.account) == (KEY, "demo")
-    assert made(account=" ").account is None
+    assert make(account=" ").account is None
 
 
-def test_the_key_is_hidden():
-    config = made(account="demo")
-    for told in (repr(config), str(config), f"{config}", repr([config])):
-        assert KEY not in told
-        assert "demo" in told
+def test_repr_and_hide_key_omit_the_key():
+    config = make(account="demo")
+    for text in (repr(config), str(config), f"{config}", repr([config])):
+        assert KEY not in text
+        assert "demo" in text
     assert config.hide_key(f"a {KEY} b{KEY}") == "a *** b***"
 
 
-def test_the_key_is_hidden_where_it_was_cut():
-    config = made()
+def test_hide_key_finds_a_key_that_was_cut():
+    config = make()
     for length in range(4, len(KEY)):
         assert config.hide_key(f"a {KEY} {KEY[:length]}… b") == "a *** ***… b"
     assert config.hide_key("a …") == "a …"
@@ -191,19 +201,19 @@ def test_the_key_is_hidden_where_it_was_cut():
 
 
 @pytest.mark.parametrize("account", ["../x", "a/b", "a\r\nb", "A", "a b", "x" * 64, "\x1b[31m"])
-def test_an_account_that_is_none_is_refused(account):
-    with pytest.raises(InvalidConfigError, match="is no account id") as refused:
-        made(account=account)
-    assert str(refused.value).isprintable()
+def test_invalid_account_is_rejected(account):
+    with pytest.raises(InvalidConfigError, match=r"^invalid account id") as rejected:
+        make(account=account)
+    assert str(rejected.value).isprintable()
 
 
-def test_an_endpoint_does_not_change():
+def test_config_is_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        made().api_key = "other"
+        make().api_key = "other"
 
 
 @pytest.mark.parametrize(
-    ("host", "here"),
+    ("host", "is_loopback"),
     [
         ("https://localhost", True),
         ("https://127.0.0.1", True),
@@ -213,9 +223,9 @@ def test_an_endpoint_does_not_change():
         ("https://10.0.0.1", False),
     ],
 )
-def test_what_is_this_machine(host, here):
-    assert made(host).is_loopback is here
+def test_is_loopback_recognizes_this_machine(host, is_loopback):
+    assert make(host).is_loopback is is_loopback
 
 
-def test_requests_come_with_a_user_agent_of_their_own():
+def test_user_agent_names_the_package_and_its_version():
     assert HEADERS["User-Agent"] == f"airflow-provider-fireworks/{__version__}"

@@ -12,7 +12,7 @@ from airflow_provider_fireworks.client.resources import (
     Status,
 )
 
-CAPTURED = {
+CAPTURED_MODEL = {
     "baseModelDetails": {
         "checkpointFormat": "NATIVE",
         "defaultPrecision": "FP16",
@@ -37,25 +37,25 @@ CAPTURED = {
 }
 
 
-def test_a_model_as_it_is_really_sent():
-    model = Model.model_validate(CAPTURED)
+def test_model_parses_a_captured_response():
+    model = Model.model_validate(CAPTURED_MODEL)
     assert model.name == "accounts/fireworks/models/yi-6b"
     assert (model.state, model.calibrated) == ("READY", False)
     assert model.update_time == "2025-06-15T15:06:40.123456789Z"
     assert model.supported_precisions == ["FP16"]
     assert model.supported_precisions_with_calibration == []
     assert model.base_model_details.default_precision == "FP16"
-    assert not model.status.bad
+    assert not model.status.is_error
 
 
-def test_what_is_not_known_is_kept():
-    payload = CAPTURED | {"somethingNew": {"a": [1, None]}}
+def test_model_keeps_unknown_fields():
+    payload = CAPTURED_MODEL | {"somethingNew": {"a": [1, None]}}
     model = Model.model_validate(payload)
     assert model.model_dump(by_alias=True) == payload
     assert model.model_extra["somethingNew"] == {"a": [1, None]}
 
 
-def test_what_is_null_is_unset_like_what_is_missing():
+def test_model_treats_null_like_a_missing_field():
     fields = [field.alias for name, field in Model.model_fields.items() if name != "name"]
     empty = Model.model_validate(dict.fromkeys(fields))
     assert empty.model_dump() == Model.model_validate({}).model_dump()
@@ -63,13 +63,14 @@ def test_what_is_null_is_unset_like_what_is_missing():
     assert not empty.lists_precisions
 
 
+@pytest.mark.parametrize("resource", [Model, Deployment])
 @pytest.mark.parametrize("state", ["STATE_UNSPECIFIED", "PREPARING", "SOMETHING_NEW", "", "ready"])
-def test_any_state_is_a_state(state):
-    assert Model.model_validate({"state": state}).state == state
+def test_any_text_is_a_state(resource, state):
+    assert resource.model_validate({"state": state}).state == state
 
 
 @pytest.mark.parametrize(
-    ("code", "bad"),
+    ("code", "is_error"),
     [
         (None, False),
         ("", False),
@@ -82,12 +83,12 @@ def test_any_state_is_a_state(state):
         ("SOMETHING_NEW", True),
     ],
 )
-def test_which_status_is_bad(code, bad):
-    assert Status.model_validate({"code": code, "message": "whatever"}).bad is bad
+def test_status_is_error_unless_ok_or_unset(code, is_error):
+    assert Status.model_validate({"code": code, "message": "whatever"}).is_error is is_error
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "text"),
     [
         ({}, "OK"),
         ({"code": "OK", "message": ""}, "OK"),
@@ -97,8 +98,8 @@ def test_which_status_is_bad(code, bad):
         ({"message": "note"}, "OK: note"),
     ],
 )
-def test_a_status_in_words(status, told):
-    assert str(Status.model_validate(status)) == told
+def test_status_formats_as_code_and_message(status, text):
+    assert str(Status.model_validate(status)) == text
 
 
 @pytest.mark.parametrize(
@@ -112,18 +113,34 @@ def test_a_status_in_words(status, told):
         (["FP16"], ["FP8"], True),
     ],
 )
-def test_an_empty_list_of_precisions_is_an_unset_one(plain, calibrated, lists):
+def test_lists_precisions_is_false_for_empty_lists(plain, calibrated, lists):
     model = Model(supported_precisions=plain, supported_precisions_with_calibration=calibrated)
     assert model.lists_precisions is lists
 
 
-def test_a_shape_does_not_change():
+@pytest.mark.parametrize(
+    ("plain", "calibrated", "omits"),
+    [(None, None, True), ([], None, False), (None, [], False), ([], [], False)],
+)
+def test_omits_precisions_is_false_for_empty_lists(plain, calibrated, omits):
+    model = Model(supported_precisions=plain, supported_precisions_with_calibration=calibrated)
+    assert model.omits_precisions is omits
+
+
+def test_resource_is_immutable():
     with pytest.raises(ValidationError):
         Model().state = "READY"
 
 
+def test_text_of_a_resource_is_one_printable_line():
+    model = Model.model_validate({"name": "a\r\nb", "state": "\x1b[31mREADY" + "x" * 1000})
+    assert model.name == "a b"
+    assert model.state.isprintable()
+    assert len(model.state) <= 500
+
+
 @pytest.mark.parametrize(("name", "account_id"), [("accounts/demo", "demo"), ("demo", "demo"), ("", "")])
-def test_the_id_of_an_account(name, account_id):
+def test_account_id_has_no_prefix(name, account_id):
     assert Account.model_validate({"name": name, "displayName": None}).account_id == account_id
 
 
@@ -156,7 +173,7 @@ DEPLOYMENT = {
 }
 
 
-def test_a_deployment_as_it_is_sent():
+def test_deployment_parses_a_complete_response():
     deployment = Deployment.model_validate(DEPLOYMENT)
     assert deployment.name == "accounts/demo/deployments/d"
     assert (deployment.base_model, deployment.precision) == ("accounts/demo/models/my-model", "FP8")
@@ -165,25 +182,20 @@ def test_a_deployment_as_it_is_sent():
     assert (deployment.desired_replica_count, deployment.replica_count) == (2, 2)
     assert (deployment.accelerator_type, deployment.accelerator_count) == ("NVIDIA_H100_80GB", 2)
     assert deployment.ready_replicas == 1
-    assert not deployment.status.bad
+    assert not deployment.status.is_error
 
 
-def test_what_is_not_known_of_a_deployment_is_kept():
+def test_deployment_keeps_unknown_fields():
     payload = DEPLOYMENT | {"somethingNew": {"a": [1, None]}}
     assert Deployment.model_validate(payload).model_extra["somethingNew"] == {"a": [1, None]}
     assert Deployment.model_validate(payload).replica_stats.model_extra == {"revocableReplicaCount": 0}
 
 
-def test_a_deployments_nulls_are_unset():
+def test_deployment_treats_null_like_a_missing_field():
     fields = [field.alias for name, field in Deployment.model_fields.items() if name != "name"]
     empty = Deployment.model_validate(dict.fromkeys(fields))
     assert empty.model_dump() == Deployment.model_validate({}).model_dump()
     assert empty.ready_replicas is None
-
-
-@pytest.mark.parametrize("state", ["STATE_UNSPECIFIED", "CREATING", "SOMETHING_NEW", "", "ready"])
-def test_any_state_is_a_state_of_a_deployment(state):
-    assert Deployment.model_validate({"state": state}).state == state
 
 
 @pytest.mark.parametrize(
@@ -200,12 +212,12 @@ def test_any_state_is_a_state_of_a_deployment(state):
     ],
     ids=str,
 )
-def test_how_many_replicas_are_ready(payload, ready):
+def test_ready_replicas_prefer_the_stats(payload, ready):
     assert Deployment.model_validate(payload).ready_replicas == ready
 
 
 @pytest.mark.parametrize(
-    ("stats", "told"),
+    ("stats", "text"),
     [
         ({}, ""),
         ({"readyReplicaCount": 0, "initializingReplicaCount": 0}, ""),
@@ -222,11 +234,11 @@ def test_how_many_replicas_are_ready(payload, ready):
     ],
     ids=str,
 )
-def test_replicas_in_words(stats, told):
-    assert str(ReplicaStats.model_validate(stats)) == told
+def test_replica_stats_format_as_counts_by_stage(stats, text):
+    assert str(ReplicaStats.model_validate(stats)) == text
 
 
-def test_a_version_of_a_shape():
+def test_deployment_shape_version_parses_its_snapshot():
     version = DeploymentShapeVersion.model_validate(
         {
             "name": "accounts/demo/deploymentShapes/s/versions/v1",
