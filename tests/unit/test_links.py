@@ -8,6 +8,7 @@ from airflow.providers.common.compat.sdk import XCom
 from airflow_provider_fireworks.links import (
     FireworksDeployedModelLink,
     FireworksDeploymentLink,
+    FireworksLink,
     FireworksModelLink,
 )
 from airflow_provider_fireworks.operators.deployment import (
@@ -19,41 +20,52 @@ from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentRea
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 
 CONSOLE = "https://app.fireworks.ai"
-NAME = "accounts/demo/deployments/my-deployment"
+DEPLOYMENT = "accounts/demo/deployments/my-deployment"
 MODEL = "accounts/demo/models/my-model"
 
 
 @pytest.fixture
-def pushed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def xcoms(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the task has pushed to XCom."""
-    xcoms: dict[str, Any] = {}
-    monkeypatch.setattr(XCom, "get_value", lambda *, ti_key, key: xcoms.get(key))
-    return xcoms
+    pushed: dict[str, Any] = {}
+    monkeypatch.setattr(XCom, "get_value", lambda *, ti_key, key: pushed.get(key))
+    return pushed
 
 
-def link_of(link: Any) -> str:
+def address_of(link: FireworksLink) -> str:
     return link.get_link(operator=None, ti_key="any")
 
 
 @pytest.mark.parametrize(
-    ("link", "xcoms", "address"),
+    ("link", "key", "value", "path"),
     [
-        (FireworksDeploymentLink(), {"deployment": NAME}, "/dashboard/deployments/my-deployment"),
-        (FireworksModelLink(), {"model": MODEL}, "/models/demo/my-model"),
-        (FireworksDeployedModelLink(), {"inference_model": f"{MODEL}#{NAME}"}, "/models/demo/my-model"),
+        (FireworksDeploymentLink(), "deployment", DEPLOYMENT, "/dashboard/deployments/my-deployment"),
+        (FireworksModelLink(), "model", MODEL, "/models/demo/my-model"),
+        (FireworksDeployedModelLink(), "inference_model", f"{MODEL}#{DEPLOYMENT}", "/models/demo/my-model"),
     ],
+    ids=["deployment", "model", "deployed model"],
 )
-def test_where_it_leads(pushed, link, xcoms, address):
-    pushed.update(xcoms)
-    assert link_of(link) == CONSOLE + address
+def test_link_leads_to_page_in_console(xcoms, link, key, value, path):
+    xcoms[key] = value
+    assert address_of(link) == CONSOLE + path
 
 
-NOTHING_KNOWN = [None, "", "bare-id", 5, [NAME], {"deployment": NAME}, "a b", "https://evil.example/", "../x"]
-NOTHING_KNOWN += [
-    evil.replace("KIND", kind)
+UNUSABLE = [
+    None,
+    "",
+    "bare-id",
+    5,
+    [DEPLOYMENT],
+    {"deployment": DEPLOYMENT},
+    "a b",
+    "https://evil.example/",
+    "../x",
+    "javascript:alert(1)",
+]
+UNUSABLE += [
+    name.replace("KIND", kind)
     for kind in ("models", "deployments")
-    for evil in (
-        "javascript:alert(1)",
+    for name in (
         "accounts/demo/KIND/javascript:alert(1)",
         "accounts/demo/KIND/..",
         "accounts/../KIND/x",
@@ -66,18 +78,18 @@ NOTHING_KNOWN += [
 ]
 
 
-@pytest.mark.parametrize("value", NOTHING_KNOWN, ids=repr)
-def test_it_leads_nowhere_as_long_as_nothing_is_known(pushed, value):
-    pushed.update(deployment=value, model=value, inference_model=value)
-    assert link_of(FireworksDeploymentLink()) == ""
-    assert link_of(FireworksModelLink()) == ""
-    assert link_of(FireworksDeployedModelLink()) == ""
+@pytest.mark.parametrize("value", UNUSABLE, ids=repr)
+def test_link_is_empty_without_full_resource_name(xcoms, value):
+    xcoms.update(deployment=value, model=value, inference_model=value)
+    assert address_of(FireworksDeploymentLink()) == ""
+    assert address_of(FireworksModelLink()) == ""
+    assert address_of(FireworksDeployedModelLink()) == ""
 
 
-def test_a_deployment_is_no_model_and_the_other_way_round(pushed):
-    pushed.update(deployment=MODEL, model=NAME)
-    assert link_of(FireworksDeploymentLink()) == ""
-    assert link_of(FireworksModelLink()) == ""
+def test_link_is_empty_for_name_of_another_kind(xcoms):
+    xcoms.update(deployment=MODEL, model=DEPLOYMENT)
+    assert address_of(FireworksDeploymentLink()) == ""
+    assert address_of(FireworksModelLink()) == ""
 
 
 @pytest.mark.parametrize(
@@ -90,9 +102,7 @@ def test_a_deployment_is_no_model_and_the_other_way_round(pushed):
         (FireworksScaleDeploymentOperator, {FireworksDeploymentLink}),
     ],
 )
-def test_which_tasks_have_it(task, links):
+def test_task_has_links(task, links):
     assert {type(link) for link in task.operator_extra_links} == links
-
-
-def test_two_links_of_a_task_have_two_names():
-    assert FireworksDeploymentLink.name != FireworksModelLink.name
+    # Airflow finds a link by its name.
+    assert len({link.name for link in task.operator_extra_links}) == len(links)

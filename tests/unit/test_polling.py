@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
+from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     NoResponseError,
@@ -16,644 +19,319 @@ from airflow_provider_fireworks.client.errors import (
     UnavailableError,
     UnreachableError,
 )
-from airflow_provider_fireworks.client.resources import Deployment, Model, ReplicaStats, Status
-from airflow_provider_fireworks.client.retries import MAX_RETRY_AFTER
-from airflow_provider_fireworks.models.readiness import Baseline
-from airflow_provider_fireworks.polling import (
-    JITTER,
-    LONGEST_BACKOFF,
-    SHORTEST_PAUSE,
-    DeploymentWait,
-    ModelWait,
-    Outcome,
-    Until,
-    Verdict,
-    Wait,
-)
+from airflow_provider_fireworks.polling import Outcome, ResponseWait, Verdict, Wait
+from airflow_provider_fireworks.timing import DEFAULT_TIMING
 
-NAME = "accounts/demo/models/my-model"
 NOW = 1_750_000_000.0
-BLIPS = [
+JITTER = 0.1
+PENDING = Verdict(Outcome.PENDING, "its state is NEW")
+READY = Verdict(Outcome.READY, "its state is READY")
+TRANSIENT = [
     UnreachableError("refused"),
     NoResponseError("cut off"),
-    UnavailableError("bad emulator", status=502),
+    UnavailableError("bad gateway", status=502),
     RateLimitedError("slow down", status=429),
 ]
 
 
-def wait(**fields) -> ModelWait:
-    return ModelWait(
-        **{"model": NAME, "precision": "FP8", "deadline": NOW + 7200, "poll_interval": 30} | fields
-    )
+class ExampleWait(Wait):
+    """A wait whose results are verdicts already."""
+
+    resource: ClassVar[str] = "example"
+
+    @property
+    def subject(self) -> str:
+        return "example"
+
+    @property
+    def goal(self) -> str:
+        return "the example to be ready"
+
+    def next_request(self) -> api.Request[Any]:
+        raise NotImplementedError
+
+    def _judge(self, result: Verdict, now: float) -> Verdict:
+        return result
 
 
-def model(state: str | None = "READY", **fields) -> Model:
-    return Model(name=NAME, state=state, **fields)
+def new_wait(**fields) -> ExampleWait:
+    return ExampleWait(**{"deadline": NOW + 7200, "poll_interval": 30} | fields)
 
 
-NAMED = model(supported_precisions=["FP8"])
-# On an API that lists no precisions, a wait without a baseline fails at its first poll.
-LISTS = {"supported_precisions": ["FP16"]}
+def resumed(wait: ExampleWait) -> ExampleWait:
+    """Return the wait as it continues elsewhere."""
+    return ExampleWait.model_validate(json.loads(json.dumps(wait.to_arguments())))
+
+
+# ---- verdicts
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_verdict_is_terminal_unless_pending(outcome):
+    assert Verdict(outcome, "r").is_terminal is (outcome is not Outcome.PENDING)
 
 
 @pytest.mark.parametrize(
-    ("reading", "outcome"),
+    ("error", "outcome"),
     [
-        pytest.param(NAMED, Outcome.READY, id="proof"),
-        pytest.param(model(**LISTS), Outcome.PENDING, id="no proof"),
-        pytest.param(model("PREPARING", **LISTS), Outcome.PENDING, id="preparing"),
-        pytest.param(model(), Outcome.FAILED, id="no lists"),
-        pytest.param(model("PREPARING"), Outcome.FAILED, id="preparing, no lists"),
-        pytest.param(model("FAILED"), Outcome.FAILED, id="failed"),
-        pytest.param(AccessDeniedError("bad key", status=401), Outcome.ACCESS_DENIED, id="401 or 403"),
-        pytest.param(
-            NotFoundError("no such model", status=404), Outcome.NOT_FOUND, id="404 at the first look"
-        ),
-        pytest.param(RefusedError("bad request", status=400), Outcome.REFUSED, id="400"),
-        *(pytest.param(error, Outcome.PENDING, id=type(error).__name__) for error in BLIPS),
+        *((error, Outcome.PENDING) for error in TRANSIENT),
+        (AccessDeniedError("bad key", status=401), Outcome.ACCESS_DENIED),
+        (NotFoundError("no such model", status=404), Outcome.NOT_FOUND),
+        (RefusedError("bad request", status=400), Outcome.REFUSED),
+        (QuotaExceededError("no GPUs left", status=429), Outcome.REFUSED),
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.value,
 )
-def test_what_a_look_comes_to(reading, outcome):
-    verdict = wait().observe(reading, NOW)
+def test_observe_judges_error(error, outcome):
+    verdict = new_wait().observe(error, NOW)
     assert verdict.outcome is outcome
-    if isinstance(reading, Exception):
-        assert str(reading) in verdict.reason
+    assert str(error) in verdict.reason
 
 
-def test_a_404_after_it_was_there_means_deleted():
-    for begun in (wait(baseline=Baseline.of(model())), wait()):
-        if begun.baseline is None:
-            begun.observe(model(**LISTS), NOW)
-        verdict = begun.observe(NotFoundError("resource not found", status=404), NOW)
-        assert verdict.outcome is Outcome.FAILED
-        assert "deleted" in verdict.reason
-        assert "resource not found" in verdict.reason
+@pytest.mark.parametrize("error", TRANSIENT, ids=lambda error: type(error).__name__)
+def test_transient_errors_never_end_wait_before_deadline(error):
+    wait = new_wait()
+    assert {wait.observe(error, NOW + at).outcome for at in range(0, 7200, 9)} == {Outcome.PENDING}
+    assert wait.observe(READY, NOW + 7199) is READY
 
 
-@pytest.mark.parametrize("error", BLIPS, ids=lambda error: type(error).__name__)
-def test_no_number_of_blips_ends_a_wait_before_its_deadline(error):
-    waiting = wait()
-    assert all(waiting.observe(error, NOW + n).outcome is Outcome.PENDING for n in range(7199))
-    assert waiting.observe(NAMED, NOW + 7199).outcome is Outcome.READY
-
-
-@pytest.mark.parametrize(
-    "reading", [model(**LISTS), model("PREPARING", **LISTS), *BLIPS], ids=lambda r: type(r).__name__
-)
-def test_the_deadline_ends_every_wait_with_what_was_last_seen(reading):
-    assert wait().observe(reading, NOW + 7199.9).outcome is Outcome.PENDING
-    timeout = wait().observe(reading, NOW + 7200)
+@pytest.mark.parametrize("result", [PENDING, *TRANSIENT], ids=lambda result: type(result).__name__)
+def test_deadline_ends_wait_with_what_was_seen_last(result):
+    assert new_wait().observe(result, NOW + 7199.9).outcome is Outcome.PENDING
+    timeout = new_wait().observe(result, NOW + 7200)
     assert timeout.outcome is Outcome.TIMEOUT
     assert timeout.reason.startswith("last seen: ")
     assert len(timeout.reason) > len("last seen: ")
 
 
 @pytest.mark.parametrize(
-    ("reading", "outcome"),
+    ("result", "outcome"),
     [
-        (NAMED, Outcome.READY),
-        (model("FAILED"), Outcome.FAILED),
+        (READY, Outcome.READY),
+        (Verdict(Outcome.FAILED, "r"), Outcome.FAILED),
         (AccessDeniedError("m"), Outcome.ACCESS_DENIED),
         (NotFoundError("m"), Outcome.NOT_FOUND),
     ],
+    ids=lambda value: value.value if isinstance(value, Outcome) else "",
 )
-def test_what_ends_the_wait_by_itself_goes_before_the_deadline(reading, outcome):
-    assert wait().observe(reading, NOW + 99_999).outcome is outcome
+def test_terminal_verdict_after_deadline_is_kept(result, outcome):
+    assert new_wait().observe(result, NOW + 99_999).outcome is outcome
 
 
-def test_its_looks_make_up_the_memory():
-    waiting = wait(baseline=Baseline.of(model()).after_request("accepted", NOW))
-    outcomes = [
-        waiting.observe(reading, NOW + at).outcome
-        for at, reading in enumerate([model(), model("PREPARING"), BLIPS[0], model()])
-    ]
-    assert outcomes == [Outcome.PENDING, Outcome.PENDING, Outcome.PENDING, Outcome.READY]
+# ---- delays
 
 
-def test_what_it_was_told_reaches_the_judgement():
-    lists = model(supported_precisions=["FP8_V2"])
-    assert wait(accept=["FP8_V2"]).observe(lists, NOW).precision == "FP8_V2"
-    baseline = Baseline.of(model()).after_request("accepted", NOW - 1000)
-    assert wait(baseline=baseline).observe(model(), NOW).inferred
-    assert wait(baseline=baseline, require_confirmation=True).observe(model(), NOW).outcome is Outcome.FAILED
+def is_delayed(wait: Wait, seconds: float, now: float = NOW) -> bool:
+    return all(seconds <= wait.next_delay(now) <= seconds * (1 + JITTER) for _ in range(30))
+
+
+def test_delay_is_poll_interval_with_jitter():
+    assert is_delayed(new_wait(), 30)
+    assert len({new_wait().next_delay(NOW) for _ in range(20)}) > 1
+
+
+@pytest.mark.parametrize("poll_interval", [0, 0.001, -5])
+def test_delay_has_minimum(poll_interval):
+    assert is_delayed(new_wait(poll_interval=poll_interval), DEFAULT_TIMING.min_poll_delay)
+
+
+def test_delay_ends_with_deadline():
+    assert new_wait().next_delay(NOW + 7195) == 5
+    assert new_wait().next_delay(NOW + 7200) == 0
+    assert new_wait().next_delay(NOW + 9999) == 0
 
 
 @pytest.mark.parametrize(
-    ("reading", "outcome"),
+    ("exponential", "max_interval", "delays"),
     [
-        (model("PREPARING"), Outcome.PENDING),
-        (model("UPLOADING"), Outcome.PENDING),
-        (model("NEW"), Outcome.PENDING),
-        (model(None), Outcome.PENDING),
-        (model(), Outcome.READY),
-        (model("FAILED"), Outcome.READY),
-        (model("PREPARING", supported_precisions=["FP8"]), Outcome.READY),
-        (AccessDeniedError("m"), Outcome.ACCESS_DENIED),
-        (BLIPS[0], Outcome.PENDING),
+        (False, None, [10, 10, 10, 10]),
+        (True, None, [10, 10, 20, 40, 80]),
+        (True, 25, [10, 10, 20, 25, 25]),
     ],
 )
-def test_waiting_for_its_turn(reading, outcome):
-    verdict = wait(until="idle").observe(reading, NOW)
-    assert verdict.outcome is outcome
-    assert verdict.precision is None
+def test_exponential_delay_doubles_up_to_max_interval(exponential, max_interval, delays):
+    wait = new_wait(poll_interval=10, exponential=exponential, max_interval=max_interval)
+    for seconds in delays:
+        assert is_delayed(wait, seconds)
+        wait.observe(PENDING, NOW)
 
 
-def test_watch_for_turn_ends_if_accepted_precision_is_named() -> None:
-    reading = model("PREPARING", supported_precisions=["FP8_V2"])
-    assert wait(until="idle").observe(reading, NOW).outcome is Outcome.PENDING
-    assert wait(until="idle", accept=["FP8_V2"]).observe(reading, NOW).outcome is Outcome.READY
-
-
-@pytest.mark.parametrize(
-    ("reading", "outcome"),
-    [
-        (model("PREPARING"), Outcome.READY),
-        (model("FAILED"), Outcome.READY),
-        (NotFoundError("m"), Outcome.NOT_FOUND),
-        (RefusedError("m"), Outcome.REFUSED),
-        *((error, Outcome.PENDING) for error in BLIPS),
-    ],
-)
-def test_waiting_for_an_answer(reading, outcome):
-    verdict = wait(until="response").observe(reading, NOW)
-    assert verdict.outcome is outcome
-    assert verdict.precision is None
-
-
-@pytest.mark.parametrize("until", Until)
-def test_what_is_waited_for_is_told(until):
-    waiting = wait(until=until)
-    assert NAME in waiting.goal
-    assert ("FP8" in waiting.goal) is (until is not Until.RESPONSE)
-    verdict = waiting.observe(BLIPS[2], NOW)
-    assert waiting.log_line(verdict, NOW + 3600) == f"my-model at FP8: {verdict.reason}. 1:00:00 left."
-
-
-# ---- the pauses
-
-
-def between(seconds: float, waiting: Wait, now: float = NOW) -> bool:
-    return all(seconds <= waiting.pause(now) <= seconds * (1 + JITTER) for _ in range(30))
-
-
-def test_the_pause_is_the_interval_and_a_little_more_of_different_length():
-    assert between(30, wait())
-    assert len({wait().next_delay(NOW) for _ in range(20)}) > 1
-
-
-@pytest.mark.parametrize("interval", [0, 0.001, -5])
-def test_the_pause_is_never_shorter_than_a_second(interval):
-    assert between(SHORTEST_PAUSE, wait(poll_interval=interval))
-
-
-def test_the_pause_ends_with_the_deadline():
-    assert wait().next_delay(NOW + 7195) == 5
-    assert wait().next_delay(NOW + 7200) == 0
-    assert wait().next_delay(NOW + 9999) == 0
-
-
-def test_a_growing_interval_doubles_with_every_look_up_to_the_longest():
-    for longest, expected in [(None, [10, 10, 20, 40, 80]), (25, [10, 10, 20, 25, 25])]:
-        waiting = wait(poll_interval=10, exponential=True, max_interval=longest)
-        for seconds in expected:
-            assert between(seconds, waiting)
-            waiting.observe(model(), NOW)
-    steady = wait(poll_interval=10)
-    for _ in range(5):
-        steady.observe(model(), NOW)
-    assert between(10, steady)
-
-
-def test_blips_in_a_row_make_the_pauses_grow_and_an_answer_ends_that():
-    waiting = wait(poll_interval=1)
+def test_delay_grows_with_transient_errors_and_is_reset_by_response():
+    wait = new_wait(poll_interval=1)
     for failures in range(1, 12):
-        waiting.observe(UnavailableError("m"), NOW)
-        longest = max(1, min(0.5 * 2 ** (failures - 1), LONGEST_BACKOFF))
+        wait.observe(UnavailableError("m"), NOW)
+        longest = max(1, min(0.5 * 2 ** (failures - 1), DEFAULT_TIMING.max_poll_backoff))
         for _ in range(20):
-            assert max(1, longest * 0.75) <= waiting.next_delay(NOW) <= longest * (1 + JITTER)
-    waiting.observe(model(), NOW)
-    assert between(1, waiting)
-    waiting.observe(UnavailableError("m"), NOW)
-    assert between(1, waiting)
+            assert max(1, longest * 0.75) <= wait.next_delay(NOW) <= longest * (1 + JITTER)
+    wait.observe(PENDING, NOW)
+    assert is_delayed(wait, 1)
+    wait.observe(UnavailableError("m"), NOW)
+    assert is_delayed(wait, 1)
 
 
-def test_a_gateway_that_asks_to_be_left_alone_is():
-    waiting = wait(poll_interval=5)
-    waiting.observe(RateLimitedError("m", retry_after=45), NOW)
-    assert between(45, waiting)
-    waiting.observe(model(), NOW)
-    assert between(5, waiting)
+def test_delay_respects_retry_after_until_next_response():
+    wait = new_wait(poll_interval=5)
+    wait.observe(RateLimitedError("m", retry_after=45), NOW)
+    assert is_delayed(wait, 45)
+    wait.observe(PENDING, NOW)
+    assert is_delayed(wait, 5)
 
 
 @given(
-    interval=st.floats(0, 1e6),
+    poll_interval=st.floats(0, 1e6),
     exponential=st.booleans(),
-    longest=st.none() | st.floats(0, 1e5),
-    looks=st.lists(st.none() | st.floats(0, 60), max_size=60),
+    max_interval=st.none() | st.floats(0, 1e5),
+    polls=st.lists(st.none() | st.floats(0, 60), max_size=60),
     left=st.floats(-100, 1e6),
 )
-def test_no_pause_is_too_short_too_long_or_past_the_deadline(interval, growing, longest, looks, left):
-    waiting = wait(poll_interval=interval, exponential=growing, max_interval=longest, deadline=NOW + 1e7)
-    for asked in looks:
-        waiting.observe(model() if asked is None else RateLimitedError("m", retry_after=asked), NOW)
-    waiting.deadline = NOW + left
-    pause = waiting.next_delay(NOW)
-    remaining = max(waiting.deadline - NOW, 0)
-    assert 0 <= pause <= remaining
-    if remaining > SHORTEST_PAUSE:
-        assert pause >= SHORTEST_PAUSE
-    if looks and looks[-1] is not None:
-        assert pause >= min(looks[-1], remaining)
-    if not growing and not looks:
-        assert pause >= min(interval, remaining)
+def test_delay_is_never_too_short_and_never_beyond_deadline(
+    poll_interval, exponential, max_interval, polls, left
+):
+    wait = new_wait(
+        poll_interval=poll_interval, exponential=exponential, max_interval=max_interval, deadline=NOW + 1e7
+    )
+    for retry_after in polls:
+        throttled = RateLimitedError("m", retry_after=retry_after)
+        wait.observe(PENDING if retry_after is None else throttled, NOW)
+    wait.deadline = NOW + left
+    delay = wait.next_delay(NOW)
+    remaining = max(wait.deadline - NOW, 0)
+    assert 0 <= delay <= remaining
+    if remaining > DEFAULT_TIMING.min_poll_delay:
+        assert delay >= DEFAULT_TIMING.min_poll_delay
+    if polls and polls[-1] is not None:
+        assert delay >= min(polls[-1], remaining)
+    if not exponential and not polls:
+        assert delay >= min(poll_interval, remaining)
 
 
-# ---- on the way to the triggerer
+# ---- over a deferral
+
+
+def test_deferral_outlasts_deadline():
+    slack = timedelta(seconds=DEFAULT_TIMING.deferral_slack)
+    assert new_wait().deferral_timeout(NOW) == timedelta(hours=2) + slack
+    assert new_wait().deferral_timeout(NOW + 9999) == slack
 
 
 @pytest.mark.parametrize(
     "fields",
-    [
-        {},
-        {"until": "turn", "accept": ["FP8_V2"], "require_confirmation": True},
-        {"growing": True, "longest_interval": 600.0, "precision": "FP4"},
-        {
-            "baseline": Baseline.of(model(status=Status(code="INTERNAL", message="x"))).after_request(
-                "accepted", NOW
-            )
-        },
-    ],
-    ids=["the least", "a turn", "growing", "a baseline"],
+    [{}, {"until": "response", "has_responded": True}, {"exponential": True, "max_interval": 600.0}],
+    ids=str,
 )
-def test_its_arguments_are_plain_json_that_make_the_same_wait(fields):
-    waiting = wait(**fields)
-    arguments = waiting.as_arguments()
-    assert json.loads(json.dumps(arguments)) == arguments
-    assert ModelWait.model_validate(arguments).model_dump() == waiting.model_dump()
+def test_wait_survives_json(fields):
+    wait = new_wait(**fields)
+    assert resumed(wait) == wait
+    assert "timing" not in wait.to_arguments()
 
 
-def test_the_baseline_given_is_kept_whatever_was_seen():
-    baseline = Baseline.of(model()).after_request("accepted", NOW)
-    waiting = wait(baseline=baseline)
-    waiting.observe(model("PREPARING"), NOW)
-    assert ModelWait.model_validate(waiting.as_arguments()).baseline == baseline
+def test_retry_after_is_respected_after_deferral():
+    wait = new_wait(poll_interval=5)
+    wait.observe(RateLimitedError("m", retry_after=45), NOW)
+    elsewhere = resumed(wait)
+    assert is_delayed(elsewhere, 35, NOW + 10)
+    # The other clock is far behind.
+    assert elsewhere.next_delay(NOW - 1e6) <= DEFAULT_TIMING.max_retry_after * (1 + JITTER)
+    elsewhere.observe(PENDING, NOW + 46)
+    assert is_delayed(elsewhere, 5)
+    assert "retry_not_before" not in elsewhere.to_arguments()
 
 
-def test_history_travels_so_that_a_status_that_turns_bad_is_noticed():
-    waiting = wait()
-    waiting.observe(BLIPS[0], NOW)
-    waiting.observe(model(status=Status(code="OK"), **LISTS), NOW)
-    waiting.observe(model("PREPARING", **LISTS), NOW)
-    elsewhere = ModelWait.model_validate(waiting.as_arguments())
-    assert elsewhere.history == waiting.history
-    assert elsewhere.baseline is None
-    turned_bad = elsewhere.observe(model(status=Status(code="INTERNAL", message="no GPU"), **LISTS), NOW)
-    assert turned_bad.outcome is Outcome.FAILED
-    assert "no GPU" in turned_bad.reason
-
-
-def test_history_travels_so_that_a_preparation_seen_running_needs_no_grace():
-    waiting = wait(baseline=Baseline.of(model()).after_request("accepted", NOW))
-    waiting.observe(model("PREPARING"), NOW + 1)
-    elsewhere = ModelWait.model_validate(json.loads(json.dumps(waiting.as_arguments())))
-    verdict = elsewhere.observe(model(), NOW + 2)
-    assert (verdict.outcome, verdict.inferred) == (Outcome.READY, True)
-
-
-def test_a_status_that_was_bad_before_does_not_fail_a_wait_that_went_elsewhere():
-    stale = model(status=Status(code="INTERNAL", message="old"), **LISTS)
-    waiting = wait()
-    waiting.observe(stale, NOW)
-    elsewhere = ModelWait.model_validate(waiting.as_arguments())
-    assert [elsewhere.observe(stale, NOW + at).outcome for at in (1, 1000)] == [Outcome.PENDING] * 2
-
-
-def test_a_gateway_that_asks_to_be_left_alone_is_elsewhere_too():
-    waiting = wait(poll_interval=5)
-    waiting.observe(RateLimitedError("m", retry_after=45), NOW)
-    elsewhere = ModelWait.model_validate(waiting.as_arguments())
-    assert 35 <= elsewhere.next_delay(NOW + 10) <= 35 * (1 + JITTER)
-    assert elsewhere.next_delay(NOW - 1e6) <= MAX_RETRY_AFTER * (1 + JITTER), "the clock was set back"
-    elsewhere.observe(model(), NOW + 46)
-    assert between(5, elsewhere)
-    assert "retry_not_before" not in elsewhere.as_arguments()
-
-
-def test_what_a_watch_does_not_know_is_refused():
+def test_unknown_field_of_wait_is_invalid():
     with pytest.raises(ValidationError):
-        wait(api_key="fw_x")
+        new_wait(api_key="fw_x")
 
 
-# ---- a wait for a deployment
-
-DEPLOYMENT = "accounts/demo/deployments/d"
-GONE = NotFoundError("resource not found", status=404)
-SCALING_UP = UnavailableError("scaling up from zero", status=503, code="DEPLOYMENT_SCALING_UP")
-NO_CHAT = RefusedError("this model takes no chat", status=400)
-DENIED = AccessDeniedError("bad key", status=403)
-
-
-def deployment_watch(**fields) -> DeploymentWait:
-    return DeploymentWait(**{"deployment": DEPLOYMENT, "deadline": NOW + 3600, "poll_interval": 15} | fields)
-
-
-def deployment(state: str | None = "READY", ready: int | None = 1, **fields) -> Deployment:
-    stats = ReplicaStats(ready_replica_count=ready)
-    return Deployment(
-        **{"name": DEPLOYMENT, "base_model": NAME, "state": state, "replica_stats": stats} | fields
-    )
-
-
-@pytest.mark.parametrize("until", Until)
-def test_the_first_look_at_a_deployment_reads_it(until):
-    call = deployment_watch(until=until).next_request()
-    assert str(call) == f"GET /v1/{DEPLOYMENT}"
-    assert not call.writes
-
-
-LOOKS = {
-    # What a first look brings: (the reading, until ready, until serving, until there is an answer)
-    "ready": (deployment(), "ready", "asks", "ready"),
-    "scaled to zero": (deployment(ready=0), "ready", "asks", "ready"),
-    "creating": (deployment("CREATING"), "pending", "pending", "ready"),
-    "updating": (deployment("UPDATING"), "pending", "pending", "ready"),
-    "never heard of": (deployment("NEW"), "pending", "pending", "ready"),
-    "unset": (deployment(None), "pending", "pending", "ready"),
-    "failed": (deployment("FAILED"), "failed", "failed", "ready"),
-    "deleting": (deployment("DELETING"), "failed", "failed", "ready"),
-    "deleted": (deployment("DELETED"), "failed", "failed", "ready"),
-    "404": (GONE, "not_found", "not_found", "ready"),
-    "403": (DENIED, "access_denied", "access_denied", "access_denied"),
-    "400": (RefusedError("no", status=400), "refused", "refused", "refused"),
-    "no quota": (QuotaExceededError("none", status=429), "refused", "refused", "refused"),
-    **{type(error).__name__: (error, "pending", "pending", "pending") for error in BLIPS},
-}
-
-
-@pytest.mark.parametrize(("reading", "ready", "serving", "answer"), LOOKS.values(), ids=LOOKS)
-def test_what_a_look_at_a_deployment_comes_to(reading, ready, serving, answer):
-    for until, expected in (("ready", ready), ("serving", serving), ("answer", answer)):
-        waiting = deployment_watch(until=until)
-        verdict = waiting.observe(reading, NOW)
-        assert verdict.outcome.value == ("pending" if expected == "asks" else expected), until
-        assert waiting.is_mid_poll is (expected == "asks")
-        if isinstance(reading, Exception) and until != "answer":
-            assert str(reading) in verdict.reason
-
-
-def test_the_replicas_that_are_wanted_are_judged():
-    waiting = deployment_watch(replica_count=2)
-    outcomes = [
-        waiting.observe(reading, NOW).outcome
-        for reading in (deployment(), deployment("UPDATING", ready=2), deployment(ready=2))
-    ]
-    assert outcomes == [Outcome.PENDING, Outcome.PENDING, Outcome.READY]
-
-
-MISSING = {
-    # A 404: (what the wait knows, when, outcome, what is told)
-    "at the first look": ({}, NOW, Outcome.NOT_FOUND, "resource not found"),
-    "of what is known": ({"known": True}, NOW, Outcome.FAILED, "deleted"),
-    "made just now": ({"visible_by": NOW + 30}, NOW, Outcome.PENDING, "does not show yet"),
-    "made a while ago": ({"visible_by": NOW}, NOW, Outcome.NOT_FOUND, "resource not found"),
-    "made just now, and known": ({"known": True, "visible_by": NOW + 30}, NOW, Outcome.FAILED, "deleted"),
-    "made just now, at the deadline": (
-        {"visible_by": NOW + 30, "deadline": NOW}, NOW, Outcome.TIMEOUT, "does not show yet",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("until", ["ready", "serving"])
-@pytest.mark.parametrize(("fields", "now", "outcome", "told"), MISSING.values(), ids=MISSING)
-def test_what_a_404_means(fields, now, outcome, told, until):
-    verdict = deployment_watch(until=until, **fields).observe(GONE, now)
-    assert verdict.outcome is outcome
-    assert told in verdict.reason
-    assert "resource not found" in verdict.reason
-
-
-@pytest.mark.parametrize("fields", [{}, {"visible_by": NOW + 30}])
-def test_what_was_seen_once_is_known_also_elsewhere(fields):
-    waiting = deployment_watch(**fields)
-    waiting.observe(BLIPS[0], NOW)
-    assert not waiting.known
-    waiting.observe(deployment("CREATING"), NOW)
-    elsewhere = DeploymentWait.model_validate(waiting.as_arguments())
-    for each in (waiting, elsewhere):
-        assert each.observe(GONE, NOW).outcome is Outcome.FAILED
-
-
-@pytest.mark.parametrize("error", BLIPS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("until", ["ready", "serving", "answer"])
-def test_no_number_of_blips_ends_a_wait_for_a_deployment(error, until):
-    waiting = deployment_watch(until=until)
-    assert all(waiting.observe(error, NOW + n).outcome is Outcome.PENDING for n in range(0, 3600, 9))
-    assert waiting.observe(error, NOW + 3600).outcome is Outcome.TIMEOUT
-
-
-# ---- whether it serves
-
-
-def asking(**fields) -> DeploymentWait:
-    waiting = deployment_watch(until="inference", **fields)
-    assert waiting.observe(deployment(), NOW).outcome is Outcome.PENDING
-    assert waiting.is_mid_poll
-    return waiting
-
-
-def test_once_it_is_ready_it_is_asked_something_at_once():
-    waiting = asking()
-    call = waiting.next_request()
-    assert str(call) == "POST /inference/v1/chat/completions"
-    assert call.body["model"] == f"{NAME}#{DEPLOYMENT}"
-    assert call.body["max_tokens"] == 1
-    assert waiting.next_delay(NOW) == 0
-
-
-INFERENCE = {
-    # What asking it brings: (the reading, outcome, what is told)
-    "an answer": (None, Outcome.READY, "inference answers"),
-    "404": (GONE, Outcome.PENDING, "inference does not answer yet"),
-    "scaling up": (SCALING_UP, Outcome.PENDING, "DEPLOYMENT_SCALING_UP"),
-    "400": (NO_CHAT, Outcome.REFUSED, "without wait_for_inference"),
-    "another 4xx": (RefusedError("no", status=405), Outcome.REFUSED, "without wait_for_inference"),
-    "403": (DENIED, Outcome.ACCESS_DENIED, "bad key"),
-    **{type(error).__name__: (error, Outcome.PENDING, error.message) for error in BLIPS},
-}
-
-
-@pytest.mark.parametrize(("reading", "outcome", "told"), INFERENCE.values(), ids=INFERENCE)
-def test_what_asking_it_comes_to(reading, outcome, told):
-    waiting = asking()
-    verdict = waiting.observe(reading, NOW)
-    assert verdict.outcome is outcome
-    assert told in verdict.reason
-    # Whatever came of it, the next look reads the deployment again.
-    assert not waiting.is_mid_poll
-    assert waiting.next_request().verb == "GET"
-
-
-@pytest.mark.parametrize("silence", [GONE, SCALING_UP], ids=["404", "scaling up"])
-def test_silence_of_a_ready_one_is_no_blip(silence):
-    waiting = asking(poll_interval=5)
-    for _ in range(8):
-        waiting.observe(silence, NOW)
-        assert between(5, waiting)
-        waiting.observe(deployment(), NOW)
-        assert waiting.is_mid_poll
-
-
-def test_a_404_of_inference_does_not_mean_deleted():
-    waiting = asking(known=True)
-    assert waiting.observe(GONE, NOW).outcome is Outcome.PENDING
-    assert waiting.observe(GONE, NOW).outcome is Outcome.FAILED
-
-
-def test_blips_of_inference_make_the_pauses_grow():
-    waiting = asking(poll_interval=1)
-    waiting.observe(RateLimitedError("slow down", retry_after=40), NOW)
-    assert between(40, waiting)
-
-
-def test_what_is_not_ready_is_not_asked():
-    waiting = deployment_watch(until="inference")
-    for state in ("CREATING", "UPDATING", "NEW", None):
-        waiting.observe(deployment(state), NOW)
-        assert not waiting.is_mid_poll
-
-
-def test_a_deployment_that_never_serves_ends_with_the_deadline():
-    waiting = asking()
-    timeout = waiting.observe(GONE, NOW + 3600)
-    assert timeout.outcome is Outcome.TIMEOUT
-    assert "inference does not answer yet" in timeout.reason
-
-
-def test_an_answer_goes_before_the_deadline():
-    assert asking().observe(None, NOW + 9999).outcome is Outcome.READY
-
-
-def test_the_replicas_that_are_wanted_come_before_it_is_asked():
-    waiting = deployment_watch(until="inference", replica_count=2)
-    waiting.observe(deployment(ready=1), NOW)
-    assert not waiting.is_mid_poll
-    waiting.observe(deployment(ready=2), NOW)
-    assert waiting.is_mid_poll
-
-
-def test_a_growing_interval_doubles_with_every_look_that_has_two_parts():
-    waiting = deployment_watch(until="inference", exponential=True, poll_interval=10)
-    for seconds in (10, 20, 40):
-        waiting.observe(deployment(), NOW)
-        waiting.observe(GONE, NOW)
-        assert between(seconds, waiting)
+# ---- log lines
 
 
 @pytest.mark.parametrize(
-    ("fields", "wanted"),
-    [
-        ({}, f"{DEPLOYMENT} to be ready"),
-        ({"until": "serving"}, f"{DEPLOYMENT} to be serving"),
-        ({"replica_count": 0}, f"{DEPLOYMENT} to be ready with 0 replicas"),
-        ({"until": "answer", "replica_count": 2}, f"an answer about {DEPLOYMENT}"),
-    ],
-    ids=str,
+    ("poll_interval", "logged_at"),
+    [(60, [0, 600, 1200, 1800]), (2, [0, 300, 600])],
+    ids=["every tenth poll", "every five minutes"],
 )
-def test_what_is_waited_for_of_a_deployment_is_told(fields, wanted):
-    waiting = deployment_watch(**fields)
-    assert waiting.goal == wanted
-    verdict = waiting.observe(BLIPS[2], NOW)
-    assert waiting.log_line(verdict, NOW + 3500) == f"d: {verdict.reason}. 0:01:40 left."
+def test_log_line_of_unchanged_wait_is_rare(poll_interval, logged_at):
+    wait = new_wait()
+    seconds = range(0, logged_at[-1] + 1, poll_interval)
+    assert [at for at in seconds if wait.log_line(wait.observe(PENDING, NOW + at), NOW + at)] == logged_at
 
 
-# ---- what is logged
-
-
-def test_news_of_a_wait_are_changes_and_a_line_now_and_then():
-    waiting = wait()
-    told = [
-        at
-        for at, state in enumerate(["PREPARING"] * 30 + ["NEW"] * 3)
-        if waiting.log_line(waiting.observe(model(state), NOW + 60 * at), NOW + 60 * at)
-    ]
-    # A poll a minute: every tenth one, as five minutes are over by then.
-    assert told == [0, 10, 20, 30]
-    often = wait(poll_interval=2)
-    told = [
-        at for at in range(400) if often.log_line(often.observe(model("PREPARING"), NOW + 2 * at), NOW + 2 * at)
-    ]
-    # A poll every two seconds: every five minutes.
-    assert told == [0, 150, 300]
-
-
-def test_news_do_not_count_the_id_of_a_request():
-    waiting = wait()
+def test_log_line_is_due_when_reason_changes():
+    wait = new_wait()
     lines = [
-        waiting.log_line(waiting.observe(UnavailableError("away", request_id=str(at)), NOW + at), NOW + at)
+        wait.log_line(wait.observe(Verdict(Outcome.PENDING, reason), NOW + at), NOW + at)
+        for at, reason in enumerate(["its state is NEW", "its state is NEW", "its state is PREPARING"])
+    ]
+    assert lines == [
+        "example: its state is NEW. 2:00:00 left.",
+        None,
+        "example: its state is PREPARING. 1:59:58 left.",
+    ]
+
+
+def test_log_line_ignores_request_id():
+    wait = new_wait()
+    lines = [
+        wait.log_line(wait.observe(UnavailableError("away", request_id=str(at)), NOW + at), NOW + at)
         for at in range(3)
     ]
     assert [line is not None for line in lines] == [True, False, False]
 
 
-def test_news_are_one_short_line_with_single_punctuation():
-    waiting = wait()
+def test_log_line_is_short_with_single_punctuation():
+    wait = new_wait()
     verdict = Verdict(Outcome.PENDING, "has it been prepared?")
-    assert waiting.log_line(verdict, NOW) == "my-model at FP8: has it been prepared? 2:00:00 left."
-    long = waiting.log_line(Verdict(Outcome.PENDING, "x" * 900), NOW)
-    assert len(long) < 210
+    assert wait.log_line(verdict, NOW) == "example: has it been prepared? 2:00:00 left."
+    assert len(wait.log_line(Verdict(Outcome.PENDING, "x" * 900), NOW)) < 210
 
 
 # ---- a Base URL that leads elsewhere
 
-ELSEWHERE = UnavailableError("redirected", status=302, misdirected=True)
+MISDIRECTED = UnavailableError("redirected", status=302, misdirected=True)
 
 
-def test_wrong_address_ends_the_wait_after_five_minutes():
-    waiting = wait()
-    outcomes = [waiting.observe(ELSEWHERE, NOW + at).outcome for at in (0, 100, 299, 300)]
+def test_misdirected_wait_ends_after_five_minutes():
+    wait = new_wait()
+    outcomes = [wait.observe(MISDIRECTED, NOW + at).outcome for at in (0, 100, 299, 300)]
     assert outcomes == [Outcome.PENDING] * 3 + [Outcome.UNREACHABLE]
 
 
-def test_wrong_address_is_counted_over_a_deferral():
-    waiting = wait()
-    waiting.observe(ELSEWHERE, NOW)
-    elsewhere = ModelWait.model_validate(waiting.as_arguments())
-    assert elsewhere.observe(ELSEWHERE, NOW + 301).outcome is Outcome.UNREACHABLE
+def test_misdirected_wait_ends_five_minutes_after_start_over_deferral():
+    wait = new_wait()
+    wait.observe(MISDIRECTED, NOW)
+    assert resumed(wait).observe(MISDIRECTED, NOW + 301).outcome is Outcome.UNREACHABLE
 
 
 @pytest.mark.parametrize(
-    "answer", [model("PREPARING"), UnavailableError("away", code="UNAVAILABLE")], ids=["success", "envelope"]
+    "response", [PENDING, UnavailableError("away", code="UNAVAILABLE")], ids=["success", "error of the API"]
 )
-def test_wrong_address_is_borne_once_the_api_has_answered(answer):
-    waiting = wait()
-    waiting.observe(answer, NOW)
-    waiting.observe(ELSEWHERE, NOW + 1)
-    elsewhere = ModelWait.model_validate(waiting.as_arguments())
-    assert elsewhere.observe(ELSEWHERE, NOW + 1000).outcome is Outcome.PENDING
+def test_misdirected_wait_continues_once_api_has_responded(response):
+    wait = new_wait()
+    wait.observe(response, NOW)
+    wait.observe(MISDIRECTED, NOW + 1)
+    assert resumed(wait).observe(MISDIRECTED, NOW + 1000).outcome is Outcome.PENDING
 
 
-def test_wrong_address_between_other_errors_is_counted_anew():
-    waiting = wait()
-    waiting.observe(ELSEWHERE, NOW)
-    waiting.observe(BLIPS[0], NOW + 200)
-    assert waiting.observe(ELSEWHERE, NOW + 301).outcome is Outcome.PENDING
+def test_misdirected_time_restarts_after_another_error():
+    wait = new_wait()
+    wait.observe(MISDIRECTED, NOW)
+    wait.observe(TRANSIENT[0], NOW + 200)
+    assert wait.observe(MISDIRECTED, NOW + 301).outcome is Outcome.PENDING
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{}, {"until": "serving", "known": True, "replica_count": 0}, {"visible_by": NOW + 30, "growing": True}],
-    ids=str,
-)
-def test_a_wait_for_a_deployment_is_plain_json_too(fields):
-    waiting = deployment_watch(**fields)
-    arguments = waiting.as_arguments()
-    assert json.loads(json.dumps(arguments)) == arguments
-    assert DeploymentWait.model_validate(arguments).model_dump() == waiting.model_dump()
-    with pytest.raises(ValidationError):
-        DeploymentWait.model_validate(arguments | {"api_key": "fw_x"})
+def test_misdirected_wait_polls_when_five_minutes_are_over():
+    wait = new_wait(poll_interval=600)
+    wait.observe(MISDIRECTED, NOW)
+    assert is_delayed(wait, 100, NOW + 200)
 
 
-def test_a_wait_that_went_elsewhere_half_way_reads_first():
-    elsewhere = DeploymentWait.model_validate(asking().as_arguments())
-    assert not elsewhere.is_mid_poll
-    assert elsewhere.next_request().verb == "GET"
+# ---- ResponseWait
+
+
+def test_response_wait_ends_with_first_response():
+    wait = ResponseWait(about="my-model", deadline=NOW + 7200, poll_interval=30)
+    pending = wait.observe(TRANSIENT[2], NOW)
+    assert pending.outcome is Outcome.PENDING
+    assert wait.log_line(pending, NOW) == "my-model: HTTP 502: bad gateway. 2:00:00 left."
+    assert wait.goal == "a response about my-model"
+    assert wait.observe(None, NOW + 1).outcome is Outcome.READY

@@ -20,8 +20,6 @@ def model(state: str | None = "READY", **fields) -> Model:
     return Model(state=state, **{"update_time": "t0"} | fields)
 
 
-def requested(
-    before: Model | None = None, outcome: Literal["accepted", "already"] = "accepted"
-) -> Baseline:
+def requested(before: Model | None = None, outcome: Literal["accepted", "already"] = "accepted") -> Baseline:
     """Return the baseline of a model whose preparation was requested."""
     return Baseline.of(before or model()).after_request(outcome, REQUESTED_AT)

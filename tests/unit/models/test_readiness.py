@@ -36,6 +36,7 @@ LISTED = {"supported_precisions": ["FP8"]}
 LEFT_READY = {"has_polled": True, "was_ready": True, "left_ready": True}
 READY_AGAIN = PollHistory(**LEFT_READY, ready_again_at=EARLY, polls_ready_again=1)
 READY_AGAIN_LONG = PollHistory(**LEFT_READY, ready_again_at=EARLY, polls_ready_again=LAGGING_POLLS)
+WAS_OK = PollHistory(has_polled=True, was_ready=True, first_status=OK)
 WAS_PREPARING = PollHistory(has_polled=True, is_away=True, was_preparing=True)
 
 
@@ -141,7 +142,7 @@ ROWS = {
     "without baseline, lists, calibrated": (model(calibrated=True, **LISTS), None, READY_AGAIN, LATE, PENDING),
     "without baseline, lists, error at first poll": (model(status=ERROR, **LISTS), None, None, LATE, PENDING),
     "without baseline, lists, error since": (
-        model(status=ERROR, **LISTS), None, PollHistory(has_polled=True, was_ready=True, first_status=OK), EARLY, FAILED,
+        model(status=ERROR, **LISTS), None, WAS_OK, EARLY, FAILED,
     ),
     "nothing requested, new error": (model(status=ERROR), Baseline.of(model()), None, EARLY, FAILED),
     "nothing requested, hours later": (model(), Baseline.of(model()), None, LATE, PENDING),
