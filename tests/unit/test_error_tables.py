@@ -1,4 +1,4 @@
-"""What docs/errors.md says of each error is what the code does."""
+"""The tables of docs/errors.md agree with the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
 
 
 def rows(section: str) -> list[dict[str, str]]:
-    """Return the rows of a section's table by column; an error left out is the row's above."""
+    """Return the rows of a section's table by column. An empty first cell repeats the one above."""
     text = re.split(r"^## ", PAGE.split(f"\n## {section}\n")[1], flags=re.MULTILINE)[0]
     lines = [
         [re.sub(r"[*`]", "", cell).strip() for cell in line.split("|")[1:-1]]
@@ -37,12 +37,12 @@ TASKS = [row for section in ("Of all tasks", "Preparing", "Deploying") for row i
 HOOK = rows("What the hook raises")
 
 
-def identity(row: dict[str, str]) -> str:
+def row_id(row: dict[str, str]) -> str:
     return " ".join(filter(None, (row.get("error", row.get("class")), row.get("of"))))
 
 
-@pytest.mark.parametrize("row", TASKS, ids=identity)
-def test_what_airflow_does_with_it(row):
+@pytest.mark.parametrize("row", TASKS, ids=row_id)
+def test_row_of_a_task_error_agrees_with_its_exception(row):
     kind = getattr(exceptions, row["error"], AirflowSensorTimeout)
     final = issubclass(kind, (AirflowFailException, AirflowSensorTimeout))
     assert row["retried"] in ({"no"} if final else {"yes", "–"})
@@ -53,28 +53,28 @@ def test_what_airflow_does_with_it(row):
     assert row["what to do"]
 
 
-def test_every_error_of_a_task_is_there_and_no_other():
-    classes = {
+def test_tables_of_tasks_have_every_exception_and_no_other():
+    names = {
         name
         for name, value in vars(exceptions).items()
         if isinstance(value, type) and issubclass(value, FireworksError) and value is not FireworksFinalError
     }
-    assert {row["error"] for row in TASKS} == classes | {"AirflowSensorTimeout"}
+    assert {row["error"] for row in TASKS} == names | {"AirflowSensorTimeout"}
 
 
-@pytest.mark.parametrize("row", HOOK, ids=identity)
-def test_what_is_said_of_an_error_of_the_hook(row):
+@pytest.mark.parametrize("row", HOOK, ids=row_id)
+def test_row_of_a_hook_error_agrees_with_its_class(row):
     kind = getattr(errors, row["class"])
     assert (row["is_transient"] == "yes") is kind.is_transient
     assert (row["outcome_unknown"] == "yes") is kind.outcome_unknown
-    again = [writes for writes in (False, True) if may_retry(kind("told"), writes=writes)]
-    assert row["tried again by the hook"] == {0: "no", 1: "reads only", 2: "yes"}[len(again)]
+    retried = [writes for writes in (False, True) if may_retry(kind("message"), writes=writes)]
+    assert row["tried again by the hook"] == {0: "no", 1: "reads only", 2: "yes"}[len(retried)]
 
 
-def test_every_error_of_the_hook_is_there_and_no_other():
-    classes = {
+def test_table_of_the_hook_has_every_api_error_and_no_other():
+    names = {
         name
         for name, value in vars(errors).items()
         if isinstance(value, type) and issubclass(value, errors.ApiError)
     }
-    assert {row["class"] for row in HOOK} == classes - {"ApiError"}
+    assert {row["class"] for row in HOOK} == names - {"ApiError"}

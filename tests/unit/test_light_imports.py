@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from airflow_provider_fireworks import client, deployments, models
 
 TRANSPORTS = {"requests", "httpx"}
 OURS = "airflow_provider_fireworks"

@@ -1,3 +1,5 @@
+"""The provider's metadata: valid for Airflow, complete, and in agreement with the classes that it names."""
+
 from __future__ import annotations
 
 import importlib
@@ -16,7 +18,7 @@ SCHEMA = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json"
 
 
 def paths_in(value: object) -> set[str]:
-    """Every text that is a path into the package."""
+    """Return all texts that are a path into the package."""
     if isinstance(value, dict):
         return {path for each in value.values() for path in paths_in(each)}
     if isinstance(value, list):
@@ -30,21 +32,21 @@ def keys_in(value: object) -> set[str]:
     return {key for each in value for key in keys_in(each)} if isinstance(value, list) else set()
 
 
-def test_it_is_what_airflow_reads():
+def test_info_is_valid_for_the_schema_of_airflow():
     jsonschema.validate(INFO, SCHEMA)
 
 
-def test_the_check_would_notice():
+def test_schema_rejects_a_connection_type_without_a_hook():
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(INFO | {"connection-types": [{"connection-type": "fireworks"}]}, SCHEMA)
 
 
-def test_it_is_data_only():
+def test_info_is_plain_json_and_new_in_each_call():
     assert json.loads(json.dumps(INFO)) == INFO
     assert get_provider_info() is not INFO
 
 
-def test_all_keys_are_those_that_airflow_knows():
+def test_info_has_only_keys_that_airflow_knows():
     form = {"login", "password", "host", "schema", "port", "extra"}
     assert {key for key in keys_in(INFO) if "_" in key} == set()
     assert set(INFO) <= set(SCHEMA["properties"])
@@ -56,7 +58,7 @@ def test_all_keys_are_those_that_airflow_knows():
 
 
 @pytest.mark.parametrize("path", sorted(paths_in(INFO)))
-def test_every_path_in_it_can_be_imported(path):
+def test_path_in_the_info_can_be_imported(path):
     module, _, name = path.rpartition(".")
     if name[0].isupper():
         assert isinstance(getattr(importlib.import_module(module), name), type)
@@ -64,7 +66,7 @@ def test_every_path_in_it_can_be_imported(path):
         importlib.import_module(path)
 
 
-def test_every_room_is_in_it():
+def test_info_names_every_public_module_and_link():
     assert paths_in(INFO) == {
         "airflow_provider_fireworks.hooks.fireworks",
         "airflow_provider_fireworks.hooks.fireworks.FireworksHook",
@@ -80,8 +82,8 @@ def test_every_room_is_in_it():
     }
 
 
-def test_every_link_that_a_task_has_is_in_it():
-    # Airflow's API server restores a link only if it is told of it here.
+def test_info_names_every_link_of_a_task():
+    # Airflow's API server restores only links that are listed here.
     used = set()
     for path in sorted(paths_in(INFO)):
         if ".operators." in path or ".sensors." in path:
@@ -93,7 +95,7 @@ def test_every_link_that_a_task_has_is_in_it():
     )
 
 
-def test_the_connection_type_is_the_hooks():
+def test_connection_type_agrees_with_the_hook():
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
     (connection,) = INFO["connection-types"]
@@ -101,13 +103,13 @@ def test_the_connection_type_is_the_hooks():
     assert connection["hook-name"] == FireworksHook.hook_name == "Fireworks AI"
 
 
-def test_the_form_labels_what_it_shows_and_hides_the_rest():
+def test_form_labels_what_it_shows_and_hides_the_rest():
     behaviour = INFO["connection-types"][0]["ui-field-behaviour"]
     assert behaviour["relabeling"] == {"login": "Account ID", "password": "API key", "host": "Base URL"}
     assert not set(behaviour["hidden-fields"]) & set(behaviour["relabeling"])
 
 
-def test_airflow_finds_it_under_the_distributions_name():
+def test_entry_point_of_the_distribution_returns_the_info():
     assert (
         INFO["package-name"] == metadata("airflow-provider-fireworks")["Name"] == "airflow-provider-fireworks"
     )
