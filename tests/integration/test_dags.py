@@ -26,7 +26,7 @@ def _database() -> None:
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """The examples poll as often as suits the real API."""
-    monkeypatch.setattr(Wait, "pause", lambda self, now: 0.5)
+    monkeypatch.setattr(Wait, "next_delay", lambda self, now: 0.5)
 
 
 def dag_of(name: str) -> Any:
@@ -51,11 +51,13 @@ def states(run: Any) -> dict[str, str]:
 
 
 def test_every_example_is_run_here():
-    here = {"prepare_fan_out", "prepare_scheduled", "deploy_fan_out", "sweep_deployments"}
+    here = {"prepare_and_wait", "prepare_fan_out", "prepare_scheduled", "deploy_fan_out", "sweep_deployments"}
     assert {file.stem for file in EXAMPLES.glob("*.py")} == here
 
 
-@pytest.mark.parametrize("name", ["prepare_fan_out", "prepare_scheduled", "deploy_fan_out"])
+@pytest.mark.parametrize(
+    "name", ["prepare_and_wait", "prepare_fan_out", "prepare_scheduled", "deploy_fan_out"]
+)
 def test_what_prepares_asks_once_for_each(emulator, name):
     emulator.configure(duration=1.5, deploy_duration=1)
     run = dag_of(name).test()
