@@ -1,4 +1,4 @@
-"""Tasks, run against an emulated API over HTTP as Airflow runs them: in a worker, rescheduled, or deferred."""
+"""Runs tasks against an emulated API over HTTP, as Airflow does: in a worker, rescheduled, or deferred."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
 from airflow_provider_fireworks.emulator import Emulator
-from tests.integration.raw import in_triggerer, in_worker
+from tests.integration.clients import send_async, send_sync
 from tests.timing import use_timing
 
 try:
@@ -27,7 +27,7 @@ MODEL = "accounts/demo/models/my-model"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses that are there to spare a real API are shortened; what follows from them is not."""
+    """Shorten the delays that spare a real API."""
     use_timing(
         monkeypatch,
         min_retry_delay=0.05,
@@ -47,25 +47,25 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An emulated API, which the connection ``fireworks_default`` leads to."""
+    """An emulated API, to which the connection ``fireworks_default`` leads."""
     with Emulator(duration=0.3, deploy_duration=0.1, scale_duration=0.1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         yield emulator
 
 
-@pytest.fixture(params=[in_worker, in_triggerer])
-def ask(request: pytest.FixtureRequest) -> Any:
-    """Makes one attempt at a call."""
+@pytest.fixture(params=[send_sync, send_async], ids=["sync", "async"])
+def send(request: pytest.FixtureRequest) -> Any:
+    """Sends a request to a URL once, with each of the two clients."""
     return request.param
 
 
 class TaskInstance:
     """
-    The part of a task instance that tasks ask.
+    The part of Airflow's task instance that this package uses.
 
-    :param runs: the states of the runs that it knows.
     :param max_tries: how many retries the task has.
-    :param state: of the task itself, as Airflow tells it to one that is killed: it is marked as failed.
+    :param state: the state of the task, as Airflow returns it to a task that is killed because it was marked as failed.
+    :param runs: the states of DAG runs, by their ids.
     """
 
     def __init__(
@@ -114,9 +114,11 @@ class TaskInstance:
 
 def run_task(make: Callable[[], BaseOperator], instance: TaskInstance | None = None) -> Any:
     """
-    Run a task to its end, and through as many deferrals and reschedulings as it takes.
+    Run a task to its end, over all its deferrals and reschedules.
 
-    What is resume_state over goes through JSON, and the task is made anew each time, as in Airflow.
+    As in Airflow, the task is created anew after each of them, and its event goes through JSON.
+
+    :param make: creates the task.
     """
     instance = instance or TaskInstance()
     context: Any = {"ti": instance}
@@ -139,7 +141,11 @@ def run_task(make: Callable[[], BaseOperator], instance: TaskInstance | None = N
 
 
 def fire(path: str, kwargs: dict[str, Any]) -> Any:
-    """Run a trigger, as the triggerer makes it of what is stored, up to its event."""
+    """
+    Run a trigger up to its first event, and return the event's payload.
+
+    As in Airflow, the trigger is created from its serialized arguments.
+    """
     module, _, name = path.rpartition(".")
     trigger = getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
 

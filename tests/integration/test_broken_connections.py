@@ -1,102 +1,79 @@
-"""Connections that break when the request is already there, over TLS and through a proxy."""
+"""Connections that break after the request was sent, over TLS and through proxies."""
 
 from __future__ import annotations
 
 import os
 import socket
-import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from airflow_provider_fireworks.client import ApiError, NoResponseError, api, triggerer
-from airflow_provider_fireworks.client.names import ModelName
+from airflow_provider_fireworks.client import ApiError, ModelName, NoResponseError, api, async_client
 from tests.faults.network import NOT_LOOPBACK, Proxy, certificate
-from tests.integration.raw import worker_gateway
+from tests.integration.clients import sync_client
+from tests.integration.servers import Server
 
 MODEL = ModelName("demo", "my-model")
 
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A certificate for this machine that everybody trusts, with its key."""
+    """A certificate for this machine with its key, which both clients trust."""
     pem = certificate(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-    triggerer._tls_context.cache_clear()
+    async_client._tls_context.cache_clear()
     yield pem
-    triggerer._tls_context.cache_clear()
+    async_client._tls_context.cache_clear()
 
 
-@contextmanager
-def tls_server(pem: Path, then: Callable[[ssl.SSLSocket], None]) -> Iterator[tuple[str, list[bytes]]]:
-    """Serve TLS: take each request whole, and do something else than answer it."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    requests: list[bytes] = []
-
-    def serve(peer: socket.socket) -> None:
-        with suppress(OSError), context.wrap_socket(peer, server_side=True) as secured:
-            request = b""
-            while b"\r\n\r\n" not in request or (request.startswith(b"POST") and b"}" not in request):
-                request += secured.recv(65536)
-            requests.append(request)
-            then(secured)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                peer, _ = server.accept()
-                threading.Thread(target=serve, args=(peer,), daemon=True).start()
-
-    with socket.create_server((NOT_LOOPBACK, 0)) as server:
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"https://{NOT_LOOPBACK}:{server.getsockname()[1]}", requests
-
-
-def test_a_post_whose_answer_a_proxy_loses_is_not_made_again(trusted, monkeypatch):
-    with tls_server(trusted, lambda secured: None) as (url, requests), Proxy() as proxy:
+def test_post_with_response_lost_behind_proxy_is_sent_once(trusted, monkeypatch):
+    # The server closes each connection instead of responding.
+    with Server(lambda: [], certificate=trusted, host=NOT_LOOPBACK) as server, Proxy() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         with pytest.raises(NoResponseError) as lost:
-            worker_gateway(url).send(api.prepare_model(MODEL, "FP8"))
-    assert proxy.met, "it went past the proxy"
+            sync_client(server.url).send(api.prepare_model(MODEL, "FP8"))
+    assert proxy.met, "the request bypassed the proxy"
     assert lost.value.outcome_unknown
-    assert len(requests) == 1
+    assert len(server.requests) == 1
 
 
-def broken_record(secured: ssl.SSLSocket) -> None:
-    os.write(secured.fileno(), b"\x17\x03\x03\x00\x20" + b"A" * 32)
+class BreakingTls(Server):
+    """Sends an invalid TLS record after its response."""
+
+    def send(self, peer: socket.socket) -> None:
+        for part in self.respond():
+            peer.sendall(part)
+        os.write(peer.fileno(), b"\x17\x03\x03\x00\x20" + b"A" * 32)
 
 
 @pytest.mark.parametrize(
-    "before", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"], ids=["head", "body"]
+    "sent", [[], [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"]], ids=["before headers", "in body"]
 )
-def test_tls_that_breaks_midway_is_a_lost_answer(trusted, ask, before):
-    def answer(secured: ssl.SSLSocket) -> None:
-        if before:
-            secured.sendall(before)
-        broken_record(secured)
-
-    with tls_server(trusted, answer) as (url, _), pytest.raises(NoResponseError):
-        ask(url, api.get_model(MODEL))
+def test_tls_that_breaks_in_a_response_is_no_response(trusted, send, sent):
+    server = BreakingTls(lambda: sent, certificate=trusted, host=NOT_LOOPBACK)
+    with server, pytest.raises(NoResponseError):
+        send(server.url, api.get_model(MODEL))
+    assert len(server.requests) == 1
 
 
-def test_a_socks_proxy_is_spoken_to(trusted, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setenv("HTTPS_PROXY", f"socks5h://127.0.0.1:{server.getsockname()[1]}")
-        hello: list[bytes] = []
+def test_socks_proxy_is_used(trusted, monkeypatch):
+    hello: list[bytes] = []
 
-        def accept() -> None:
-            peer, _ = server.accept()
-            with peer:
-                hello.append(peer.recv(100))
+    def accept(listener: socket.socket) -> None:
+        peer, _ = listener.accept()
+        with peer:
+            hello.append(peer.recv(100))
 
-        threading.Thread(target=accept, daemon=True).start()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("HTTPS_PROXY", f"socks5h://127.0.0.1:{listener.getsockname()[1]}")
+        thread = threading.Thread(target=accept, args=(listener,), daemon=True)
+        thread.start()
         with pytest.raises(ApiError):
-            worker_gateway("https://emulator.invalid").send(api.get_model(MODEL), attempts=1)
+            sync_client("https://api.invalid").send(api.get_model(MODEL), attempts=1)
+        thread.join(10)
     assert hello[0][:1] == b"\x05"

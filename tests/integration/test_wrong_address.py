@@ -1,11 +1,8 @@
-"""A Base URL that leads elsewhere: what plainly is not the Fireworks API ends a task within minutes."""
+"""A Base URL that leads elsewhere ends a task within minutes, and transient errors do not."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,134 +17,119 @@ from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentRea
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.faults.network import certificate
 from tests.integration.conftest import run_task
-from tests.integration.raw import Server
+from tests.integration.servers import Server, http_response
 from tests.timing import use_timing
 
 PAGE = b"<html><title>Welcome</title></html>"
-
-
-def response(status: str, body: bytes, *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
+CLOSE = "Connection: close"
 SITES = {
     "redirect": (
-        response("302 Found", b"", "Location: https://login.example/"),
+        http_response(b"", CLOSE, "Location: https://login.example/", status="302 Found"),
         "redirected to https://login.example/",
     ),
-    "page": (response("200 OK", PAGE), r"HTML page: Welcome"),
-    "page for 404": (response("404 Not Found", PAGE), "Welcome"),
-    "page for 403": (response("403 Forbidden", PAGE), "Welcome"),
-    "text for 401": (response("401 Unauthorized", b"who are you?"), "who are you"),
+    "page": (http_response(PAGE, CLOSE), "HTML page: Welcome"),
+    "page with 404": (http_response(PAGE, CLOSE, status="404 Not Found"), "Welcome"),
+    "page with 403": (http_response(PAGE, CLOSE, status="403 Forbidden"), "Welcome"),
+    "text with 401": (http_response(b"who are you?", CLOSE, status="401 Unauthorized"), "who are you"),
 }
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     use_timing(monkeypatch, misdirected_timeout=0.6)
 
 
 @pytest.fixture
-def lead_to(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def lead(url: str) -> None:
+def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Sets the Base URL of the connection."""
+
+    def change(url: str) -> None:
         connection = {"conn_type": "fireworks", "host": url, "password": "k", "login": "demo"}
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
 
-    return lead
+    return change
 
 
 def prepare(**arguments: Any) -> Any:
-    given = {"poll_interval": 0.1, "timeout": 30, **arguments}
+    arguments = {"poll_interval": 0.1, "timeout": 30, **arguments}
     return run_task(
-        lambda: FireworksPrepareModelOperator(task_id="t", model="my-model", precision="FP8", **given)
+        lambda: FireworksPrepareModelOperator(task_id="t", model="my-model", precision="FP8", **arguments)
     )
 
 
-def ready(**arguments: Any) -> Any:
-    given = {"poke_interval": 0.1, "timeout": 30, **arguments}
+def wait_for_model(**arguments: Any) -> Any:
+    arguments = {"poke_interval": 0.1, "timeout": 30, **arguments}
     return run_task(
-        lambda: FireworksModelReadySensor(task_id="t", model="my-model", precision="FP8", **given)
+        lambda: FireworksModelReadySensor(task_id="t", model="my-model", precision="FP8", **arguments)
     )
 
 
-TASKS = [prepare, ready]
+BOTH_TASKS = pytest.mark.parametrize("task", [prepare, wait_for_model])
+BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-@pytest.mark.parametrize(("sent", "told"), SITES.values(), ids=SITES)
-def test_site_in_place_of_the_api_ends_the_task_with_what_answered(lead_to, task, deferrable, sent, told):
+@BOTH_TASKS
+@BOTH_MODES
+@pytest.mark.parametrize(("sent", "shown"), SITES.values(), ids=SITES)
+def test_task_fails_if_a_web_site_responds(connect, task, deferrable, sent, shown):
     with Server(lambda: [sent]) as server:
-        lead_to(server.url)
-        with pytest.raises(exceptions.FireworksUnreachable, match=told) as failure:
+        connect(server.url)
+        with pytest.raises(exceptions.FireworksUnreachable, match=shown) as failure:
             task(deferrable=deferrable)
     assert "Check the connection's Base URL" in str(failure.value)
     assert not isinstance(failure.value, AirflowFailException), "it would not be retried"
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-def test_name_that_does_not_resolve_ends_the_task(lead_to, task, deferrable):
-    lead_to("https://no-such-host.invalid")
+@BOTH_TASKS
+@BOTH_MODES
+def test_task_fails_if_the_host_has_no_address(connect, task, deferrable):
+    connect("https://no-such-host.invalid")
     with pytest.raises(exceptions.FireworksUnreachable, match=r"no-such-host\.invalid"):
         task(deferrable=deferrable)
 
 
 @pytest.fixture
-def other_certificate(tmp_path: Path) -> Iterator[str]:
-    """The address of a server with a certificate that nobody trusts."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate(tmp_path))
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with contextlib.suppress(ValueError, OSError):
-            while True:
-                peer, _ = server.accept()
-                with contextlib.suppress(OSError), context.wrap_socket(peer, server_side=True):
-                    pass
-
-    threading.Thread(target=serve, daemon=True).start()
-    with server:
-        yield f"https://127.0.0.1:{server.getsockname()[1]}"
+def untrusted_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server with a certificate that no client trusts."""
+    with Server(lambda: [], certificate=certificate(tmp_path)) as server:
+        yield server.url
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-def test_certificate_of_another_name_ends_the_task(lead_to, other_certificate, task, deferrable):
-    lead_to(other_certificate)
+@BOTH_TASKS
+@BOTH_MODES
+def test_task_fails_if_the_certificate_is_untrusted(connect, untrusted_url, task, deferrable):
+    connect(untrusted_url)
     with pytest.raises(exceptions.FireworksUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
         task(deferrable=deferrable)
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
-@pytest.mark.parametrize("skipping", [{"soft_fail": True}, {"never_fail": True}], ids=str)
-def test_wrong_address_is_never_skipped(lead_to, deferrable, skipping):
-    with Server(lambda: [SITES["page for 404"][0]]) as server:
-        lead_to(server.url)
+@BOTH_MODES
+@pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
+def test_sensor_never_skips_for_a_wrong_address(connect, deferrable, option):
+    with Server(lambda: [SITES["page with 404"][0]]) as server:
+        connect(server.url)
         with pytest.raises(exceptions.FireworksUnreachable):
-            ready(deferrable=deferrable, **skipping)
+            wait_for_model(deferrable=deferrable, **{option: True})
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+@BOTH_MODES
 @pytest.mark.parametrize(
-    "fault", [{"kind": "status", "status": 503}, {"kind": "drop"}, {"kind": "html", "status": 502}]
+    "fault", [{"kind": "status", "status": 503}, {"kind": "drop"}, {"kind": "html", "status": 502}], ids=str
 )
-def test_transient_error_is_borne_longer_than_a_wrong_address(emulator, deferrable, fault):
+def test_sensor_survives_transient_errors_for_longer(emulator, deferrable, fault):
     emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
     emulator.fault(**fault, times=12)
-    assert ready(deferrable=deferrable)["precision"] == "FP8"
+    assert wait_for_model(deferrable=deferrable)["precision"] == "FP8"
 
 
-def test_page_after_a_valid_response_is_borne(emulator, monkeypatch):
+def test_task_survives_a_page_after_the_api_has_responded(emulator):
     emulator.configure(duration=1.5)
-    run = threading.Timer(0.3, lambda: emulator.fault("html", status=404, times=8))
-    run.start()
+    fault = threading.Timer(0.3, lambda: emulator.fault("html", status=404, times=8))
+    fault.start()
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
-    run.join()
+    fault.join()
 
 
-def test_sensor_says_to_clear_what_creates_a_deployment_that_is_not_there(emulator):
+def test_sensor_advises_to_clear_the_task_that_creates_a_missing_deployment(emulator):
     with pytest.raises(exceptions.FireworksNotFound, match="Clear the task that creates it"):
         run_task(lambda: FireworksDeploymentReadySensor(task_id="t", deployment="gone"))
