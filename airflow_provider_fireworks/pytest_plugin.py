@@ -1,7 +1,10 @@
 """
-The fixture ``fireworks_emulator``: the Fireworks API on this machine, for tests of DAGs.
+The pytest fixture ``fireworks_emulator``: the Fireworks API on this machine, for tests of DAGs.
 
-It is there as soon as the provider is installed; nothing has to be imported. A user's test::
+It is available wherever the provider is installed, without an import::
+
+    from my_dags import my_dag  # my_dags.py in the DAG folder
+
 
     def test_my_dag_prepares_the_model(fireworks_emulator):
         fireworks_emulator.configure(duration=1, precision_lists="absent")
@@ -10,32 +13,32 @@ It is there as soon as the provider is installed; nothing has to be imported. A 
         assert my_dag.test().state == "success"
 
         assert [p.precision for p in fireworks_emulator.preparations] == ["FP8"]
-        assert "FP8" in fireworks_emulator.model("my-model")["supportedPrecisions"]
+        assert fireworks_emulator.deployments_left == []
 
-This module is loaded by everyone who runs pytest where the provider is installed: it imports pytest alone.
+``docs/emulator.md`` says what ``dag.test()`` needs.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+# Nothing else: everyone who runs pytest where the provider is installed loads this module.
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_fireworks.emulator.server import Emulator
+    from airflow_provider_fireworks.emulator import Emulator
 
 
 @pytest.fixture
 def fireworks_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """
-    A Fireworks API on this machine, new for every test. Models prepare, and deployments come up and are
-    scaled, within 0.2 s.
+    A new emulator of the Fireworks API for each test, and the Airflow connection ``fireworks_default`` to it.
 
-    The connection ``fireworks_default`` points to it, through ``AIRFLOW_CONN_FIREWORKS_DEFAULT``. It starts
-    with the models ``my-model`` (READY at FP16) and ``my-other-model`` (READY at BF16), among others, in
-    account ``demo``. See :class:`airflow_provider_fireworks.emulator.Emulator` for what can be done with it.
+    Preparing a model takes 0.2 s, and so do creating and scaling a deployment. The account is ``demo``; among
+    its models are ``my-model`` (READY at FP16) and ``my-other-model`` (READY at BF16).
+    See :class:`airflow_provider_fireworks.emulator.Emulator`.
     """
     from airflow_provider_fireworks.emulator import Emulator
 

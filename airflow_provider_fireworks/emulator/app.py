@@ -1,4 +1,4 @@
-"""The emulated API as an ASGI application: requests are recorded, meet their fault, and are answered."""
+"""The ASGI application of the emulator: records requests, applies faults, and calls the handlers."""
 
 from __future__ import annotations
 
@@ -6,24 +6,18 @@ import asyncio
 import contextlib
 import gzip
 import json
-from collections import Counter
+import math
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from airflow_provider_fireworks.emulator.api import (
-    accounts,
-    admin,
-    deployments,
-    inference,
-    models,
-    routing,
-    shapes,
-)
-from airflow_provider_fireworks.emulator.records import ReceivedRequest, without_secrets
+from airflow_provider_fireworks.emulator.records import ReceivedRequest
 from airflow_provider_fireworks.emulator.responses import Response, as_text, envelope
+from airflow_provider_fireworks.emulator.routes import API_ROUTES
+from airflow_provider_fireworks.emulator.routes.admin import ADMIN_PREFIX, ADMIN_ROUTES
+from airflow_provider_fireworks.emulator.routes.routing import Route, find_route
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.faults import Fault
@@ -32,39 +26,29 @@ if TYPE_CHECKING:
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+#: Closes the connection of a peer (address, port), which ASGI has no message for.
+Disconnect = Callable[[tuple[str, int]], None]
 
-#: Closes the connection of the peer (address, port) that a request came from.
-Hangup = Callable[[tuple[str, int]], None]
-
-GATEWAY_ROUTES = [
-    *accounts.ROUTES,
-    *models.ROUTES,
-    *deployments.ROUTES,
-    *shapes.ROUTES,
-    *inference.ROUTES,
-]
-ADMIN_PREFIX = "/emulator/"
+#: Headers that can carry a secret. They are not recorded.
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 _PAGE = "<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n"
-_CUT_OFF = b'{"name": "accounts/'
-_HUGE = (b'{"name": "', b'"}')
-_CHUNK = 65_536
+_TRUNCATED = b'{"name": "accounts/'
+_CHUNK_SIZE = 65_536
 
 
 class App:
     """
-    The emulated API over HTTP.
+    The ASGI application.
 
-    :param state: what it knows.
-    :param hangup: how to close a connection, which ASGI itself has no word for.
-    :param log: called with every request to the API once it is answered, or will never be.
+    :param log: called with each request to the API when it ends, with or without a response.
     """
 
     def __init__(
-        self, state: State, hangup: Hangup, log: Callable[[ReceivedRequest], None] | None = None
+        self, state: State, disconnect: Disconnect, log: Callable[[ReceivedRequest], None] | None = None
     ) -> None:
         self._state = state
-        self._hangup = hangup
+        self._disconnect = disconnect
         self._log = log
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -73,216 +57,237 @@ class App:
         if task is not None:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        await self._meet(scope, receive, send)
+        exchange = _Exchange(receive, send)
+        body = await exchange.read_body()
+        if body is None:
+            return
+        request = _RawRequest.from_scope(scope, body)
+        if request.path.startswith(ADMIN_PREFIX):
+            await exchange.send(self._execute(request, ADMIN_ROUTES))
+            return
+        with self._state.lock:
+            record = exchange.record = self._record(request)
+            fault = self._state.faults.take(request.method, request.target)
+        try:
+            if fault is None:
+                await exchange.send(self._execute(request))
+            else:
+                record.fault = fault.kind
+                if await self._fail(fault, request, exchange):
+                    self._disconnect(tuple(scope["client"]))
+                    await exchange.is_disconnected()
+        finally:
+            if self._log is not None:
+                self._log(record)
 
-    async def finished(self) -> None:
-        """Wait for the requests whose connections were cut to notice it."""
+    async def wait_for_requests(self) -> None:
+        """Wait until the requests whose connections were closed have ended."""
         if self._running:
             await asyncio.wait(self._running)
 
-    async def _meet(self, scope: Message, receive: Receive, send: Send) -> None:
-        body = await _read(receive)
-        if body is None:
-            return
-        target = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
-        query = scope["query_string"].decode("ascii", "replace")
-        given = parse_qsl(query, keep_blank_values=True)
-        twice = next((name for name, times in Counter(name for name, _ in given).items() if times > 1), None)
-        call = routing.Call(scope["method"], {}, dict(given), body, twice)
-        if target.startswith(ADMIN_PREFIX):
-            await _send(send, self._administer(target, call))
-            return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        with self._state.lock:
-            request = self._record(target, call, headers)
-            fault = self._state.faults.take(call.method, f"{target}?{query}" if query else target)
-        try:
-            if fault is None:
-                await self._reply(send, request, self._carry_out(target, call, headers))
-            else:
-                request.fault = fault.kind
-                await self._fail(
-                    fault, target, call, headers, request, (tuple(scope["client"]), receive, send)
-                )
-        finally:
-            if self._log is not None:
-                self._log(request)
-
-    def _record(self, target: str, call: routing.Call, headers: dict[str, str]) -> ReceivedRequest:
-        request = ReceivedRequest(
-            method=call.method,
-            path=target,
-            query=call.query,
-            body=routing.read_body(call.body),
+    def _record(self, request: _RawRequest) -> ReceivedRequest:
+        record = ReceivedRequest(
+            method=request.method,
+            path=request.path,
+            query=dict(request.query),
+            body=_parse_body(request.body),
             at=self._state.clock(),
-            user_agent=headers.get("user-agent", ""),
-            headers=without_secrets(headers),
+            headers={name: text for name, text in request.headers.items() if name not in _SECRET_HEADERS},
         )
-        self._state.requests.append(request)
-        found = routing.find(GATEWAY_ROUTES, call.method, target)
-        self._state.counts[f"{call.method} {'other' if isinstance(found, Response) else found[0].what}"] += 1
-        return request
+        self._state.requests.append(record)
+        found = find_route(API_ROUTES, request.method, request.path)
+        label = "other" if isinstance(found, Response) else found[0].label
+        self._state.counts[f"{request.method} {label}"] += 1
+        return record
 
-    def _carry_out(self, target: str, call: routing.Call, headers: dict[str, str]) -> Response:
-        found = routing.find(GATEWAY_ROUTES, call.method, target)
+    def _execute(self, request: _RawRequest, routes: list[Route] = API_ROUTES) -> Response:
+        found = find_route(routes, request.method, request.path)
         if isinstance(found, Response):
             return found
         route, ids = found
         with self._state.lock:
-            refusal = self._state.admit(headers.get("authorization"))
-            if refusal is not None:
-                return refusal
-            return routing.answer(route, self._state, replace(call, ids=ids))
+            if routes is API_ROUTES:
+                refusal = self._state.refuse(request.headers.get("authorization"))
+                if refusal is not None:
+                    return refusal
+            return route.respond(self._state, ids, request.query, request.body)
 
-    def _administer(self, target: str, call: routing.Call) -> Response:
-        found = routing.find(admin.ROUTES, call.method, target)
-        if isinstance(found, Response):
-            return found
-        route, ids = found
-        with self._state.lock:
-            return routing.answer(route, self._state, replace(call, ids=ids))
-
-    async def _fail(
-        self,
-        fault: Fault,
-        target: str,
-        call: routing.Call,
-        headers: dict[str, str],
-        request: ReceivedRequest,
-        wire: tuple[Any, Receive, Send],
-    ) -> None:
-        peer, receive, send = wire
+    async def _fail(self, fault: Fault, request: _RawRequest, exchange: _Exchange) -> bool:
+        """Respond with a fault, and return whether the connection is to be closed."""
         if fault.kind == "endless":
-            # It would be told that the token is none.
-            query = {name: value for name, value in call.query.items() if name != "pageToken"}
-            call = replace(call, query=query)
-        answer = self._carry_out(target, call, headers) if fault.after_work else None
-        if fault.delay and fault.kind != "trickle" and await _gone(receive, fault.delay):
-            return
+            # The API would refuse the page token.
+            query = [(name, value) for name, value in request.query if name != "pageToken"]
+            request = replace(request, query=query)
+        response = self._execute(request) if fault.after_work else None
+        if fault.delay and fault.kind != "trickle" and await exchange.is_disconnected(fault.delay):
+            return False
         if fault.kind == "drop":
-            self._hangup(peer)
-            await _gone(receive)
-        elif fault.kind == "truncate":
-            request.status = fault.status
-            cut = answer.body[: len(answer.body) // 2] if answer else _CUT_OFF
-            await _send(send, Response(fault.status or 200, cut), promised=len(cut) + 1000)
-            self._hangup(peer)
-            await _gone(receive)
-        elif fault.kind == "huge":
-            request.status = fault.status
-            await _send_slowly(wire, fault.status or 200, _huge_body(fault.size), fault.size)
+            return True
+        if fault.kind == "truncate":
+            body = response.body[: len(response.body) // 2] if response else _TRUNCATED
+            await exchange.send(Response(fault.status or 200, body), content_length=len(body) + 1000)
+            return True
+        if fault.kind == "huge":
+            await exchange.send_slowly(fault.status or 200, _huge_body(fault.size), fault.size)
         elif fault.kind in ("status", "html", "text", "redirect"):
-            await self._reply(send, request, _instead(fault))
+            await exchange.send(_replacement(fault))
         else:
-            answer = answer or self._carry_out(target, call, headers)
+            response = response or self._execute(request)
             if fault.kind == "trickle":
-                request.status = answer.status
-                bytewise = (bytes([byte]) for byte in answer.body)
-                await _send_slowly(wire, answer.status, bytewise, len(answer.body), pause=fault.delay)
+                parts = (bytes([byte]) for byte in response.body)
+                await exchange.send_slowly(response.status, parts, len(response.body), pause=fault.delay)
             else:
-                await self._reply(send, request, _disguised(fault, answer))
-
-    async def _reply(self, send: Send, request: ReceivedRequest, answer: Response) -> None:
-        request.status = answer.status
-        await _send(send, answer)
+                await exchange.send(_altered(fault, response))
+        return False
 
 
-def _instead(fault: Fault) -> Response:
-    """Return what a fault answers in place of the API."""
+@dataclass(frozen=True)
+class _RawRequest:
+    method: str
+    path: str
+    target: str
+    query: list[tuple[str, str]]
+    body: bytes
+    headers: dict[str, str]
+
+    @classmethod
+    def from_scope(cls, scope: Message, body: bytes) -> _RawRequest:
+        path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace")
+        query = scope["query_string"].decode("ascii", "replace")
+        return cls(
+            method=scope["method"],
+            path=path,
+            target=f"{path}?{query}" if query else path,
+            query=parse_qsl(query, keep_blank_values=True),
+            body=body,
+            headers={name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]},
+        )
+
+
+class _Exchange:
+    """
+    The wire of one request and its response.
+
+    :ivar record: gets the status of the response.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self.record: ReceivedRequest | None = None
+
+    async def read_body(self) -> bytes | None:
+        """Return the body, ``None`` if the client disconnects before its end."""
+        body = bytearray()
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    async def is_disconnected(self, within: float | None = None) -> bool:
+        """Wait until the client disconnects, for at most so many seconds, and return whether it did."""
+
+        async def disconnected() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+
+        try:
+            await asyncio.wait_for(disconnected(), within)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    async def send(self, response: Response, *, content_length: int | None = None) -> None:
+        """
+        Send a response.
+
+        :param content_length: announces a longer body, and leaves the response unfinished.
+        """
+        if self.record is not None:
+            self.record.status = response.status
+        headers = {
+            "content-type": response.content_type,
+            "content-length": str(len(response.body) if content_length is None else content_length),
+            **response.headers,
+        }
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": response.status, "headers": raw})
+        await self._send_part(response.body, more=content_length is not None)
+
+    async def send_slowly(
+        self, status: int, parts: Iterable[bytes], length: int, *, pause: float = 0
+    ) -> None:
+        """Send a JSON response in parts, until the client disconnects."""
+        disconnected = asyncio.create_task(self.is_disconnected())
+        try:
+            await self.send(Response(status, b""), content_length=length)
+            for part in parts:
+                await asyncio.wait({disconnected}, timeout=pause)
+                if disconnected.done():
+                    return
+                await self._send_part(part, more=True)
+            await self._send_part(b"", more=False)
+        finally:
+            disconnected.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await disconnected
+
+    async def _send_part(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+def _replacement(fault: Fault) -> Response:
+    """Return what a fault sends instead of the response of the API."""
     status = fault.status or 503
     if fault.kind == "status":
-        answer = envelope(
-            status, fault.message or f"fault ordered from the emulator: {status}", code=fault.code
-        )
+        response = envelope(status, fault.message or f"emulated fault: {status}", code=fault.code)
     elif fault.kind == "html":
         page = _PAGE.format(title=fault.message or f"{status} proxy error")
-        answer = Response(status, page.encode(), "text/html; charset=utf-8")
+        response = Response(status, page.encode(), "text/html; charset=utf-8")
     else:
-        answer = as_text(status, fault.message or f"proxy error {status}\n")
+        response = as_text(status, fault.message or f"proxy error {status}\n")
     if fault.location is not None:
-        answer.headers["location"] = fault.location
+        response.headers["location"] = fault.location
     if fault.retry_after is not None:
-        answer.headers["retry-after"] = fault.retry_after
-    return answer
+        response.headers["retry-after"] = fault.retry_after
+    return response
 
 
-def _disguised(fault: Fault, answer: Response) -> Response:
-    """Return a good answer as a fault has it look."""
+def _altered(fault: Fault, response: Response) -> Response:
+    """Return the response of the API with the changes of a fault."""
     if fault.kind == "gzip":
-        headers = {**answer.headers, "content-encoding": "gzip"}
-        return replace(answer, body=gzip.compress(answer.body), headers=headers)
+        headers = {**response.headers, "content-encoding": "gzip"}
+        return replace(response, body=gzip.compress(response.body), headers=headers)
     if fault.kind == "wrong_type":
-        return replace(answer, content_type="text/html; charset=utf-8")
-    if fault.kind == "endless" and answer.status == 200:
-        return replace(answer, body=json.dumps({**json.loads(answer.body), "nextPageToken": "next"}).encode())
-    return answer
+        return replace(response, content_type="text/html; charset=utf-8")
+    if fault.kind == "endless" and response.status == 200:
+        endless = {**json.loads(response.body), "nextPageToken": "next"}
+        return replace(response, body=json.dumps(endless).encode())
+    return response
 
 
 def _huge_body(size: int) -> Iterable[bytes]:
-    before, after = _HUGE
-    yield before
-    filling = size - len(before) - len(after)
-    yield from repeat(b"x" * _CHUNK, filling // _CHUNK)
-    yield b"x" * (filling % _CHUNK) + after
+    start, end = b'{"name": "', b'"}'
+    filling = size - len(start) - len(end)
+    yield start
+    yield from repeat(b"x" * _CHUNK_SIZE, filling // _CHUNK_SIZE)
+    yield b"x" * (filling % _CHUNK_SIZE) + end
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """Return the body of a request, ``None`` if its sender left in the middle of it."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-async def _gone(receive: Receive, within: float | None = None) -> bool:
-    """Wait for the other side to leave, at most so many seconds; whether it did."""
-
-    async def disconnect() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
+def _parse_body(body: bytes) -> Any:
+    """Return a body for the records: its JSON, its text if it is not JSON, or ``None`` if it is empty."""
+    if not body:
+        return None
     try:
-        await asyncio.wait_for(disconnect(), within)
-    except asyncio.TimeoutError:
-        return False
-    return True
+        return json.loads(body, parse_float=_finite, parse_constant=str)
+    except (ValueError, RecursionError):
+        return body.decode(errors="replace")
 
 
-async def _send_slowly(
-    wire: tuple[Any, Receive, Send], status: int, parts: Iterable[bytes], length: int, *, pause: float = 0
-) -> None:
-    """Send an answer in parts, until the other side leaves."""
-    _, receive, send = wire
-    leaving = asyncio.create_task(_gone(receive))
-    try:
-        await _send(send, Response(status, b""), promised=length)
-        for part in parts:
-            await asyncio.wait({leaving}, timeout=pause)
-            if leaving.done():
-                return
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    finally:
-        leaving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await leaving
-
-
-async def _send(send: Send, answer: Response, *, promised: int | None = None) -> None:
-    """
-    Send an answer.
-
-    :param promised: a Content-Length other than that of the body; the rest is left to come.
-    """
-    headers = {
-        "content-type": answer.content_type,
-        "content-length": str(len(answer.body) if promised is None else promised),
-        **answer.headers,
-    }
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": promised is not None})
+def _finite(text: str) -> float | str:
+    # Records are sent as JSON, which has no infinite numbers.
+    number = float(text)
+    return number if math.isfinite(number) else text

@@ -23,119 +23,121 @@ if TYPE_CHECKING:
 
     from airflow_provider_fireworks.emulator.records import ReceivedRequest
 
-_USAGE_ERROR = 2
 _PROGRAM = "python -m airflow_provider_fireworks.emulator"
+_DESCRIPTION = (
+    "Run an emulator of the Fireworks control plane on this machine, to try DAGs without an account. Models are "
+    "prepared and deployments come up within seconds. Nothing leaves this machine."
+)
+_EPILOG = (
+    "While it runs, these paths inspect and change it without an API key: /emulator/requests, "
+    "/emulator/deployments, /emulator/options, /emulator/faults, /emulator/models/{account}/{model}, "
+    "/emulator/deployments/{account}/{deployment} and /emulator/reset. docs/emulator.md describes them."
+)
+# First option of each group in the help.
+_GROUPS = {
+    "accounts": "API key and initial models",
+    "precision_lists": "models",
+    "deploy_duration": "deployments",
+    "gpu_quota": "errors and limits",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Serve the emulated API until Ctrl-C.
+    Run the emulator until Ctrl-C.
 
-    :param arguments: the command line without the program's name; by default the process' own.
-    :return: the exit code: 0 after Ctrl-C, 2 where it could not start as asked.
+    :param arguments: the command line, without the program's name.
+    :return: the exit code: 0 after Ctrl-C, 2 for invalid arguments or a port that is in use.
     """
     parser = _parser()
     given = vars(parser.parse_args(arguments))
     host, port, quiet = given.pop("host"), given.pop("port"), given.pop("quiet")
     try:
-        options = Options.model_validate({name: _value(name, given[name]) for name in given})
+        options = Options.model_validate(given)
     except ValidationError as error:
-        parser.error(_first(error))
-    emulator = Emulator(options, host=host, port=port, log=None if quiet else _log)
-    # SIGINT too: a shell has what it starts in the background ignore it.
+        first = error.errors(include_url=False)[0]
+        parser.error(f"argument {_flag(str(first['loc'][0]))}: {first['msg']}")
+    emulator = Emulator(options, host=host, port=port, log=None if quiet else _print_request)
+    # SIGINT too, which shells ignore for background processes.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
         emulator.start()
     except OSError as error:
-        reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
-        print(f"Cannot listen at {host}:{port}: {reason}. --port 0 takes any free one.", file=sys.stderr)
-        return _USAGE_ERROR
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
+        print(f"Cannot listen at {host}:{port}: {reason}. Use --port 0 for any free port.", file=sys.stderr)
+        return 2
     try:
-        _greet(emulator)
+        _print_greeting(emulator)
         threading.Event().wait()
     except KeyboardInterrupt:
-        # A second Ctrl-C must not turn the clean end into a traceback.
+        # A second Ctrl-C must not end the shutdown with a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     emulator.stop()
-    _take_leave(emulator)
+    _print_summary(emulator)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=_PROGRAM,
-        description="The Fireworks API on this machine: its control plane over HTTP, with models that "
-        "prepare and deployments that come up in seconds. To try DAGs without an account; nothing leaves this machine.",
-        epilog="While it runs, /emulator/requests, /emulator/counts, /emulator/preparations, "
-        "/emulator/creations, /emulator/deployments, /emulator/gpu_seconds, /emulator/options, "
-        "/emulator/faults, /emulator/models/{account}/{model}, "
-        "/emulator/deployments/{account}/{deployment} and /emulator/reset show and change what it does; no "
-        "key is needed there.",
+        prog=_PROGRAM, usage="%(prog)s [options]", description=_DESCRIPTION, epilog=_EPILOG
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        type=_loopback,
-        help="loopback address to listen at; no other is taken (default: %(default)s)",
+        type=_host,
+        help="Loopback address to listen at. (default: %(default)s)",
     )
     parser.add_argument(
-        "--port",
-        default=8093,
-        type=_port,
-        help="port to listen at, 0 for any free one (default: %(default)s)",
+        "--port", default=8093, type=_port, help="Port, or 0 for any free one. (default: %(default)s)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no line per request")
-    group = parser.add_argument_group("how the API behaves")
+    parser.add_argument("--quiet", action="store_true", help="Do not print a line for each request.")
+    group: argparse._ActionsContainer = parser
     for name, field in Options.model_fields.items():
+        group = parser.add_argument_group(_GROUPS[name]) if name in _GROUPS else group
         _add_option(group, name, field)
     return parser
 
 
-def _add_option(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
-    """Add the flag of one field of :class:`Options`; its values are judged there, not here."""
-    kinds = [_bare(kind) for kind in (typing.get_args(field.annotation) or ()) if kind is not type(None)]
-    origin = typing.get_origin(field.annotation)
-    how: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
-    default = field.default
+def _add_option(group: argparse._ActionsContainer, name: str, field: FieldInfo) -> None:
+    """Add the flag of an option. The values are checked by :class:`Options`."""
+    origin, types = typing.get_origin(field.annotation), typing.get_args(field.annotation)
+    default = "unset" if field.default is None else field.default
+    how: dict[str, Any]
     if field.annotation is bool:
-        how["action"] = argparse.BooleanOptionalAction
+        how = {"action": argparse.BooleanOptionalAction}
         default = "yes" if default else "no"
     elif origin is typing.Literal:
-        how["choices"] = [str(kind) for kind in kinds]
+        how = {"type": type(types[0]), "choices": types}
     elif origin in (list, dict):
-        how["action"] = "append"
-        how["metavar"] = "PRECISION=OUTCOME" if origin is dict else "ID"
-        default = f"{' '.join(default) or 'none'}; may be repeated"
+        how = {"action": "append", "metavar": "ID"}
+        if origin is dict:
+            how = {"action": _AddPair, "metavar": "PRECISION=OUTCOME"}
+        default = f"{' '.join(default) or 'none'}; can be repeated"
     else:
-        kind = kinds[0] if kinds else field.annotation
-        how["metavar"] = {float: "SECONDS", int: "N"}.get(typing.cast("type", kind), "TEXT")
-    text = f"{field.description} (default: {'unset' if default is None else default})"
-    group.add_argument(f"--{name.replace('_', '-')}", help=text.replace("%", "%%"), **how)
+        metavars = {float: "SECONDS", int: "NUMBER", str: "TEXT"}
+        how = {"metavar": next(metavars[kind] for kind in (*types, field.annotation) if kind in metavars)}
+    text = f"{field.description} (default: {default})".replace("%", "%%")
+    group.add_argument(_flag(name), dest=name, default=argparse.SUPPRESS, help=text, **how)
 
 
-def _bare(kind: Any) -> Any:
-    """Return a type without what ``Annotated`` says of it."""
-    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+class _AddPair(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        precision, _, outcome = values.partition("=")
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest, {}), precision: outcome})
 
 
-def _value(name: str, given: Any) -> Any:
-    """Return what the command line gave for an option, in the shape in which the option is declared."""
-    field = Options.model_fields[name]
-    if typing.get_origin(field.annotation) is dict:
-        return dict(pair.partition("=")[::2] for pair in given)
-    if typing.get_origin(field.annotation) is typing.Literal:
-        return next(kind for kind in typing.get_args(field.annotation) if str(kind) == given)
-    return given
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    flag = str(first["loc"][0]).replace("_", "-")
-    return f"argument --{flag}: {first['msg']}"
-
-
-def _loopback(text: str) -> str:
+def _host(text: str) -> str:
     try:
         return check_loopback(text)
     except ValueError as error:
@@ -144,7 +146,7 @@ def _loopback(text: str) -> str:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+        raise argparse.ArgumentTypeError(f"invalid port {text!r}: use 0 to 65535")
     return int(text)
 
 
@@ -152,32 +154,31 @@ def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _greet(emulator: Emulator) -> None:
-    account = emulator.account_id
-    models = "\n".join(f"            {model['name']}  {model['state']}" for model in emulator.models)
-    curl = f"{emulator.url}/v1/accounts/{account}/models/my-model"
+def _print_greeting(emulator: Emulator) -> None:
+    models = "\n".join(f"    {model['name']}  {model['state']}" for model in emulator.models)
+    header = shlex.quote(f"Authorization: Bearer {emulator.api_key}")
     print(
-        f"The Fireworks API, emulated, at {emulator.url} (Ctrl-C stops it)\n"
-        f"  API key   {emulator.api_key}\n"
-        f"  account   {account}\n"
-        f"  models\n{models}\n\n"
+        f"The emulated Fireworks API runs at {emulator.url}. Press Ctrl-C to stop it.\n\n"
+        f"API key: {emulator.api_key}\n"
+        f"Account: {emulator.account_id}\n"
+        f"Models:\n{models}\n\n"
         f"export AIRFLOW_CONN_FIREWORKS_DEFAULT={shlex.quote(emulator.connection)}\n"
-        f"curl -H {shlex.quote(f'Authorization: Bearer {emulator.api_key}')} {curl}\n",
+        f"curl -H {header} {emulator.url}/v1/accounts/{emulator.account_id}/models/my-model\n",
         flush=True,
     )
 
 
-def _log(request: ReceivedRequest) -> None:
-    met = f" (fault: {request.fault})" if request.fault else ""
-    print(f"{request.method} {request.path} {request.status or '-'}{met}", flush=True)
+def _print_request(request: ReceivedRequest) -> None:
+    fault = f" (fault: {request.fault})" if request.fault else ""
+    print(f"{request.method} {request.path} {request.status or '-'}{fault}", flush=True)
 
 
-def _take_leave(emulator: Emulator) -> None:
-    counts = "".join(f"\n  {count:6}  {what}" for what, count in emulator.counts.items())
+def _print_summary(emulator: Emulator) -> None:
+    counts = "".join(f"\n{count:6}  {what}" for what, count in emulator.counts.items())
     left = emulator.deployments_left
-    names = "".join(f"\n          {name}" for name in left)
+    names = "".join(f"\n    {name}" for name in left)
     print(
-        f"\nStopped. It was asked:{counts or ' nothing'}\n"
-        f"Deployments left: {len(left)}. GPU-seconds: {emulator.gpu_seconds:.1f}.{names}",
+        f"\nStopped. Requests and results:{counts or ' none'}\n"
+        f"GPU-seconds: {emulator.gpu_seconds:.1f}. Deployments left: {len(left)}{names}",
         flush=True,
     )

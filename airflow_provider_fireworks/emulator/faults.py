@@ -1,4 +1,4 @@
-"""Faults to order: answers that are none of the API's, or that never come."""
+"""Faults: responses that go wrong on request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from airflow_provider_fireworks.emulator.options import header_text
 
-Kind = Literal[
+FaultKind = Literal[
     "status",
     "html",
     "text",
@@ -25,41 +25,42 @@ Kind = Literal[
     "endless",
 ]
 
-_STATUS: dict[str, int] = {
-    "status": 503,
-    "html": 502,
-    "text": 502,
-    "truncate": 200,
-    "redirect": 307,
-    "huge": 200,
+_DEFAULTS: dict[str, dict[str, float]] = {
+    "status": {"status": 503},
+    "html": {"status": 502},
+    "text": {"status": 502},
+    "truncate": {"status": 200},
+    "redirect": {"status": 307},
+    "huge": {"status": 200},
+    "slow": {"delay": 1},
+    "hang": {"delay": 3600},
+    "trickle": {"delay": 1},
 }
-_DELAY: dict[str, float] = {"slow": 1, "hang": 3600, "trickle": 1}
 
 
 class Fault(BaseModel):
     """
-    What is to go wrong, with which requests, and how often.
+    What goes wrong, for which requests, and how often.
 
-    ``status`` answers in the API's own envelope; ``html`` and ``text`` as a proxy or a firewall would;
-    ``drop`` closes the connection without an answer; ``truncate`` closes it in the middle of the body;
-    ``slow`` and ``hang`` carry the request out, but late (a client that has left by then gets nothing done);
-    ``redirect`` points elsewhere; ``huge`` answers with a JSON object of ``size`` bytes.
+    These kinds respond instead of the API, which does not execute the request unless ``after_work`` is set:
+    ``status`` (an error in the API's envelope), ``html`` and ``text`` (as from a proxy or firewall),
+    ``redirect``, ``huge`` (a JSON object of ``size`` bytes), ``drop`` (closes the connection without a response)
+    and ``truncate`` (closes it in the middle of the body).
 
-    The others carry the request out and answer well, but not as expected: ``trickle`` sends a byte at a time;
-    ``gzip`` compresses, asked to or not; ``wrong_type`` calls its JSON an HTML page; ``endless`` says of a list
-    that there is another page, with the same ``nextPageToken`` each time.
+    ``slow`` and ``hang`` execute the request after ``delay`` seconds, unless the client has disconnected.
+    The others execute the request and change the response: ``trickle`` (one byte every ``delay`` seconds),
+    ``gzip`` (compressed), ``wrong_type`` (labelled ``text/html``) and ``endless`` (a list with the same
+    ``nextPageToken`` each time).
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Kind
-    times: int = Field(
-        default=1, ge=-1, description="How many requests it happens to; -1: until it is cleared."
-    )
-    method: str | None = Field(default=None, description="Only requests of this method. Unset: any.")
+    kind: FaultKind
+    times: int = Field(default=1, ge=-1, description="Number of requests; -1: all, until it is cleared.")
+    method: str | None = Field(default=None, description="Only requests with this method. Unset: any.")
     path: str | None = Field(
         default=None,
-        description="Only where path?query has this in it, as a substring or a regular expression.",
+        description="Only requests whose path?query contains this text or matches this regular expression.",
     )
     status: int | None = Field(
         default=None,
@@ -67,36 +68,28 @@ class Fault(BaseModel):
         le=599,
         description="HTTP status. Unset: 503, for html and text 502, for redirect 307, for huge 200.",
     )
-    code: int | None = Field(
-        default=None, description="Code in the API's envelope. Unset: the one that fits the status."
-    )
-    message: str | None = Field(
-        default=None, description="Message, or the page's text. Unset: a fitting one."
-    )
+    code: int | None = Field(default=None, description="Code in the envelope. Unset: that of the status.")
+    message: str | None = Field(default=None, description="Message, or text of the page. Unset: a default.")
     retry_after: str | None = Field(default=None, description="Retry-After header: seconds or an HTTP date.")
     delay: float = Field(
         default=0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds until it happens, for trickle between two bytes. Unset: 1 for slow and trickle, "
+        description="Seconds before it happens; for trickle, between two bytes. Unset: 1 for slow and trickle, "
         "3600 for hang.",
     )
-    size: int = Field(default=100_000_000, ge=20, description="Bytes of the body of huge.")
-    location: str | None = Field(default=None, description="Where a redirect points to.")
-    after_work: bool = Field(
-        default=False, description="Whether the request is carried out before the fault happens."
-    )
+    size: int = Field(default=100_000_000, ge=20, description="Bytes in the body of huge.")
+    location: str | None = Field(default=None, description="Target of a redirect.")
+    after_work: bool = Field(default=False, description="Whether the request is executed first.")
 
     @field_validator("path")
     @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
+    def _check_pattern(cls, value: str | None) -> str | None:
         if value is not None:
             try:
                 re.compile(value)
             except re.error as error:
-                raise ValueError(
-                    f"neither a plain part of a path nor a regular expression: {error}"
-                ) from error
+                raise ValueError(f"invalid regular expression: {error}") from error
         return value
 
     @field_validator("retry_after", mode="before")
@@ -106,27 +99,25 @@ class Fault(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults(cls, data: Any) -> Any:
+    def _fill_defaults(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        kind = str(data.get("kind"))
-        defaults = {"status": _STATUS.get(kind), "delay": _DELAY.get(kind, 0)}
         given = {name: value for name, value in data.items() if value is not None}
-        return {**defaults, **given}
+        return {**_DEFAULTS.get(str(data.get("kind")), {}), **given}
 
     @model_validator(mode="after")
-    def _complete(self) -> Fault:
+    def _check(self) -> Fault:
         if (self.kind == "redirect") != (self.location is not None):
-            raise ValueError("a redirect needs a location, and nothing else has one")
+            raise ValueError("location is required for a redirect, and not allowed for other kinds")
         if self.times == 0:
-            raise ValueError("times is 0: it would never happen")
+            raise ValueError("times must not be 0")
         return self
 
-    def meets(self, method: str, target: str) -> bool:
+    def applies_to(self, method: str, target: str) -> bool:
         """
-        Whether a request is one that this happens to.
+        Return whether a request gets this fault.
 
-        :param target: the path, with ``?`` and the query if there is one.
+        :param target: ``path`` or ``path?query``.
         """
         if self.method is not None and self.method.upper() != method:
             return False
@@ -134,27 +125,27 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The faults that wait for their request. The first that fits is taken, and counted down."""
+    """The pending faults. A request takes the first one that applies to it."""
 
     def __init__(self) -> None:
-        self._waiting: list[Fault] = []
+        self._pending: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        # A copy: counting down must not change what the caller holds.
-        self._waiting.append(fault.model_copy())
+        # A copy, so that counting down does not change the caller's object.
+        self._pending.append(fault.model_copy())
 
     def take(self, method: str, target: str) -> Fault | None:
-        for fault in self._waiting:
-            if fault.meets(method, target):
+        for fault in self._pending:
+            if fault.applies_to(method, target):
                 if fault.times > 0:
                     fault.times -= 1
                 if fault.times == 0:
-                    self._waiting.remove(fault)
+                    self._pending.remove(fault)
                 return fault
         return None
 
     def clear(self) -> None:
-        self._waiting.clear()
+        self._pending.clear()
 
-    def waiting(self) -> list[Fault]:
-        return [fault.model_copy() for fault in self._waiting]
+    def pending(self) -> list[Fault]:
+        return [fault.model_copy() for fault in self._pending]

@@ -1,36 +1,39 @@
-"""How the emulated API behaves. Whatever is not known of the real one is an option here."""
+"""Options of the emulator. Each behaviour of the real API that is not known is an option."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from airflow_provider_fireworks.client.names import check_id
 from airflow_provider_fireworks.client.precision import Precision
 
-Outcome = Literal["ok", "calibrated", "failed_status", "failed_state", "without_precision", "never"]
-Repeated = Literal["ok", "aborted", "already_exists", "failed_precondition"]
-Second = Literal["accepted", "aborted", "already_exists", "failed_precondition", "ignored"]
+PreparationOutcome = Literal[
+    "ok", "calibrated", "failed_status", "failed_state", "without_precision", "never"
+]
+DeploymentOutcome = Literal["ok", "failed", "never"]
+RepeatedPrepare = Literal["ok", "aborted", "already_exists", "failed_precondition"]
+SecondPrepare = Literal["accepted", "aborted", "already_exists", "failed_precondition", "ignored"]
 
-DeployOutcome = Literal["ok", "failed", "never"]
-
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-#: The account that public models live in; the key may read there, and nothing else.
+#: The account of the public models. The API key can only read there.
 PUBLIC_ACCOUNT = "fireworks"
 
 
 def header_text(value: object) -> object:
-    """Let a ``Retry-After`` be given as a number of seconds too."""
+    """Return a ``Retry-After`` given as a number of seconds as text."""
     return str(value) if isinstance(value, (int, float)) else value
+
+
+def _seconds(default: float | None, description: str) -> Any:
+    return Field(default=default, ge=0, allow_inf_nan=False, description=description)
 
 
 class Options(BaseModel):
     """
-    All that can be chosen about the emulated API; each field is also a flag of the command line.
+    Options of the emulator. Each is also a flag of the command line.
 
-    Changed options hold for what is asked from then on; a preparation keeps those it was accepted under.
+    A changed option applies to later requests; a running preparation keeps the options it was accepted with.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,138 +41,129 @@ class Options(BaseModel):
     accounts: list[str] = Field(
         default=["demo"],
         min_length=1,
-        description="The accounts of the API key. The models to start with are in the first one.",
+        description="Account id that the API key has access to. The initial models are in the first one.",
     )
     api_key: str = Field(
-        default="fw_emulator_not_a_real_key", min_length=1, description="The only API key that is accepted."
+        default="fw_emulator_not_a_real_key", min_length=1, description="The only accepted API key."
     )
     extra_models: list[str] = Field(
         default=[],
-        description="Ids of base models to start with, READY at FP16, beside those that are always there.",
+        description="Id of an additional initial model, READY at FP16.",
     )
     precision_lists: Literal["present", "empty", "absent"] = Field(
         default="present",
-        description="Both lists of precisions in a model: filled in, always empty, or left out together with "
-        "the newer fields sent instead (as in schema 5).",
+        description="supportedPrecisions and supportedPrecisionsWithCalibration of a model: filled in, empty, "
+        "or absent, with the newer fields of schema 5 instead.",
     )
-    second_prepare: Second = Field(
+    second_prepare: SecondPrepare = Field(
         default="accepted",
-        description="A prepare while the model is being prepared at another precision: both run, "
-        "409 ABORTED, 409 ALREADY_EXISTS, 400 FAILED_PRECONDITION, or 200 with nothing done.",
+        description="Response to a prepare request while another precision is being prepared: accepted (both "
+        "run), 409 ABORTED, 409 ALREADY_EXISTS, 400 FAILED_PRECONDITION, or ignored (200, but nothing happens).",
     )
-    same_prepare: Repeated = Field(
+    same_prepare: RepeatedPrepare = Field(
         default="ok",
-        description="A prepare while the model is being prepared at that very precision: 200, 409 or 400.",
+        description="Response to a prepare request while the same precision is being prepared.",
     )
-    already_prepared: Repeated = Field(
+    already_prepared: RepeatedPrepare = Field(
         default="ok",
-        description="A prepare at a precision that the model is prepared for already: 200, 409 or 400.",
+        description="Response to a prepare request for a precision that the model is already prepared for.",
     )
-    start_lag: Seconds = Field(
-        default=0, description="Seconds between an accepted prepare and the first sign of it in what is read."
+    start_lag: float = _seconds(
+        0, "Seconds from an accepted prepare request until the model shows that it is being prepared."
     )
-    duration: Seconds = Field(default=20, description="Seconds that a model is PREPARING.")
-    lists_lag: Seconds = Field(
-        default=0, description="Seconds by which the lists of precisions lag behind the end of PREPARING."
+    duration: float = _seconds(20, "Seconds that a model is PREPARING.")
+    lists_lag: float = _seconds(
+        0, "Seconds from the end of PREPARING until the precision lists have the new precision."
     )
-    outcome: Outcome = Field(
+    outcome: PreparationOutcome = Field(
         default="ok",
-        description="How preparations end: the precision is in supportedPrecisions; in "
-        "supportedPrecisionsWithCalibration; READY with a bad status; FAILED with a bad status; READY "
-        "without the precision; or the prepare is accepted and nothing ever happens.",
+        description="How a preparation ends: precision in supportedPrecisions (ok) or in "
+        "supportedPrecisionsWithCalibration (calibrated), READY with an error status (failed_status), FAILED "
+        "with an error status (failed_state), READY without the precision (without_precision), or nothing "
+        "ever happens (never).",
     )
-    outcomes: dict[str, Outcome] = Field(
-        default={}, description="Outcomes of single precisions, before the one for all: FP4=failed_state."
+    outcomes: dict[str, PreparationOutcome] = Field(
+        default={}, description="Outcome for one precision, overriding --outcome: FP4=failed_state."
     )
     bump_update_time: bool = Field(
-        default=True, description="Whether a preparation moves updateTime when it begins and when it ends."
+        default=True, description="Whether a preparation changes updateTime when it begins and when it ends."
     )
     stale_status: bool = Field(
         default=False,
-        description="Whether models that are well carry an INTERNAL status of an earlier operation. "
-        "Successful preparations then leave status alone.",
+        description="Whether healthy models carry the INTERNAL status of an earlier operation. Successful "
+        "preparations do not clear it.",
     )
-    upload_duration: Seconds = Field(
-        default=0, description="Seconds that a new model is UPLOADING. The upload itself is not emulated."
+    upload_duration: float = _seconds(
+        0, "Seconds that a created model is UPLOADING. The upload itself is not emulated."
     )
-    deploy_duration: Seconds = Field(default=8, description="Seconds that a new deployment is CREATING.")
-    deploy_outcome: DeployOutcome = Field(
+    deploy_duration: float = _seconds(8, "Seconds that a created deployment is CREATING.")
+    deploy_outcome: DeploymentOutcome = Field(
         default="ok",
-        description="How new deployments end: READY; FAILED with a bad status; or CREATING for ever, with "
-        "replicas that are billed and never ready.",
+        description="How the creation of a deployment ends: READY (ok), FAILED with an error status (failed), "
+        "or CREATING forever, with replicas that are billed but never ready (never).",
     )
-    deploy_outcomes: dict[str, DeployOutcome] = Field(
-        default={},
-        description="Outcomes of deployments at single precisions, before the one for all: FP4=failed.",
+    deploy_outcomes: dict[str, DeploymentOutcome] = Field(
+        default={}, description="Outcome for one precision, overriding --deploy-outcome: FP4=failed."
     )
     start_at_zero: bool = Field(
         default=False,
-        description="Whether a deployment with minReplicaCount 0 begins without a replica; else with one.",
+        description="Whether a deployment with minReplicaCount 0 starts without a replica instead of with one.",
     )
-    scale_duration: Seconds = Field(
-        default=2, description="Seconds that a deployment is UPDATING while replicas come or go."
+    scale_duration: float = _seconds(
+        2, "Seconds that a deployment is UPDATING while replicas are added or removed."
     )
-    scale_to_zero_after: Seconds | None = Field(
-        default=None,
-        description="Seconds without a request after which a deployment with minReplicaCount 0 goes to zero. "
-        "Unset: its scaleToZeroWindow, by default an hour.",
+    scale_to_zero_after: float | None = _seconds(
+        None,
+        "Seconds without a request after which a deployment with minReplicaCount 0 is scaled to zero. Unset: "
+        "its scaleToZeroWindow, or one hour.",
     )
-    create_lag: Seconds = Field(
-        default=0,
-        description="Seconds between an accepted create of a deployment and the first sign of it in what is "
-        "read. Its id is taken at once.",
+    create_lag: float = _seconds(
+        0,
+        "Seconds from an accepted create request until the deployment can be read. Its id is taken at once.",
     )
-    serving_lag: Seconds = Field(
-        default=0, description="Seconds by which inference lags behind a replica that is ready."
+    serving_lag: float = _seconds(0, "Seconds from a ready replica until inference succeeds.")
+    recent_traffic: float = _seconds(
+        3600, "Seconds after an inference request in which deleting the deployment needs ignoreChecks."
     )
-    recent_traffic: Seconds = Field(
-        default=3600,
-        description="Seconds after an answered request in which a deployment is deleted with ignoreChecks only.",
-    )
-    delete_duration: Seconds = Field(
-        default=0, description="Seconds that a deployment is DELETING, and still billed."
-    )
-    purge_after: Seconds = Field(
-        default=7 * 86_400,
-        description="Seconds that a deleted deployment can be undeleted and its id is taken.",
+    delete_duration: float = _seconds(0, "Seconds that a deployment is DELETING, and still billed.")
+    purge_after: float = _seconds(
+        7 * 86_400, "Seconds that a deleted deployment can be undeleted and its id stays taken."
     )
     deleted_get: Literal["deleted", "not_found"] = Field(
-        default="deleted", description="A GET of a deleted deployment: the deployment, or 404."
+        default="deleted", description="Response to a GET of a deleted deployment: the deployment, or 404."
     )
     shape_exclusive: bool = Field(
         default=True,
-        description="Whether a deployment with a shape is refused if it names accelerators or a precision "
-        "too; else those of the shape are taken.",
+        description="Whether a deployment with a shape is refused if it also sets accelerators or a precision. "
+        "If not, the values of the shape override them.",
     )
     gpu_quota: int | None = Field(
-        default=None,
-        ge=0,
-        description="GPUs that the deployments of an account may occupy at once. Unset: no limit.",
+        default=None, ge=0, description="GPUs that the deployments of one account can use. Unset: no limit."
     )
     quota_status: Literal[429, 400, 403] = Field(
-        default=429, description="HTTP status that answers what would exceed the quota of GPUs."
+        default=429, description="HTTP status of a response that refuses to exceed the GPU quota."
     )
     unauthorized_status: Literal[401, 403] = Field(
-        default=403, description="HTTP status that answers a missing or wrong API key."
+        default=403, description="HTTP status of the response to a missing or wrong API key."
     )
     requests_per_minute: int | None = Field(
         default=None,
         ge=1,
-        description="Requests answered within any 60 seconds; those beyond get 429. Unset: no limit.",
+        description="Requests allowed in 60 seconds; further ones get 429. Unset: no limit.",
     )
     retry_after: str | None = Field(
         default=None,
-        description="Retry-After header of those 429: seconds or an HTTP date. Unset: no header.",
+        description="Retry-After header of these 429: seconds or an HTTP date. Unset: no header.",
     )
 
     @field_validator("accounts")
     @classmethod
-    def _own_accounts(cls, value: list[str]) -> list[str]:
+    def _check_accounts(cls, value: list[str]) -> list[str]:
         for account in value:
             if check_id(account, "account id") == PUBLIC_ACCOUNT:
-                raise ValueError(f"{PUBLIC_ACCOUNT!r} is the account of the public models, nobody's own")
+                raise ValueError(f"{PUBLIC_ACCOUNT!r} is reserved for the public models")
         if len(set(value)) < len(value):
-            raise ValueError("an account is named twice")
+            raise ValueError("an account is listed twice")
         return value
 
     @field_validator("retry_after", mode="before")
@@ -179,29 +173,28 @@ class Options(BaseModel):
 
     @field_validator("extra_models")
     @classmethod
-    def _model_ids(cls, value: list[str]) -> list[str]:
+    def _check_models(cls, value: list[str]) -> list[str]:
         return [check_id(model, "model id") for model in value]
 
-    @field_validator("outcomes", "deploy_outcomes")
+    @field_validator("outcomes", "deploy_outcomes", mode="before")
     @classmethod
-    def _known_precisions(cls, value: dict[str, str]) -> dict[str, str]:
-        for name in value:
-            Precision(name)
-        # str() so that members of Precision, which are welcome in Python, are plain keys afterwards.
-        return {str(name): outcome for name, outcome in value.items()}
+    def _check_precisions(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {Precision(name).value: outcome for name, outcome in value.items()}
+        return value
 
-    def outcome_of(self, precision: str) -> Outcome:
-        """Return how a preparation at this precision ends."""
+    def outcome_of(self, precision: str) -> PreparationOutcome:
+        """Return how a preparation for this precision ends."""
         return self.outcomes.get(precision, self.outcome)
 
-    def deploy_outcome_of(self, precision: str) -> DeployOutcome:
-        """Return how a deployment at this precision ends."""
+    def deploy_outcome_of(self, precision: str) -> DeploymentOutcome:
+        """Return how the creation of a deployment at this precision ends."""
         return self.deploy_outcomes.get(precision, self.deploy_outcome)
 
     def changed(self, /, **changes: object) -> Options:
         """
-        Return these options with some of them changed.
+        Return a copy with some options changed.
 
-        :raises pydantic.ValidationError: for a name that is no option, or a value that it cannot take.
+        :raises pydantic.ValidationError: for an unknown option or an invalid value.
         """
         return Options.model_validate({**self.model_dump(), **changes})

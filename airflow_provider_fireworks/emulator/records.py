@@ -1,31 +1,23 @@
-"""What the emulator remembers of what it was asked, for tests to look at."""
+"""Records of the requests that the emulator has received, for the assertions of tests."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-#: Headers that may carry a secret: they are never kept.
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass
 class ReceivedRequest:
     """
-    One request to the API. Those to the emulator's own admin path are not recorded.
+    A request to the emulated API. Requests to ``/emulator/…`` are not recorded.
 
-    :param method: ``GET``, ``POST``, ``PATCH``, ``DELETE``, …
-    :param path: as it was sent, without the query.
-    :param query: the query's parameters; the last one of those given twice.
-    :param body: the JSON that was sent, the bare text if it was no JSON, ``None`` if nothing.
-    :param at: when it arrived, in seconds since 1970.
-    :param user_agent: the header of that name, ``""`` if there was none.
-    :param headers: its headers, names in lower case, without any that carries a secret.
-    :param status: the HTTP status of the answer; ``None`` as long as there is none.
-    :param fault: the kind of the fault that it met.
+    :ivar path: as sent, without the query.
+    :ivar query: the last value of each parameter.
+    :ivar body: the parsed JSON, the text if it is not JSON, ``None`` if it is empty.
+    :ivar at: arrival time in seconds since the epoch.
+    :ivar headers: names in lower case, without those that can carry a secret.
+    :ivar status: HTTP status of the response, ``None`` until it is sent, or if no response is sent.
+    :ivar fault: kind of the fault that was applied.
     """
 
     method: str
@@ -33,51 +25,30 @@ class ReceivedRequest:
     query: dict[str, str]
     body: Any
     at: float
-    user_agent: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str]
     status: int | None = None
     fault: str | None = None
 
 
 @dataclass(frozen=True)
 class AcceptedPreparation:
-    """
-    One prepare that was accepted as a new preparation (not as a repetition of one).
-
-    :param account: the account's id.
-    :param model: the model's id.
-    :param precision: the precision's name.
-    :param at: when it was accepted, in seconds since 1970.
-    :param outcome: how it ends, a value of :attr:`Options.outcome`.
-    """
+    """A prepare request that started a preparation. Repeated requests do not count."""
 
     account: str
     model: str
     precision: str
-    at: float
-    outcome: str
 
 
 @dataclass(frozen=True)
 class CreatedDeployment:
     """
-    One create of a deployment that was accepted.
+    An accepted create request.
 
-    :param account: the account's id.
-    :param deployment: the deployment's id.
-    :param base_model: the full name of its model.
-    :param precision: the deployment's precision, ``PRECISION_UNSPECIFIED`` where neither the request nor the
-        shape has one.
-    :param at: when it was accepted, in seconds since 1970.
+    :ivar base_model: full name of the model.
+    :ivar precision: ``PRECISION_UNSPECIFIED`` if neither the request nor the shape sets one.
     """
 
     account: str
     deployment: str
     base_model: str
     precision: str
-    at: float
-
-
-def without_secrets(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that may be shown."""
-    return {name: value for name, value in headers.items() if name not in _SECRET_HEADERS}

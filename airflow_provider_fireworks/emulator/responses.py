@@ -1,4 +1,4 @@
-"""The API's answers: JSON, its error envelopes, and the plain text of paths that it does not know."""
+"""Responses of the emulated API: JSON, its error envelopes, and plain text for unknown paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Name of an error: its number in the body, its HTTP status.
+#: The number in the body and the HTTP status of each error code.
 CODES: dict[str, tuple[int, int]] = {
     "CANCELLED": (1, 499),
     "UNKNOWN": (2, 500),
@@ -27,7 +27,7 @@ CODES: dict[str, tuple[int, int]] = {
     "UNAUTHENTICATED": (16, 401),
 }
 
-# Where several codes share a status, the one that a client most often meets there.
+# If several codes share a status, the one that clients usually see.
 _USUAL = ("INVALID_ARGUMENT", "ABORTED", "INTERNAL")
 _BY_STATUS = {status: number for number, status in CODES.values()} | {
     CODES[name][1]: CODES[name][0] for name in _USUAL
@@ -36,7 +36,7 @@ _BY_STATUS = {status: number for number, status in CODES.values()} | {
 
 @dataclass(frozen=True)
 class Response:
-    """What goes over the wire: an HTTP status, a body, headers."""
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -46,28 +46,31 @@ class Response:
 
 class ErrorResponse(Exception):
     """
-    A refusal in the API's own words. Its name is a key of :data:`CODES`.
+    Raised to refuse a request with an error of the API.
 
-    :param status: an HTTP status other than that of the name.
+    :param code: a key of :data:`CODES`.
+    :param status: HTTP status, if not the one of the code.
     """
 
-    def __init__(self, name: str, message: str, *, status: int | None = None) -> None:
-        super().__init__(f"{name}: {message}")
-        self.name = name
+    def __init__(self, code: str, message: str, *, status: int | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
         self.message = message
         self.status = status
 
-    def answer(self) -> Response:
-        number, status = CODES[self.name]
+    def response(self) -> Response:
+        number, status = CODES[self.code]
         return envelope(self.status or status, self.message, code=number)
 
 
-def as_json(value: Any, status: int = 200, **headers: str) -> Response:
-    """Return JSON as the API writes it, header names with ``_`` for ``-``."""
+def not_found() -> ErrorResponse:
+    return ErrorResponse("NOT_FOUND", "resource not found")
+
+
+def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    # Half a surrogate pair, which UTF-8 cannot have, becomes the escape that it was sent as.
-    body = text.encode(errors="backslashreplace")
-    return Response(status, body, headers={name.replace("_", "-"): text for name, text in headers.items()})
+    # UTF-8 cannot encode half a surrogate pair: it is sent as an escape, as it was received.
+    return Response(status, text.encode(errors="backslashreplace"), headers=headers or {})
 
 
 def as_text(status: int, text: str) -> Response:
@@ -75,18 +78,18 @@ def as_text(status: int, text: str) -> Response:
 
 
 def envelope(status: int, message: str, *, code: int | None = None) -> Response:
-    """Return an error in the envelope of the API's resources, by default with the status' own code."""
+    """Return an error in the envelope of the control plane. The default code is the usual one of the status."""
     number = code if code is not None else _BY_STATUS.get(status, CODES["UNKNOWN"][0])
     return as_json({"code": number, "message": message, "details": []}, status)
 
 
 def inference_error(status: int, code: str, message: str) -> Response:
-    """Return an error of the inference API, whose envelope is another one again."""
+    """Return an error in the envelope of the inference API."""
     return as_json({"error": {"message": message, "code": code, "type": "error", "param": None}}, status)
 
 
 def unauthorized(status: int) -> Response:
-    """Return what answers a missing or wrong key: another envelope than that of the resources."""
+    """Return the response to a missing or wrong API key, which has yet another envelope."""
     error = {
         "message": "The API key you provided is invalid.",
         "param": None,
@@ -94,7 +97,3 @@ def unauthorized(status: int) -> Response:
         "type": "error",
     }
     return as_json({"error": error, "request_id": str(uuid.uuid4())}, status)
-
-
-def not_found() -> ErrorResponse:
-    return ErrorResponse("NOT_FOUND", "resource not found")

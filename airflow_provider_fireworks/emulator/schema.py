@@ -1,22 +1,27 @@
-"""The bodies that the API takes. Unknown fields, wrong types and wrong enum values are refused."""
+"""Request bodies of the API. Unknown fields, wrong types and unknown enum values are refused."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from airflow_provider_fireworks.client.precision import Precision
-from airflow_provider_fireworks.emulator.responses import ErrorResponse
+from airflow_provider_fireworks.emulator.emulated_deployment import DEPLOYMENT_FIELDS
+from airflow_provider_fireworks.emulator.emulated_model import (
+    BLANK_DETAILS,
+    BLANK_PEFT_DETAILS,
+    MODEL_FIELDS,
+)
 
 PRECISION_UNSPECIFIED = "PRECISION_UNSPECIFIED"
 _PRECISIONS = frozenset({PRECISION_UNSPECIFIED, *(precision.value for precision in Precision)})
 _INT64 = 2**63
 
-Kind = Literal[
+ModelKind = Literal[
     "KIND_UNSPECIFIED",
     "HF_BASE_MODEL",
     "HF_PEFT_ADDON",
@@ -90,19 +95,27 @@ def _precision(value: str) -> str:
 
 
 def _int64(value: int | str) -> str:
-    # As in protobuf's JSON: a string, but a number is understood as well.
+    # A string, as in the JSON of protobuf, which accepts a number as well.
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,19}", value):
-        raise ValueError(f"no int64: {value!r}")
+        raise ValueError(f"invalid int64: {value!r}")
     number = int(value)
     if not -_INT64 <= number < _INT64:
-        raise ValueError(f"no int64: {value!r}")
+        raise ValueError(f"invalid int64: {value!r}")
     return str(number)
 
 
-def _duration(value: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?s", value):
-        raise ValueError(f"no duration: {value!r}")
-    return value
+def _duration(minimum: float = 0, maximum: float = math.inf) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?s", value):
+            raise ValueError(f"invalid duration: {value!r}")
+        seconds = float(value.removesuffix("s"))
+        if seconds < minimum:
+            raise ValueError(f"{value!r} is less than {minimum:g}s")
+        if seconds > maximum:
+            raise ValueError(f"{value!r} is more than {maximum:g}s")
+        return value
+
+    return AfterValidator(check)
 
 
 def _timestamp(value: str) -> str:
@@ -111,64 +124,58 @@ def _timestamp(value: str) -> str:
         value.upper(),
     )
     if found is None:
-        raise ValueError(f"no time: {value!r}")
+        raise ValueError(f"invalid time: {value!r}")
     seconds, fraction, zone = found.groups()
     try:
         utc = datetime.fromisoformat(seconds + zone.replace("Z", "+00:00")).astimezone(timezone.utc)
     except OverflowError as error:
         raise ValueError(f"not within the years 1 to 9999: {value!r}") from error
-    # It is sent back with 3, 6 or 9 digits of a fraction, or none.
+    # Responses have 0, 3, 6 or 9 fractional digits.
     digits = (fraction or "")[1:]
     padded = f".{digits}{'0' * (-len(digits) % 3)}" if digits else ""
     return f"{utc.replace(tzinfo=None).isoformat()}{padded}Z"
 
 
-def _at_least(seconds: float) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if float(value.removesuffix("s")) < seconds:
-            raise ValueError(f"{value!r} is less than {seconds:g} seconds")
-        return value
-
-    return check
-
-
-def _at_most(seconds: float) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if float(value.removesuffix("s")) > seconds:
-            raise ValueError(f"{value!r} is more than {seconds:g} seconds")
-        return value
-
-    return check
-
-
-PrecisionName = Annotated[str, AfterValidator(_precision)]
+PrecisionValue = Annotated[str, AfterValidator(_precision)]
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
-Count = Annotated[int, Field(ge=0, lt=2**31)]
-# Each replica is kept one by one; so many are enough for anything that is tried here.
+UnsignedInt32 = Annotated[int, Field(ge=0, lt=2**31)]
+# Each replica is an object; more are not needed here.
 Replicas = Annotated[int, Field(ge=0, le=1000)]
-Duration = Annotated[str, AfterValidator(_duration)]
 Int64 = Annotated[int | str, AfterValidator(_int64)]
 Timestamp = Annotated[str, AfterValidator(_timestamp)]
 
 
-class _Body(BaseModel):
-    # JSON has no infinite numbers: one that is too large would come back as what no client can read.
+class _Message(BaseModel):
+    # JSON has no infinite numbers: a number that is too large must not be sent back.
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+    #: Fields in responses. Those that only the API sets are ignored here, so that a response can be sent back.
+    response_fields: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_output_fields(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        ignored = cls.response_fields - cls.model_fields.keys()
+        return {name: value for name, value in data.items() if name not in ignored}
+
     def given(self) -> dict[str, Any]:
-        """Return what was sent; a null means unset, as in every message of the API."""
+        """Return the fields that are set; ``null`` means unset, as in every message of the API."""
         return self.model_dump(exclude_none=True)
 
 
-class PrepareBody(_Body):
+class PrepareBody(_Message):
     """Body of ``POST …/models/{model}:prepare``."""
 
-    precision: PrecisionName | None = None
+    precision: PrecisionValue | None = None
     readMask: str | None = None
 
 
-class BaseModelDetails(_Body):
-    worldSize: Count | None = None
+class BaseModelDetailsBody(_Message):
+    response_fields = frozenset(BLANK_DETAILS)
+
+    worldSize: UnsignedInt32 | None = None
     checkpointFormat: (
         Literal["CHECKPOINT_FORMAT_UNSPECIFIED", "NATIVE", "HUGGINGFACE", "UNINITIALIZED"] | None
     ) = None
@@ -180,85 +187,60 @@ class BaseModelDetails(_Body):
     supportsFireattention: bool | None = None
     supportsMtp: bool | None = None
 
-    defaultPrecision: Any = Field(default=None, exclude=True)
 
+class PeftDetailsBody(_Message):
+    response_fields = frozenset(BLANK_PEFT_DETAILS)
 
-class PeftDetails(_Body):
     baseModel: str
     r: Int32
     targetModules: list[str]
     mergeAddonModelName: str | None = None
 
-    baseModelType: Any = Field(default=None, exclude=True)
+
+class TeftDetailsBody(_Message):
+    """Has no fields."""
 
 
-class TeftDetails(_Body):
-    """It has no fields."""
-
-
-class ConversationConfig(_Body):
+class ConversationConfigBody(_Message):
     style: str
     system: str | None = None
     template: str | None = None
 
 
-class Date(_Body):
+class DateBody(_Message):
     year: Int32 | None = None
     month: Int32 | None = None
     day: Int32 | None = None
 
 
-class ModelBody(_Body):
-    """
-    Body of ``PATCH …/models/{model}``, and ``model`` in that of a create.
+class ModelBody(_Message):
+    """Body of ``PATCH …/models/{model}``, and ``model`` of :class:`CreateModelBody`."""
 
-    The fields that only the API sets are known here, and ignored, as output-only fields are.
-    """
+    response_fields = MODEL_FIELDS
 
     displayName: str | None = Field(default=None, max_length=63)
     description: str | None = Field(default=None, max_length=999)
-    kind: Kind | None = None
+    kind: ModelKind | None = None
     githubUrl: str | None = None
     huggingFaceUrl: str | None = None
-    baseModelDetails: BaseModelDetails | None = None
-    peftDetails: PeftDetails | None = None
-    teftDetails: TeftDetails | None = None
+    baseModelDetails: BaseModelDetailsBody | None = None
+    peftDetails: PeftDetailsBody | None = None
+    teftDetails: TeftDetailsBody | None = None
     public: bool | None = None
-    conversationConfig: ConversationConfig | None = None
+    conversationConfig: ConversationConfigBody | None = None
     contextLength: Int32 | None = None
     supportsImageInput: bool | None = None
     supportsTools: bool | None = None
     defaultDraftModel: str | None = None
     defaultDraftTokenCount: Int32 | None = None
-    deprecationDate: Date | None = None
+    deprecationDate: DateBody | None = None
     supportsLora: bool | None = None
     useHfApplyChatTemplate: bool | None = None
     trainingContextLength: Int32 | None = None
     snapshotType: Literal["FULL_SNAPSHOT", "INCREMENTAL_SNAPSHOT"] | None = None
 
-    name: Any = Field(default=None, exclude=True)
-    createTime: Any = Field(default=None, exclude=True)
-    updateTime: Any = Field(default=None, exclude=True)
-    state: Any = Field(default=None, exclude=True)
-    status: Any = Field(default=None, exclude=True)
-    importedFrom: Any = Field(default=None, exclude=True)
-    fineTuningJob: Any = Field(default=None, exclude=True)
-    deployedModelRefs: Any = Field(default=None, exclude=True)
-    cluster: Any = Field(default=None, exclude=True)
-    calibrated: Any = Field(default=None, exclude=True)
-    tunable: Any = Field(default=None, exclude=True)
-    defaultSamplingParams: Any = Field(default=None, exclude=True)
-    rlTunable: Any = Field(default=None, exclude=True)
-    supportsServerless: Any = Field(default=None, exclude=True)
-    supervisedLoraTunable: Any = Field(default=None, exclude=True)
-    supervisedFullParameterTunable: Any = Field(default=None, exclude=True)
-    rlLoraTunable: Any = Field(default=None, exclude=True)
-    rlFullParameterTunable: Any = Field(default=None, exclude=True)
-    supportedPrecisions: Any = Field(default=None, exclude=True)
-    supportedPrecisionsWithCalibration: Any = Field(default=None, exclude=True)
 
-
-class CreateModelBody(_Body):
+class CreateModelBody(_Message):
     """Body of ``POST …/models``."""
 
     modelId: str
@@ -266,45 +248,43 @@ class CreateModelBody(_Body):
     cluster: str | None = None
 
 
-class ScalingSchedule(_Body):
+class ScalingScheduleBody(_Message):
     minReplicaCount: Replicas
     schedule: str
-    duration: Duration
+    duration: Annotated[str, _duration()]
     timezone: str
     description: str | None = None
     disabled: bool | None = None
 
 
-class AutoscalingPolicy(_Body):
-    scaleUpWindow: Annotated[Duration, AfterValidator(_at_most(3600))] | None = None
-    scaleDownWindow: Annotated[Duration, AfterValidator(_at_most(3600))] | None = None
-    scaleToZeroWindow: Annotated[Duration, AfterValidator(_at_least(300))] | None = None
+class AutoscalingPolicyBody(_Message):
+    scaleUpWindow: Annotated[str, _duration(maximum=3600)] | None = None
+    scaleDownWindow: Annotated[str, _duration(maximum=3600)] | None = None
+    scaleToZeroWindow: Annotated[str, _duration(minimum=300)] | None = None
     loadTargets: dict[str, float] | None = None
-    scalingSchedules: Annotated[dict[str, ScalingSchedule], Field(max_length=5)] | None = None
+    scalingSchedules: Annotated[dict[str, ScalingScheduleBody], Field(max_length=5)] | None = None
 
 
-class Placement(_Body):
+class PlacementBody(_Message):
     multiRegion: Literal["MULTI_REGION_UNSPECIFIED", "GLOBAL", "US", "EUROPE", "APAC"] | None = None
     region: Region | None = None
     regions: list[Region] | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Placement:
+    def _check(self) -> PlacementBody:
         if len(self.given()) != 1:
-            raise ValueError("exactly one of multiRegion, region and regions is needed")
+            raise ValueError("exactly one of multiRegion, region and regions is required")
         return self
 
 
-class AutoTune(_Body):
+class AutoTuneBody(_Message):
     longPrompt: bool | None = None
 
 
-class DeploymentBody(_Body):
-    """
-    Body of ``POST …/deployments`` and ``PATCH …/deployments/{deployment}``.
+class DeploymentBody(_Message):
+    """Body of ``POST …/deployments`` and ``PATCH …/deployments/{deployment}``."""
 
-    The fields that only the API sets are known here, and ignored, as output-only fields are.
-    """
+    response_fields = DEPLOYMENT_FIELDS
 
     baseModel: Annotated[str, Field(min_length=1)]
     displayName: str | None = Field(default=None, max_length=63)
@@ -314,10 +294,10 @@ class DeploymentBody(_Body):
     minReplicaCount: Replicas | None = None
     maxReplicaCount: Replicas | None = None
     maxWithRevocableReplicaCount: Replicas | None = None
-    autoscalingPolicy: AutoscalingPolicy | None = None
-    acceleratorCount: Count | None = None
+    autoscalingPolicy: AutoscalingPolicyBody | None = None
+    acceleratorCount: UnsignedInt32 | None = None
     acceleratorType: AcceleratorType | None = None
-    precision: PrecisionName | None = None
+    precision: PrecisionValue | None = None
     enableAddons: bool | None = None
     draftTokenCount: Int32 | None = None
     draftModel: str | None = None
@@ -330,8 +310,8 @@ class DeploymentBody(_Body):
         | None
     ) = None
     deploymentTemplate: str | None = None
-    autoTune: AutoTune | None = None
-    placement: Placement | None = None
+    autoTune: AutoTuneBody | None = None
+    placement: PlacementBody | None = None
     maxContextLength: Int32 | None = None
     disableDeploymentSizeValidation: bool | None = None
     enableHotLoad: bool | None = None
@@ -343,65 +323,51 @@ class DeploymentBody(_Body):
     hotLoadBucketUrl: str | None = None
     hotLoadTrainerJob: str | None = None
     pricingPlanId: str | None = None
-    # Newer than schema 4.259.0; the official SDK sends it.
+    # Sent by the official SDK, but not in schema 4.259.0.
     enableMtp: bool | None = None
 
-    name: Any = Field(default=None, exclude=True)
-    createTime: Any = Field(default=None, exclude=True)
-    updateTime: Any = Field(default=None, exclude=True)
-    deleteTime: Any = Field(default=None, exclude=True)
-    purgeTime: Any = Field(default=None, exclude=True)
-    state: Any = Field(default=None, exclude=True)
-    status: Any = Field(default=None, exclude=True)
-    cluster: Any = Field(default=None, exclude=True)
-    desiredReplicaCount: Any = Field(default=None, exclude=True)
-    replicaCount: Any = Field(default=None, exclude=True)
-    replicaStats: Any = Field(default=None, exclude=True)
-    region: Any = Field(default=None, exclude=True)
-    directRouteHandle: Any = Field(default=None, exclude=True)
 
-
-class ScaleBody(_Body):
-    """Body of ``PATCH …/deployments/{deployment}:scale``. Unset is 0, as in every message of the API."""
+class ScaleBody(_Message):
+    """Body of ``PATCH …/deployments/{deployment}:scale``. Unset means 0."""
 
     replicaCount: Replicas | None = None
 
 
-class UndeleteBody(_Body):
+class UndeleteBody(_Message):
     """Body of ``POST …/deployments/{deployment}:undelete``."""
 
 
-class MatchedDeployment(_Body):
+class MatchedDeployment(_Message):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     baseModel: str
     enableAddons: bool | None = None
 
 
-class MatchedRequest(_Body):
+class MatchedRequest(_Message):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     parent: str
     deployment: MatchedDeployment
 
 
-class MatchBody(_Body):
-    """Body of ``POST …/deploymentShapeVersions:match``: a create, of which little is looked at."""
+class MatchBody(_Message):
+    """Body of ``POST …/deploymentShapeVersions:match``: a create request, most of which is ignored."""
 
     createDeploymentRequest: MatchedRequest
     pageSize: Int32 | None = None
     pageToken: str | None = None
 
 
-class ChatMessage(_Body):
+class ChatMessage(_Message):
     model_config = ConfigDict(extra="allow", strict=True)
 
     role: str
     content: str | list[dict[str, Any]] | None = None
 
 
-class ChatBody(_Body):
-    """Body of ``POST /inference/v1/chat/completions``. Whatever else steers a model is taken as it comes."""
+class ChatBody(_Message):
+    """Body of ``POST /inference/v1/chat/completions``. Other parameters are accepted and ignored."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -413,29 +379,16 @@ class ChatBody(_Body):
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
-def parse(shape: type[BodyT], body: bytes) -> BodyT:
+def parse(message: type[BodyT], body: bytes) -> BodyT:
     """
-    Read a request's body, or refuse it in the API's words.
+    Parse a request body. An empty one is an empty message.
 
-    :param body: as it was sent; none at all is an empty message.
-    :raises ErrorResponse: ``INVALID_ARGUMENT``, naming the first field that is wrong.
+    :raises pydantic.ValidationError: if it is invalid.
     """
-    try:
-        return shape.model_validate_json(body.strip() or b"{}")
-    except ValidationError as error:
-        raise ErrorResponse("INVALID_ARGUMENT", explain(error)) from error
+    return message.model_validate_json(body.strip() or b"{}")
 
 
 def camel(name: str) -> str:
-    """Return a field's name in camelCase, however it is written."""
+    """Return a field name in camelCase."""
     head, *rest = name.split("_")
     return head + "".join(part[:1].upper() + part[1:] for part in rest)
-
-
-def explain(error: ValidationError) -> str:
-    """Return the first thing that is wrong, with the name of its field."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown field {field!r}"
-    return f"{field}: {first['msg']}" if field else first["msg"]

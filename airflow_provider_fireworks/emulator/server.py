@@ -1,4 +1,4 @@
-"""The emulated API as a server in a thread of this process."""
+"""The emulator as an HTTP server in a thread of this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_fireworks.emulator.faults import Fault, Kind
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from airflow_provider_fireworks.emulator.app import App
+from airflow_provider_fireworks.emulator.faults import Fault, FaultKind
 from airflow_provider_fireworks.emulator.options import Options
 from airflow_provider_fireworks.emulator.state import State
 
@@ -18,29 +22,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from airflow_provider_fireworks.emulator.deployments import EmulatedDeployment
+    from airflow_provider_fireworks.emulator.emulated_deployment import EmulatedDeployment
+    from airflow_provider_fireworks.emulator.emulated_model import EmulatedModel
     from airflow_provider_fireworks.emulator.records import (
         AcceptedPreparation,
         CreatedDeployment,
         ReceivedRequest,
     )
 
-_SECONDS_TO_START = 30
+_START_TIMEOUT = 30
 
 
 class Emulator:
     """
-    The Fireworks API on this machine, at a real port, in a thread of its own.
+    The Fireworks API on this machine, over real HTTP.
 
-    Use it as a context manager, or call :meth:`start` and :meth:`stop`. It may be used from any thread.
+    Use it as a context manager, or call :meth:`start` and :meth:`stop`. All methods are thread-safe::
 
-    :param options: how the API behaves. Instead, or to change some of them, pass its fields by name:
-        ``Emulator(duration=0.5, precision_lists="absent")``.
-    :param host: the loopback address to listen at; no other is taken.
-    :param port: the port to listen at, 0 for any free one.
-    :param log: called with every request to the API once it is answered, or never will be. It is called
-        in the server's thread.
-    :param fields: fields of :class:`Options`.
+        with Emulator(duration=0.5, precision_lists="absent") as emulator:
+            print(emulator.connection)  # for AIRFLOW_CONN_FIREWORKS_DEFAULT
+
+    :param options: the initial options.
+    :param host: a loopback address.
+    :param port: 0 for any free port.
+    :param log: called in the server's thread with each request to the API when it ends.
+    :param fields: fields of :class:`Options`, overriding those of ``options``.
+    :raises ValueError: for a host that is not a loopback address, or invalid options.
     """
 
     def __init__(
@@ -71,9 +78,9 @@ class Emulator:
 
     def start(self) -> None:
         """
-        Listen, and return once requests are answered. Started again, it listens at the same port as before.
+        Start the server, and return once it accepts requests. After :meth:`stop` it uses the same port again.
 
-        :raises OSError: if the port is taken.
+        :raises OSError: if the port is in use.
         """
         if self._thread is not None:
             return
@@ -93,14 +100,14 @@ class Emulator:
 
         self._thread = threading.Thread(target=run, name="fireworks-emulator", daemon=True)
         self._thread.start()
-        if not ready.wait(_SECONDS_TO_START):
-            raise TimeoutError(f"the emulator did not start within {_SECONDS_TO_START} s")
+        if not ready.wait(_START_TIMEOUT):
+            raise TimeoutError(f"the emulator did not start within {_START_TIMEOUT} s")
         if failures:
             self._thread = None
             raise RuntimeError("the emulator could not start") from failures[0]
 
     def stop(self) -> None:
-        """Stop listening and cut every connection, answered or not. What the API knows stays."""
+        """Stop the server and close all connections at once. Models, deployments and records are kept."""
         if self._thread is None or self._loop is None or self._stopping is None:
             return
         self._loop.call_soon_threadsafe(self._stopping.set)
@@ -115,7 +122,7 @@ class Emulator:
 
     @property
     def api_key(self) -> str:
-        """The API key that is accepted."""
+        """The accepted API key. Setting it ends :meth:`revoke_key`."""
         return self.options.api_key
 
     @api_key.setter
@@ -124,172 +131,180 @@ class Emulator:
             self._state.configure(api_key=value)
             self._state.key_revoked = False
 
+    def revoke_key(self) -> None:
+        """Refuse every API key until :attr:`api_key` is set or :meth:`reset` is called."""
+        with self._state.lock:
+            self._state.key_revoked = True
+
     @property
     def account_id(self) -> str:
-        """The account that the models are in, the first one of :attr:`Options.accounts`."""
+        """The account with the initial models."""
         return self.options.accounts[0]
 
     @property
     def connection(self) -> str:
-        """The Airflow connection to it, as JSON for ``AIRFLOW_CONN_FIREWORKS_DEFAULT``."""
+        """The Airflow connection to it as JSON, for ``AIRFLOW_CONN_FIREWORKS_DEFAULT``."""
         parts = {"login": self.account_id, "password": self.api_key, "host": self.url}
         return json.dumps({"conn_type": "fireworks", **parts})
 
     @property
     def options(self) -> Options:
-        """The options in force."""
+        """The current options."""
         with self._state.lock:
             return self._state.options
 
+    def configure(self, **changes: Any) -> Options:
+        """
+        Change options, and return all of them.
+
+        :raises pydantic.ValidationError: for an unknown option or an invalid value; nothing is changed then.
+        """
+        return self._state.configure(**changes)
+
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """Every request to the API since the start or the last :meth:`clear`, oldest first."""
+        """The requests to the API since the start or the last :meth:`clear`, oldest first."""
         with self._state.lock:
             return list(self._state.requests)
 
     @property
     def preparations(self) -> list[AcceptedPreparation]:
-        """Every preparation that was accepted since then, oldest first."""
+        """The accepted preparations since then, oldest first."""
         with self._state.lock:
             return list(self._state.preparations)
 
     @property
     def creations(self) -> list[CreatedDeployment]:
-        """Every create of a deployment that was accepted since then, oldest first."""
+        """The created deployments since then, oldest first."""
         with self._state.lock:
             return list(self._state.creations)
 
     @property
-    def models(self) -> list[dict[str, Any]]:
-        """Every model of every account, public ones too, as it would be sent now."""
-        with self._state.lock:
-            return [model.payload(self._state.options) for model in self._state.all_models()]
-
-    @property
-    def deployments(self) -> list[dict[str, Any]]:
-        """Every deployment of every account, deleted ones too, as it would be sent now."""
-        with self._state.lock:
-            return [deployment.payload() for deployment in self._state.fleet.all()]
-
-    @property
-    def deployments_left(self) -> list[str]:
-        """The full names of the deployments that nobody deleted, or that are only DELETING yet."""
-        with self._state.lock:
-            return self._state.fleet.left()
-
-    @property
-    def gpu_seconds(self) -> float:
-        """What all deployments since the start or the last :meth:`reset` cost: GPUs times seconds."""
-        with self._state.lock:
-            return self._state.fleet.gpu_seconds
-
-    @property
     def counts(self) -> dict[str, int]:
-        """How often what was asked: ``{"GET model": 12, "POST prepare": 1, "prepare accepted": 1}``."""
+        """The numbers of requests and results since then: ``{"GET model": 12, "prepare accepted": 1}``."""
         with self._state.lock:
             return dict(sorted(self._state.counts.items()))
 
     def count(self, method: str | None = None, path: str = "") -> int:
         """
-        Return how many requests there were.
+        Return the number of recorded requests.
 
-        :param method: count those of this method only.
-        :param path: count those only that have this in their path.
+        :param method: only those with this method.
+        :param path: only those with this text in their path.
         """
         return sum(method in (None, request.method) and path in request.path for request in self.requests)
 
-    def configure(self, **changes: Any) -> Options:
-        """
-        Change options while running, and return those in force then.
+    def clear(self) -> None:
+        """Delete all records of requests. Models, deployments and their cost are kept."""
+        self._state.clear()
 
-        :raises pydantic.ValidationError: for what is no option, or no value of it. Nothing is changed then.
-        """
-        return self._state.configure(**changes)
+    def reset(self) -> None:
+        """Restore the initial options, key and models, without deployments, records and faults."""
+        self._state.reset()
 
-    def fault(self, kind: Kind, **fields: Any) -> None:
+    def fault(self, kind: FaultKind, **fields: Any) -> None:
         """
-        Order a fault; it waits for the next request that it fits.
+        Make the next request that it applies to fail; see :class:`Fault`.
 
-        :param kind: see :class:`Fault`.
         :param fields: further fields of :class:`Fault`.
         """
         with self._state.lock:
             self._state.faults.add(Fault(kind=kind, **fields))
 
     def clear_faults(self) -> None:
-        """Forget the faults that have not happened yet."""
+        """Delete the pending faults."""
         with self._state.lock:
             self._state.faults.clear()
 
-    def add_model(self, model: str, *, account: str | None = None, **fields: Any) -> dict[str, Any]:
-        """
-        Add a model, a READY base model at FP16 unless the fields say otherwise, and return it as it is sent.
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """The models of all accounts, as the API would send them."""
+        with self._state.lock:
+            return [model.payload(self._state.options) for model in self._state.models.all()]
 
-        :param model: its id.
-        :param account: the account's id; the first one by default.
-        :param fields: fields as the API sends them, with any value.
+    def model(self, model: str, *, account: str | None = None) -> dict[str, Any]:
+        """
+        Return a model as the API would send it.
+
+        :param account: the first account by default.
+        :raises LookupError: if it does not exist.
         """
         with self._state.lock:
-            added = self._state.add(account or self.account_id, model, **fields)
+            return self._model(model, account).payload(self._state.options)
+
+    def add_model(self, model: str, *, account: str | None = None, **fields: Any) -> dict[str, Any]:
+        """
+        Add a model, and return it as the API would send it.
+
+        :param fields: fields as the API sends them, with any value. The default is a READY base model at FP16.
+        :raises ValueError: for an invalid id, an unknown field, or a model that exists.
+        """
+        with self._state.lock:
+            added = self._state.models.add(account or self.account_id, model, **fields)
             return added.payload(self._state.options)
 
     def set_model(self, model: str, *, account: str | None = None, **fields: Any) -> dict[str, Any]:
         """
-        Force fields of a model to any value, past all rules, and return it as it is sent.
+        Set fields of a model to any value, and return it as the API would send it.
 
-        With ``state`` among them, what is being prepared is forgotten, so that the state stays as it was set.
-        ``updateTime`` stays unless it is given.
+        Setting ``state`` cancels running preparations, so that the state stays. ``updateTime`` changes only if
+        it is among the fields.
 
-        :raises LookupError: if there is no such model.
-        :raises ValueError: for a field that no model has.
+        :raises LookupError: if it does not exist.
+        :raises ValueError: for an unknown field.
         """
         with self._state.lock:
-            found = self._state.find(account or self.account_id, model)
-            if found is None:
-                raise LookupError(f"no model {model!r} in account {account or self.account_id!r}")
+            found = self._model(model, account)
             found.force(fields)
             return found.payload(self._state.options)
 
     def delete_model(self, model: str, *, account: str | None = None) -> None:
         """
-        Remove a model.
+        Delete a model.
 
-        :raises LookupError: if there is no such model.
+        :raises LookupError: if it does not exist.
         """
         with self._state.lock:
-            if not self._state.remove(account or self.account_id, model):
-                raise LookupError(f"no model {model!r} in account {account or self.account_id!r}")
+            found = self._model(model, account)
+            self._state.models.remove(found.account, found.id)
 
-    def model(self, model: str, *, account: str | None = None) -> dict[str, Any]:
-        """
-        Return a model as it would be sent now.
-
-        :raises LookupError: if there is no such model.
-        """
+    @property
+    def deployments(self) -> list[dict[str, Any]]:
+        """The deployments of all accounts, including DELETED ones, as the API would send them."""
         with self._state.lock:
-            found = self._state.find(account or self.account_id, model)
-            if found is None:
-                raise LookupError(f"no model {model!r} in account {account or self.account_id!r}")
-            return found.payload(self._state.options)
+            return [deployment.payload() for deployment in self._state.deployments.all()]
+
+    @property
+    def deployments_left(self) -> list[str]:
+        """The full names of all deployments that are not DELETED."""
+        with self._state.lock:
+            return self._state.deployments.left()
+
+    @property
+    def gpu_seconds(self) -> float:
+        """The cost of all deployments since the start or the last :meth:`reset`: GPUs times seconds."""
+        with self._state.lock:
+            return self._state.deployments.gpu_seconds
 
     def deployment(self, deployment: str, *, account: str | None = None) -> dict[str, Any]:
         """
-        Return a deployment as it would be sent now, also one that is deleted or that cannot be read yet.
+        Return a deployment as the API would send it, even if it is DELETED or cannot be read yet.
 
-        :raises LookupError: if there is no such deployment.
+        :param account: the first account by default.
+        :raises LookupError: if it does not exist.
         """
         with self._state.lock:
             return self._deployment(deployment, account).payload()
 
     def set_deployment(self, deployment: str, *, account: str | None = None, **fields: Any) -> dict[str, Any]:
         """
-        Force fields of a deployment to any value, past all rules, and return it as it is sent.
+        Set fields of a deployment to any value, and return it as the API would send it.
 
-        A forced ``state`` stays until the deployment is scaled, deleted or undeleted. ``updateTime`` stays
-        unless it is given.
+        A forced ``state`` stays until the deployment is scaled, deleted or undeleted. ``updateTime`` changes
+        only if it is among the fields.
 
-        :raises LookupError: if there is no such deployment.
-        :raises ValueError: for a field that no deployment has.
+        :raises LookupError: if it does not exist.
+        :raises ValueError: for an unknown field.
         """
         with self._state.lock:
             found = self._deployment(deployment, account)
@@ -298,73 +313,54 @@ class Emulator:
 
     def remove_deployment(self, deployment: str, *, account: str | None = None) -> None:
         """
-        Let a deployment vanish without a trace, and without a request. What it cost stays counted.
+        Remove a deployment without a trace, not even as DELETED. Its cost is kept.
 
-        :raises LookupError: if there is no such deployment.
+        :raises LookupError: if it does not exist.
         """
         with self._state.lock:
             found = self._deployment(deployment, account)
-            self._state.fleet.remove(found.account, found.deployment)
+            self._state.deployments.remove(found.account, found.id)
+
+    def _model(self, model: str, account: str | None) -> EmulatedModel:
+        found = self._state.models.find(account or self.account_id, model)
+        if found is None:
+            raise LookupError(f"no model {model!r} in account {account or self.account_id!r}")
+        return found
 
     def _deployment(self, deployment: str, account: str | None) -> EmulatedDeployment:
-        found = self._state.fleet.find(account or self.account_id, deployment)
+        found = self._state.deployments.find(account or self.account_id, deployment)
         if found is None:
             raise LookupError(f"no deployment {deployment!r} in account {account or self.account_id!r}")
         return found
 
-    def revoke_key(self) -> None:
-        """Accept no key any more, until :attr:`api_key` is set or all is reset."""
-        with self._state.lock:
-            self._state.key_revoked = True
-
-    def clear(self) -> None:
-        """
-        Forget the recorded requests, counts, preparations and creations.
-
-        Models, deployments and what these cost stay as they are.
-        """
-        self._state.clear()
-
-    def reset(self) -> None:
-        """Go back to the start: options, models and key as given; no deployments, nothing recorded, no faults."""
-        self._state.reset()
-
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
-        # Here, not at the top: what only wants Options or Fault should not have to load a server.
-        import uvicorn
-        from uvicorn.protocols.http.h11_impl import H11Protocol
-
-        from airflow_provider_fireworks.emulator.app import App
-
         connections: dict[tuple[str, int], asyncio.Transport] = {}
-        all_cut = asyncio.Event()
+        all_closed = asyncio.Event()
+        stopping = asyncio.Event()
 
         class Protocol(H11Protocol):
-            """HTTP as uvicorn speaks it; it only takes note of the connections, to be able to cut them."""
+            """Keeps track of the connections, to be able to close them."""
 
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 stream = cast("asyncio.Transport", transport)
-                self._noted = _peer(stream)
-                connections[self._noted] = stream
+                host, port = stream.get_extra_info("peername")[:2]
+                self._peer = (str(host), int(port))
+                connections[self._peer] = stream
                 super().connection_made(stream)
                 if stopping.is_set():
                     stream.abort()
 
             def connection_lost(self, exc: Exception | None) -> None:
-                connections.pop(self._noted, None)
+                connections.pop(self._peer, None)
                 if not connections:
-                    all_cut.set()
+                    all_closed.set()
                 super().connection_lost(exc)
 
-        def hangup(peer: tuple[str, int]) -> None:
-            connections[peer].close()
-
-        async def started() -> None:
+        async def on_notify() -> None:
             ready.set()
 
-        stopping = asyncio.Event()
         self._loop, self._stopping = asyncio.get_running_loop(), stopping
-        app = App(self._state, hangup, self._log)
+        app = App(self._state, lambda peer: connections[peer].close(), self._log)
         config = uvicorn.Config(
             app,
             http=Protocol,
@@ -374,51 +370,49 @@ class Emulator:
             access_log=False,
             server_header=False,
             headers=[("server", "fireworks-emulator")],
-            # Longer than any client keeps a connection, so that the server is not the one to close it.
+            # Longer than clients keep a connection, so that the server never closes one while it is reused.
             timeout_keep_alive=120,
-            # Called first when everything is up, and then every so often.
-            callback_notify=started,
+            # First called when the server is up.
+            callback_notify=on_notify,
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        asked = asyncio.create_task(stopping.wait())
-        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             serving.result()
             return
-        # uvicorn's own shutdown is a polite one: it waits for answers, and takes tenths of a second at best.
+        # uvicorn's own shutdown waits for responses, and takes tenths of a second at best.
         for listening in server.servers:
             listening.close()
-        all_cut.clear()
+        all_closed.clear()
         for transport in list(connections.values()):
             transport.abort()
         if connections:
-            await all_cut.wait()
-        await app.finished()
+            await all_closed.wait()
+        await app.wait_for_requests()
         serving.cancel()
 
 
 def check_loopback(host: str) -> str:
     """
-    Return a host unchanged if it is this machine's loopback.
+    Return a loopback address unchanged.
 
-    :raises ValueError: for any other: the emulator has no protection against anyone.
+    :raises ValueError: for any other address: the emulator has no protection against other machines.
     """
     try:
         is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         is_loopback = False
     if not is_loopback:
-        raise ValueError(
-            f"the emulator only listens at a loopback address (127.0.0.1, ::1, localhost), not at {host!r}"
-        )
+        raise ValueError(f"{host!r} is not a loopback address: use 127.0.0.1, ::1 or localhost")
     return host
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    # Bound before the server's thread starts: a taken port is then the caller's exception.
+    # Bound before the thread starts, so that start() raises if the port is in use.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio turns off Nagle's algorithm, which costs 40 ms per answer otherwise.
+    # asyncio turns off Nagle's algorithm, which costs 40 ms per response, only if the protocol is named.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
@@ -429,8 +423,3 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _peer(transport: asyncio.BaseTransport) -> tuple[str, int]:
-    host, port = transport.get_extra_info("peername")[:2]
-    return str(host), int(port)

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_fireworks.client.sync_client import SyncClient
 from airflow_provider_fireworks.emulator import ReceivedRequest
-from airflow_provider_fireworks.emulator.faults import Kind
+from airflow_provider_fireworks.emulator.faults import FaultKind
 from tests.faults.cases import CASES, FINAL, LEFT_OUT, Case, Lasts, Means, expected, left_out
 from tests.faults.cell import PATIENCE, SHORT_TIMEOUT, TIMEOUT, Row, pauses
 from tests.faults.scenarios import SCENARIOS, WAYS, Scenario
@@ -159,7 +159,7 @@ def test_cell(cell: Cell, emulator: Any, table: Any, impatience: Any, capsys: An
 
 
 def test_every_kind_of_fault_is_in_it() -> None:
-    assert {case.fields["kind"] for case in CASES} == set(get_args(Kind))
+    assert {case.fields["kind"] for case in CASES} == set(get_args(FaultKind))
 
 
 def test_what_is_left_out_has_a_reason() -> None:

@@ -38,7 +38,7 @@ def test_reads_a_model_by_id_and_by_full_name(emulator):
     hook = FireworksHook()
     assert hook.get_model("my-model") == hook.get_model(MODEL)
     assert hook.get_model("my-model").name == MODEL
-    assert emulator.requests[0].user_agent.startswith("airflow-provider-fireworks/")
+    assert emulator.requests[0].headers["user-agent"].startswith("airflow-provider-fireworks/")
 
 
 def test_lists_all_pages(emulator):

@@ -1,4 +1,4 @@
-"""The fixture in a pytest of its own, as users have it."""
+"""The fixture ``fireworks_emulator`` in a pytest run of its own."""
 
 from __future__ import annotations
 
@@ -8,45 +8,51 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[2]
 PLUGIN = "airflow_provider_fireworks.pytest_plugin"
 
-USERS_TESTS = """
+TESTS = """
 import json, os, time, urllib.request
 
-def ask(emulator, path, body=None):
+def send(emulator, path, body=None):
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": "Bearer " + emulator.api_key}
-    with urllib.request.urlopen(urllib.request.Request(emulator.url + path, data, headers)) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(urllib.request.Request(emulator.url + path, data, headers)) as response:
+        return json.load(response)
 
-def test_connection(fireworks_emulator):
+def test_connection_is_set(fireworks_emulator):
     assert os.environ["AIRFLOW_CONN_FIREWORKS_DEFAULT"] == fireworks_emulator.connection
 
-def test_preparing(fireworks_emulator):
+def test_model_is_prepared(fireworks_emulator):
     path = "/v1/accounts/demo/models/my-model"
-    ask(fireworks_emulator, path + ":prepare", {"precision": "FP8"})
+    send(fireworks_emulator, path + ":prepare", {"precision": "FP8"})
     time.sleep(0.3)
-    assert "FP8" in ask(fireworks_emulator, path)["supportedPrecisions"]
+    assert "FP8" in send(fireworks_emulator, path)["supportedPrecisions"]
 
-def test_each_test_has_its_own(fireworks_emulator):
+def test_emulator_is_new(fireworks_emulator):
     assert fireworks_emulator.requests == []
 
-def test_nothing_is_left_behind():
+def test_connection_is_removed():
     assert "AIRFLOW_CONN_FIREWORKS_DEFAULT" not in os.environ
 """
 
 
-def test_the_fixture(tmp_path):
-    (tmp_path / "test_users.py").write_text(USERS_TESTS)
+def test_fixture_works_in_a_pytest_run_of_its_own(tmp_path):
+    (tmp_path / "test_fixture.py").write_text(TESTS)
     installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     environment.pop("AIRFLOW_CONN_FIREWORKS_DEFAULT", None)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *([] if installed else ["-p", PLUGIN]), "test_users.py"],
+        [sys.executable, "-m", "pytest", "-q", *([] if installed else ["-p", PLUGIN]), "test_fixture.py"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
     )
     assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_importing_the_plugin_loads_only_pytest():
+    code = f"import sys, pytest; before = set(sys.modules); import {PLUGIN}; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"airflow_provider_fireworks", PLUGIN}

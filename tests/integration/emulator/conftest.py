@@ -7,7 +7,7 @@ from airflow_provider_fireworks.emulator import Emulator
 
 
 class Client:
-    """A plain client with the key, for one emulator."""
+    """A plain HTTP client with the API key."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -28,27 +28,27 @@ class Client:
         return self("POST", f"/v1/accounts/{account}/models/{model}:prepare", json={"precision": precision})
 
     def model(self, model: str = "my-model") -> dict[str, object]:
-        answer = self.get(f"/v1/accounts/demo/models/{model}")
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        response = self.get(f"/v1/accounts/demo/models/{model}")
+        assert response.status_code == 200, response.text
+        return response.json()
 
     def deploy(
         self, deployment: str | None = "d", *, query: dict[str, str] | None = None, **fields: object
     ) -> requests.Response:
         body = {"baseModel": "accounts/demo/models/my-model", "acceleratorType": "NVIDIA_H100_80GB", **fields}
         body = {name: value for name, value in body.items() if value is not None}
-        asked = {**({"deploymentId": deployment} if deployment else {}), **(query or {})}
-        return self("POST", "/v1/accounts/demo/deployments", params=asked, json=body)
+        params = {**({"deploymentId": deployment} if deployment else {}), **(query or {})}
+        return self("POST", "/v1/accounts/demo/deployments", params=params, json=body)
 
     def deployment(self, deployment: str = "d") -> dict[str, object]:
-        answer = self.get(f"/v1/accounts/demo/deployments/{deployment}")
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        response = self.get(f"/v1/accounts/demo/deployments/{deployment}")
+        assert response.status_code == 200, response.text
+        return response.json()
 
     def chat(self, model: str = "accounts/demo/models/my-model", deployment: str = "d") -> requests.Response:
         body = {
             "model": f"{model}#accounts/demo/deployments/{deployment}",
-            "messages": [{"role": "user", "content": "How do you do?"}],
+            "messages": [{"role": "user", "content": "Hello."}],
         }
         return self("POST", "/inference/v1/chat/completions", json=body)
 

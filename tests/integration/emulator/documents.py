@@ -1,4 +1,4 @@
-"""Where the published OpenAPI files lie. They are not part of this project, and may be absent."""
+"""Where the published OpenAPI files are. They are not part of this project and can be missing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("FIREWORKS_OPENAPI_DIR") or Path(__file__).parents[4] / "shared" / "fireworks")
-GATEWAY = FOLDER / "emulator-openapi-4.259.0.yaml"
+GATEWAY = FOLDER / "gateway-openapi-4.259.0.yaml"
 PREPARE = FOLDER / "prepare-model.openapi.yaml"
 
 ABSENT = not (GATEWAY.is_file() and PREPARE.is_file())
-WHY = "the published OpenAPI files are not at hand (FIREWORKS_OPENAPI_DIR names their folder)"
+WHY = "the published OpenAPI files are missing: set FIREWORKS_OPENAPI_DIR to their folder"

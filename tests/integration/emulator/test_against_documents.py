@@ -1,4 +1,4 @@
-"""Requests and replies, judged by the published OpenAPI files, where they are at hand."""
+"""Requests and responses, compared with the published OpenAPI files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def documents():
 
 @pytest.fixture(scope="module")
 def problems(documents):
-    """What a document finds wrong with a value; its objects are closed, so that unknown fields are found."""
+    """Return the differences of a value from a schema. Unknown fields count."""
 
-    def judge(schema: dict, value: object, document: Path = GATEWAY) -> list[str]:
+    def compare(schema: dict, value: object, document: Path = GATEWAY) -> list[str]:
         components = copy.deepcopy(documents[document]["components"])
         for component in components["schemas"].values():
             if component.get("properties"):
@@ -37,11 +37,11 @@ def problems(documents):
             for error in validator.iter_errors(unset(value))
         ]
 
-    return judge
+    return compare
 
 
 def unset(value):
-    """Leave out what is null: in the API's JSON that is a message which is not set."""
+    """Leave out null, which the API sends for an unset message."""
     if isinstance(value, dict):
         return {name: unset(part) for name, part in value.items() if part is not None}
     return [unset(part) for part in value] if isinstance(value, list) else value
@@ -51,12 +51,12 @@ def named(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def test_a_deployment_is_as_documented_all_its_life(client, emulator, documents, problems):
+def test_deployment_is_as_documented_in_every_state(client, emulator, documents, problems):
     emulator.configure(deploy_outcomes={"FP8": "failed"}, delete_duration=0.1, duration=0)
     client.prepare()
     states = []
 
-    def look(payload: dict | None = None) -> None:
+    def check(payload: dict | None = None) -> None:
         payload = payload or emulator.deployment("d")
         assert problems(named("gatewayDeployment"), payload) == []
         assert sorted(payload) == sorted(
@@ -64,34 +64,34 @@ def test_a_deployment_is_as_documented_all_its_life(client, emulator, documents,
         )
         states.append(payload["state"])
 
-    look(
+    check(
         client.deploy(acceleratorType=None, deploymentShape="accounts/demo/deploymentShapes/my-shape").json()
     )
     time.sleep(0.35)
-    look()
+    check()
     client("DELETE", "/v1/accounts/demo/deployments/d")
-    look()
+    check()
     time.sleep(0.15)
-    look()
+    check()
     emulator.configure(deploy_outcomes={})
-    look(client("POST", "/v1/accounts/demo/deployments/d:undelete", json={}).json())
+    check(client("POST", "/v1/accounts/demo/deployments/d:undelete", json={}).json())
     time.sleep(0.35)
-    look()
+    check()
     client("PATCH", "/v1/accounts/demo/deployments/d:scale", json={"replicaCount": 2})
-    look()
+    check()
     assert states == ["CREATING", "FAILED", "DELETING", "DELETED", "CREATING", "READY", "UPDATING"]
 
 
-def test_every_documented_field_of_a_deployment_can_be_sent(client, documents):
+def test_every_documented_deployment_field_can_be_sent(client, documents):
     shape = documents[GATEWAY]["components"]["schemas"]["gatewayDeployment"]["properties"]
     samples = {"string": "2030-01-01T00:00:00Z", "boolean": False, "integer": 1, "array": [], "object": {}}
     skipped = {"baseModel", "deploymentShape"}
     for name, field in shape.items():
         value = samples[field["type"]] if "type" in field else None
         if name not in skipped:
-            answer = client.deploy(None, query={"validateOnly": "true"}, **{name: value})
+            response = client.deploy(None, query={"validateOnly": "true"}, **{name: value})
             if name != "acceleratorType":
-                assert answer.status_code == 200, (name, answer.text)
+                assert response.status_code == 200, (name, response.text)
 
 
 @pytest.mark.parametrize(
@@ -105,32 +105,32 @@ def test_every_documented_field_of_a_deployment_can_be_sent(client, documents):
         ("gatewayMultiRegion", "placement.multiRegion"),
     ],
 )
-def test_the_documented_names_are_those_that_are_taken(client, documents, schema, field):
+def test_only_documented_enum_values_are_accepted(client, documents, schema, field):
     for name in [*documents[GATEWAY]["components"]["schemas"][schema]["enum"], "NONSENSE"]:
         whole, _, part = field.partition(".")
-        answer = client.deploy(
+        response = client.deploy(
             None, query={"validateOnly": "true"}, **{whole: {part: name} if part else name}
         )
-        understood = answer.status_code == 200 or f"{field}:" not in answer.json()["message"]
+        accepted = response.status_code == 200 or f"{field}:" not in response.json()["message"]
         unset = name == "ACCELERATOR_TYPE_UNSPECIFIED"
-        assert understood is (name != "NONSENSE" and not unset), (name, answer.text)
+        assert accepted is (name != "NONSENSE" and not unset), (name, response.text)
 
 
-def test_the_judge_can_find_fault(problems):
+def test_comparison_finds_differences(problems):
     assert problems(named("gatewayModel"), {"state": "COOKING"})
     assert problems(named("gatewayModel"), {"colour": "red"})
     assert problems(named("gatewayModel"), {"contextLength": "4096"})
 
 
 @pytest.mark.parametrize("lists", ["present", "empty"])
-def test_the_lists_are_all_that_the_documents_do_not_have(client, emulator, problems, lists):
+def test_precision_lists_are_the_only_undocumented_fields(client, emulator, problems, lists):
     emulator.configure(precision_lists=lists)
     [found] = problems(named("gatewayModel"), client.model())
     assert "supportedPrecisions" in found
     assert "supportedPrecisionsWithCalibration" in found
 
 
-def test_preparing_is_the_one_state_that_the_documents_do_not_have(client, emulator, problems):
+def test_preparing_is_an_undocumented_state(client, emulator, problems):
     emulator.configure(precision_lists="absent")
     client.prepare()
     [found] = problems(named("gatewayModel"), client.model())
@@ -139,21 +139,21 @@ def test_preparing_is_the_one_state_that_the_documents_do_not_have(client, emula
     assert problems(named("gatewayModel"), client.model()) == []
 
 
-def test_the_documented_precisions_are_those_that_are_taken(client, emulator, documents, problems):
+def test_only_documented_precisions_are_accepted(client, emulator, documents, problems):
     documented = documents[PREPARE]["components"]["schemas"]["DeploymentPrecision"]["enum"]
     for precision in [*documented, "FP99"]:
         body = {"precision": precision}
-        fine = problems(named("GatewayPrepareModelBody"), body, PREPARE) == []
-        taken = client.prepare(precision=precision).status_code == 200
-        assert taken is (fine and precision != "PRECISION_UNSPECIFIED"), precision
+        valid = problems(named("GatewayPrepareModelBody"), body, PREPARE) == []
+        accepted = client.prepare(precision=precision).status_code == 200
+        assert accepted is (valid and precision != "PRECISION_UNSPECIFIED"), precision
 
 
-def test_every_documented_field_of_a_model_can_be_sent(client, documents):
+def test_every_documented_model_field_can_be_sent(client, documents):
     shape = documents[GATEWAY]["components"]["schemas"]["gatewayModel"]["properties"]
     samples = {"string": "2025-01-01T00:00:00Z", "boolean": False, "integer": 1, "array": [], "object": {}}
     skipped = {"peftDetails", "conversationConfig"}
     for name, field in shape.items():
         value = samples[field["type"]] if "type" in field else None
         if name not in skipped:
-            answer = client("PATCH", "/v1/accounts/demo/models/my-model", json={name: value})
-            assert answer.status_code == 200, (name, answer.text)
+            response = client("PATCH", "/v1/accounts/demo/models/my-model", json={name: value})
+            assert response.status_code == 200, (name, response.text)

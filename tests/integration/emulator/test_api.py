@@ -1,4 +1,4 @@
-"""The API's endpoints over HTTP, and how strict they are."""
+"""Accounts and models over HTTP."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CAPTURED_FIELDS = [
 ]
 
 
-def test_a_model_is_sent_as_it_really_is(client):
+def test_model_has_the_captured_fields(client):
     model = client.model()
     assert sorted(model) == CAPTURED_FIELDS
     assert model["name"] == "accounts/demo/models/my-model"
@@ -60,9 +60,9 @@ def test_a_model_is_sent_as_it_really_is(client):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6}|\.\d{9})?Z", model["updateTime"])
 
 
-def test_preparing_over_the_wire(client, emulator):
-    answer = client.prepare()
-    assert (answer.status_code, answer.json()) == (200, {})
+def test_prepare_makes_the_model_preparing_and_then_ready(client, emulator):
+    response = client.prepare()
+    assert (response.status_code, response.json()) == (200, {})
     assert client.model()["state"] == "PREPARING"
     time.sleep(0.55)
     after = client.model()
@@ -71,7 +71,7 @@ def test_preparing_over_the_wire(client, emulator):
 
 
 @pytest.mark.parametrize("path", [f"{MODEL}:prepare", f"{MODEL}%3Aprepare"])
-def test_the_verb_may_come_encoded(client, path):
+def test_colon_of_a_verb_can_be_percent_encoded(client, path):
     assert client("POST", path, json={"precision": "FP4"}).json() == {}
 
 
@@ -89,21 +89,21 @@ def test_the_verb_may_come_encoded(client, path):
         ("same_prepare", "failed_precondition", 400, 9),
     ],
 )
-def test_prepare_while_preparing(client, emulator, option, value, status, code):
+def test_prepare_during_a_preparation_follows_the_options(client, emulator, option, value, status, code):
     emulator.configure(**{option: value, "duration": 60})
     assert client.prepare(precision="FP8").status_code == 200
-    answer = client.prepare(precision="FP4" if option == "second_prepare" else "FP8")
-    assert (answer.status_code, answer.json().get("code")) == (status, code)
+    response = client.prepare(precision="FP4" if option == "second_prepare" else "FP8")
+    assert (response.status_code, response.json().get("code")) == (status, code)
 
 
 @pytest.mark.parametrize("status", [403, 401])
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "fw_emulator_not_a_real_key", "Basic abc"])
-def test_a_missing_or_wrong_key(client, emulator, header, status):
+def test_missing_or_wrong_key_is_refused(client, emulator, header, status):
     emulator.configure(unauthorized_status=status)
-    answer = client("GET", MODEL, headers={"Authorization": header})
-    assert answer.status_code == status
-    assert sorted(answer.json()) == ["error", "request_id"]
-    assert answer.json()["error"] == {
+    response = client("GET", MODEL, headers={"Authorization": header})
+    assert response.status_code == status
+    assert sorted(response.json()) == ["error", "request_id"]
+    assert response.json()["error"] == {
         "message": "The API key you provided is invalid.",
         "param": None,
         "code": "UNAUTHORIZED",
@@ -123,9 +123,9 @@ def test_a_missing_or_wrong_key(client, emulator, header, status):
         ("GET", "/v1/accounts/fireworks/models/no-such-model"),
     ],
 )
-def test_what_does_not_exist(client, method, path):
-    answer = client(method, path, json={"precision": "FP8"} if method == "POST" else None)
-    assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+def test_unknown_resource_is_404_in_the_envelope(client, method, path):
+    response = client(method, path, json={"precision": "FP8"} if method == "POST" else None)
+    assert (response.status_code, response.json()) == (404, NOT_FOUND)
 
 
 @pytest.mark.parametrize(
@@ -142,19 +142,19 @@ def test_what_does_not_exist(client, method, path):
         ("GET", "/emulator/reset", 405),
     ],
 )
-def test_unknown_paths_and_methods_answer_in_plain_text(client, method, path, status):
-    answer = client(method, path)
-    assert answer.status_code == status
-    assert answer.headers["content-type"].startswith("text/plain")
+def test_unknown_path_or_method_is_refused_in_plain_text(client, method, path, status):
+    response = client(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"].startswith("text/plain")
 
 
 @pytest.mark.parametrize(
     "model", ["UPPER", "-edge", "edge-", "a_b", "a.b", "x" * 64, "%20", "a%2Fb", "%C3%A9"]
 )
-def test_ids_outside_the_grammar(client, model):
+def test_invalid_id_is_400(client, model):
     for path in (f"{MODELS}/{model}", f"/v1/accounts/{model}/models"):
-        answer = client("GET", path)
-        assert (answer.status_code, answer.json()["code"]) == (400, 3)
+        response = client("GET", path)
+        assert (response.status_code, response.json()["code"]) == (400, 3)
 
 
 @pytest.mark.parametrize(
@@ -174,15 +174,15 @@ def test_ids_outside_the_grammar(client, model):
         ("", "precision"),
     ],
 )
-def test_prepare_refuses_bodies_that_are_wrong_and_names_the_field(client, emulator, body, named):
+def test_prepare_names_the_invalid_field(client, emulator, body, named):
     how = {"data": body} if isinstance(body, str) else {"json": body}
-    answer = client("POST", f"{MODEL}:prepare", **how)
-    assert (answer.status_code, answer.json()["code"]) == (400, 3)
-    assert named in answer.json()["message"]
+    response = client("POST", f"{MODEL}:prepare", **how)
+    assert (response.status_code, response.json()["code"]) == (400, 3)
+    assert named in response.json()["message"]
     assert emulator.preparations == []
 
 
-def test_what_only_the_gateway_sets_is_ignored_inside_of_a_message_too(client):
+def test_output_only_fields_of_a_model_are_ignored(client):
     details = {"worldSize": 2, "defaultPrecision": "FP8"}
     changed = client(
         "PATCH", MODEL, json={"state": "FAILED", "calibrated": True, "baseModelDetails": details}
@@ -205,16 +205,16 @@ def test_what_only_the_gateway_sets_is_ignored_inside_of_a_message_too(client):
     ],
     ids=["deep", "surrogate", "infinite", "nan", "infinite in a map", "grouped digits", "negative"],
 )
-def test_what_json_can_say_and_no_model_can_have(client, emulator, body):
-    answer = client("POST", MODELS, data=body)
-    assert (answer.status_code, answer.json()["code"]) == (400, 3), answer.text
-    # What was asked is shown as JSON that every client can read.
+def test_json_outside_the_range_of_a_model_is_refused(client, emulator, body):
+    response = client("POST", MODELS, data=body)
+    assert (response.status_code, response.json()["code"]) == (400, 3), response.text
+    # The recorded request is sent as valid JSON.
     shown = client("GET", "/emulator/requests")
     assert shown.status_code == 200
     json.loads(shown.content, parse_constant=pytest.fail)
 
 
-def test_a_read_mask_changes_nothing_in_the_reply_to_prepare(client):
+def test_read_mask_does_not_change_the_response_to_prepare(client):
     assert client("POST", f"{MODEL}:prepare", json={"precision": "FP8", "readMask": "state"}).json() == {}
 
 
@@ -222,12 +222,12 @@ def test_a_read_mask_changes_nothing_in_the_reply_to_prepare(client):
     ("model", "status", "code"),
     [("my-uploading-model", 400, 9), ("my-addon", 400, 9), ("my-other-model", 200, None)],
 )
-def test_which_models_can_be_prepared(client, model, status, code):
-    answer = client.prepare(model)
-    assert (answer.status_code, answer.json().get("code")) == (status, code)
+def test_prepare_refuses_uploading_models_and_addons(client, model, status, code):
+    response = client.prepare(model)
+    assert (response.status_code, response.json().get("code")) == (status, code)
 
 
-def test_public_models_can_be_read_and_nothing_else(client):
+def test_public_models_can_only_be_read(client):
     public = "/v1/accounts/fireworks/models/yi-6b"
     assert client.get(public).json()["public"] is True
     assert [model["name"] for model in client.get("/v1/accounts/fireworks/models").json()["models"]] == [
@@ -240,8 +240,8 @@ def test_public_models_can_be_read_and_nothing_else(client):
         ("POST", "/v1/accounts/fireworks/models", {"modelId": "m", "model": {"kind": "CUSTOM_MODEL"}}),
         ("GET", "/v1/accounts/fireworks", None),
     ]:
-        answer = client(method, path, json=body)
-        assert (answer.status_code, answer.json()["code"]) == (403, 7), (method, path)
+        response = client(method, path, json=body)
+        assert (response.status_code, response.json()["code"]) == (403, 7), (method, path)
 
 
 BASE = {
@@ -250,7 +250,7 @@ BASE = {
 }
 
 
-def test_create_edit_delete(client):
+def test_model_can_be_created_updated_and_deleted(client):
     created = client("POST", MODELS, json={"modelId": "new", "model": {**BASE, "displayName": "New"}})
     assert created.status_code == 200, created.text
     assert created.json() == client.model("new")
@@ -295,17 +295,17 @@ def test_create_edit_delete(client):
         ),
     ],
 )
-def test_create_refuses_bodies_that_are_wrong_and_names_the_field(client, emulator, body, named):
+def test_create_model_names_the_invalid_field(client, emulator, body, named):
     before = len(emulator.models)
-    answer = client("POST", MODELS, json=body)
-    assert (answer.status_code, answer.json()["code"]) == (400, 3)
-    assert named in answer.json()["message"]
+    response = client("POST", MODELS, json=body)
+    assert (response.status_code, response.json()["code"]) == (400, 3)
+    assert named in response.json()["message"]
     assert len(emulator.models) == before
 
 
-def test_finding_the_account_from_the_key(client, emulator):
-    answer = client.get("/verifyApiKey")
-    assert (answer.status_code, answer.headers["x-fireworks-account-id"]) == (200, "demo")
+def test_account_can_be_found_from_the_key(client, emulator):
+    response = client.get("/verifyApiKey")
+    assert (response.status_code, response.headers["x-fireworks-account-id"]) == (200, "demo")
     emulator.configure(accounts=["zeta", "alpha", "mid"])
     assert client.get("/verifyApiKey").headers["x-fireworks-account-id"] == "zeta"
     first = client.get("/v1/accounts", pageSize=2).json()
@@ -317,18 +317,18 @@ def test_finding_the_account_from_the_key(client, emulator):
     assert client.get("/v1/accounts/mid").json() == first["accounts"][1]
 
 
-def test_the_rate_limit(client, emulator):
+def test_requests_beyond_the_rate_limit_are_429(client, emulator):
     emulator.configure(requests_per_minute=3, retry_after="7")
-    answers = [client.get(MODEL) for _ in range(5)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-    assert (answers[3].json()["code"], answers[3].headers["retry-after"]) == (8, "7")
+    responses = [client.get(MODEL) for _ in range(5)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429, 429]
+    assert (responses[3].json()["code"], responses[3].headers["retry-after"]) == (8, "7")
     emulator.configure(retry_after=None)
     assert "retry-after" not in client.get(MODEL).headers
     emulator.configure(requests_per_minute=None)
     assert client.get(MODEL).status_code == 200
 
 
-def test_unknown_query_parameters_are_refused(client):
+def test_unknown_query_parameter_is_refused(client):
     for path in (MODEL, MODELS, "/v1/accounts", "/verifyApiKey"):
-        answer = client.get(path, page_sizes=1)
-        assert (answer.status_code, answer.json()["code"]) == (400, 3)
+        response = client.get(path, page_sizes=1)
+        assert (response.status_code, response.json()["code"]) == (400, 3)

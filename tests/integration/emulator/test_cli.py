@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_fireworks.emulator``, as a person starts and stops it."""
+"""``python -m airflow_provider_fireworks.emulator``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "airflow_provider_fireworks.emulator"]
 
 
-class Run:
+class Process:
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
             [*COMMAND, "--port", "0", *arguments],
@@ -35,7 +35,7 @@ class Run:
                 break
         self.url = re.search(r"http://127\.0\.0\.1:\d+", self.greeting).group()
 
-    def end(self, by: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
+    def stop(self, by: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
         self.process.send_signal(by)
         out, err = self.process.communicate(timeout=10)
         return self.process.returncode, out, err
@@ -45,8 +45,8 @@ class Run:
 def run():
     running = []
 
-    def start(*arguments: str) -> Run:
-        running.append(Run(*arguments))
+    def start(*arguments: str) -> Process:
+        running.append(Process(*arguments))
         return running[-1]
 
     yield start
@@ -55,7 +55,7 @@ def run():
         one.process.wait()
 
 
-def test_its_greeting_is_ready_to_be_used(run):
+def test_greeting_has_a_connection_and_a_curl_command(run):
     emulator = run()
     assert "accounts/demo/models/my-model  READY" in emulator.greeting
     assert "accounts/demo/models/my-uploading-model  UPLOADING" in emulator.greeting
@@ -63,43 +63,43 @@ def test_its_greeting_is_ready_to_be_used(run):
     connection = json.loads(export)
     assert connection["conn_type"] == "fireworks"
     assert (connection["login"], connection["host"]) == ("demo", emulator.url)
-    assert f"API key   {connection['password']}" in emulator.greeting
+    assert f"API key: {connection['password']}" in emulator.greeting
     curl = shlex.split(re.search(r"^curl .*$", emulator.greeting, re.M).group())
     name, _, value = curl[curl.index("-H") + 1].partition(": ")
     assert requests.get(curl[-1], headers={name: value}, timeout=5).json()["state"] == "READY"
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_cleanly_and_says_what_it_was_asked(run, by):
+def test_signal_stops_it_and_prints_a_summary(run, by):
     emulator = run("--accounts", "mine")
     requests.get(f"{emulator.url}/v1/accounts/mine/models/my-model", timeout=5)
-    code, out, err = emulator.end(by)
+    code, out, err = emulator.stop(by)
     assert (code, err) == (0, "")
     assert "GET /v1/accounts/mine/models/my-model 403\n" in out
     assert re.search(r"1  GET model", out)
-    assert "Deployments left: 0. GPU-seconds: 0.0." in out
+    assert "GPU-seconds: 0.0. Deployments left: 0\n" in out
 
 
-def test_it_says_at_the_end_which_deployments_are_left(run):
+def test_summary_names_the_deployments_left(run):
     emulator = run("--deploy-duration", "0")
     headers = {"Authorization": "Bearer fw_emulator_not_a_real_key"}
     body = {"baseModel": "accounts/demo/models/my-model", "acceleratorType": "NVIDIA_H100_80GB"}
     url = f"{emulator.url}/v1/accounts/demo/deployments?deploymentId=forgotten"
     assert requests.post(url, json=body, headers=headers, timeout=5).status_code == 200
-    _, out, _ = emulator.end()
+    _, out, _ = emulator.stop()
     assert re.search(
-        r"Deployments left: 1\. GPU-seconds: \d+\.\d\.\n +accounts/demo/deployments/forgotten", out
+        r"GPU-seconds: \d+\.\d\. Deployments left: 1\n +accounts/demo/deployments/forgotten", out
     )
 
 
-def test_quiet(run):
+def test_quiet_prints_no_requests(run):
     emulator = run("--quiet")
     requests.get(f"{emulator.url}/v1/accounts", timeout=5)
-    _, out, _ = emulator.end()
+    _, out, _ = emulator.stop()
     assert "/v1/accounts" not in out
 
 
-def test_every_kind_of_option_arrives(run):
+def test_flag_of_every_type_sets_its_option(run):
     emulator = run(
         *["--accounts", "one", "--accounts", "two", "--duration", "1.5", "--unauthorized-status", "401"],
         *[
@@ -144,18 +144,18 @@ def test_every_kind_of_option_arrives(run):
     )
 
 
-def refused(*arguments: str) -> str:
+def usage_error(*arguments: str) -> str:
     done = subprocess.run([*COMMAND, *arguments], cwd=CHECKOUT, text=True, capture_output=True, timeout=20)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     return done.stderr
 
 
-def test_a_taken_port_is_said_in_one_line(emulator):
+def test_port_in_use_is_reported_in_one_line(emulator):
     port = emulator.url.rpartition(":")[2]
     assert (
-        refused("--port", port)
-        == f"Cannot listen at 127.0.0.1:{port}: the port is taken. --port 0 takes any free one.\n"
+        usage_error("--port", port)
+        == f"Cannot listen at 127.0.0.1:{port}: the port is in use. Use --port 0 for any free port.\n"
     )
 
 
@@ -169,11 +169,11 @@ def test_a_taken_port_is_said_in_one_line(emulator):
         (["--outcomes", "FP8"], "--outcomes"),
     ],
 )
-def test_wrong_arguments_are_named(arguments, named):
-    assert named in refused(*arguments).splitlines()[-1]
+def test_invalid_argument_is_named(arguments, named):
+    assert named in usage_error(*arguments).splitlines()[-1]
 
 
-def test_help_explains_every_option():
+def test_help_describes_every_option():
     done = subprocess.run([*COMMAND, "--help"], cwd=CHECKOUT, text=True, capture_output=True, check=True)
     words = " ".join(done.stdout.split())
     for name, field in Options.model_fields.items():

@@ -1,4 +1,4 @@
-"""The Python side of it: start, stop, looking on, interfering."""
+"""The class Emulator: start and stop, records, and setting state from Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_fireworks.emulator import Emulator, Options
 MODEL = "/v1/accounts/demo/models/my-model"
 
 
-def test_it_starts_and_stops_at_once():
+def test_start_and_stop_are_fast():
     Emulator().start()
     began = time.monotonic()
     for _ in range(20):
@@ -25,7 +25,7 @@ def test_it_starts_and_stops_at_once():
     assert time.monotonic() - began < 2
 
 
-def test_stopped_and_started_it_is_at_the_same_port_and_knows_what_it_knew(client, emulator):
+def test_restarted_emulator_keeps_its_port_and_state(client, emulator):
     client.prepare()
     url = emulator.url
     emulator.stop()
@@ -37,13 +37,13 @@ def test_stopped_and_started_it_is_at_the_same_port_and_knows_what_it_knew(clien
     assert emulator.count("POST", ":prepare") == 1
 
 
-def test_stop_and_start_may_be_repeated(emulator):
+def test_start_and_stop_can_be_repeated(emulator):
     emulator.start()
     emulator.stop()
     emulator.stop()
 
 
-def test_stopping_is_silent(caplog):
+def test_stop_logs_no_warning(caplog):
     caplog.set_level(logging.WARNING)
     with Emulator() as emulator:
         emulator.fault("hang")
@@ -56,23 +56,23 @@ def test_stopping_is_silent(caplog):
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def test_a_taken_port_is_an_error_of_the_caller(emulator):
+def test_start_raises_if_the_port_is_in_use(emulator):
     with pytest.raises(OSError, match="in use"):
         Emulator(port=int(emulator.url.rpartition(":")[2])).start()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.com", ""])
-def test_it_only_listens_to_this_machine(host):
+def test_host_must_be_a_loopback_address(host):
     with pytest.raises(ValueError, match="loopback"):
         Emulator(host=host)
 
 
-def test_options_as_an_object_by_name_or_both():
+def test_options_by_name_override_the_options_object():
     emulator = Emulator(Options(duration=3, start_lag=1), start_lag=2)
     assert (emulator.options.duration, emulator.options.start_lag) == (3, 2)
 
 
-def test_the_connection_is_one_for_airflow(emulator):
+def test_connection_is_an_airflow_connection(emulator):
     assert json.loads(emulator.connection) == {
         "conn_type": "fireworks",
         "login": "demo",
@@ -81,38 +81,55 @@ def test_the_connection_is_one_for_airflow(emulator):
     }
 
 
-def test_what_was_asked(client, emulator):
+def test_requests_are_recorded_without_secrets(client, emulator):
     client.get(MODEL, readMask="state")
     client.prepare()
-    asked = emulator.requests
-    assert [(r.method, r.path, r.query, r.status) for r in asked] == [
+    records = emulator.requests
+    assert [(r.method, r.path, r.query, r.status) for r in records] == [
         ("GET", MODEL, {"readMask": "state"}, 200),
         ("POST", f"{MODEL}:prepare", {}, 200),
     ]
-    assert asked[1].body == {"precision": "FP8"}
-    assert abs(asked[1].at - time.time()) < 5
-    assert emulator.api_key not in repr(asked)
-    assert "authorization" not in asked[0].headers
+    assert records[1].body == {"precision": "FP8"}
+    assert abs(records[1].at - time.time()) < 5
+    assert emulator.api_key not in repr(records)
+    assert "authorization" not in records[0].headers
     assert (emulator.count(), emulator.count("GET"), emulator.count(path=":prepare")) == (2, 1, 1)
     emulator.clear()
     assert (emulator.requests, emulator.preparations, emulator.counts) == ([], [], {})
 
 
-def test_models_can_be_added_forced_and_deleted(client, emulator):
+def test_counts_have_requests_and_results(client, emulator):
+    client.get(MODEL)
+    client.get(MODEL)
+    client.prepare()
+    client.prepare()
+    client.prepare(model="my-addon")
+    client.get("/nothing")
+    assert emulator.counts == {
+        "GET model": 2,
+        "GET other": 1,
+        "POST prepare": 3,
+        "prepare accepted": 1,
+        "prepare already": 1,
+        "prepare refused": 1,
+    }
+
+
+def test_models_can_be_added_set_and_deleted(client, emulator):
     added = emulator.add_model("second", displayName="Second", supportedPrecisions=["FP16", "FP4"])
     assert client.model("second") == added == emulator.model("second")
     emulator.set_model("second", state="FAILED", status={"code": "INTERNAL", "message": "boom"})
     assert client.model("second")["status"]["message"] == "boom"
     emulator.delete_model("second")
     assert client.get("/v1/accounts/demo/models/second").status_code == 404
-    for call in (emulator.model, emulator.delete_model, emulator.set_model):
+    for method in (emulator.model, emulator.delete_model, emulator.set_model):
         with pytest.raises(LookupError, match="second"):
-            call("second")
+            method("second")
     with pytest.raises(ValueError, match="exists"):
         emulator.add_model("my-model")
 
 
-def test_the_key_can_be_revoked_and_changed(client, emulator):
+def test_key_can_be_revoked_and_changed(client, emulator):
     emulator.revoke_key()
     assert client.get(MODEL).status_code == 403
     emulator.api_key = "fw_another"
@@ -120,14 +137,14 @@ def test_the_key_can_be_revoked_and_changed(client, emulator):
     assert client("GET", MODEL, headers={"Authorization": "Bearer fw_another"}).status_code == 200
 
 
-def test_answers_come_without_delay(client, emulator):
+def test_responses_are_not_delayed_by_nagle(client, emulator):
     began = time.monotonic()
     for _ in range(40):
         client.prepare()
-    assert time.monotonic() - began < 1, "40 ms each are Nagle's algorithm and delayed acknowledgements"
+    assert time.monotonic() - began < 1, "Nagle's algorithm costs 40 ms each"
 
 
-def test_many_at_once(emulator):
+def test_concurrent_requests_start_one_preparation_each(emulator):
     headers = {"Authorization": f"Bearer {emulator.api_key}"}
     precisions = ["FP8", "FP4", "NF4", "BF16"] * 10
     with httpx.Client(base_url=emulator.url, headers=headers) as client, ThreadPoolExecutor(16) as pool:
@@ -137,7 +154,7 @@ def test_many_at_once(emulator):
     assert emulator.count("POST") == 40
 
 
-async def test_from_within_an_event_loop(emulator):
+async def test_emulator_can_be_used_within_an_event_loop(emulator):
     async with httpx.AsyncClient(base_url=emulator.url) as client:
         assert (await client.get("/verifyApiKey")).status_code == 403
         emulator.fault("drop")

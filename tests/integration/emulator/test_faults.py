@@ -1,4 +1,4 @@
-"""Every kind of fault, as a client meets it."""
+"""Every kind of fault, as a client sees it."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ MODEL = "/v1/accounts/demo/models/my-model"
         (418, 2),
     ],
 )
-def test_status_comes_in_the_gateways_envelope(client, emulator, status, code):
+def test_status_fault_uses_the_envelope_of_the_api(client, emulator, status, code):
     emulator.fault("status", status=status)
-    answer = client.get(MODEL)
-    assert answer.status_code == status
-    assert (answer.json()["code"], answer.json()["details"]) == (code, [])
+    response = client.get(MODEL)
+    assert response.status_code == status
+    assert (response.json()["code"], response.json()["details"]) == (code, [])
     assert client.get(MODEL).status_code == 200
 
 
-def test_status_with_own_code_message_and_retry_after(client, emulator):
+def test_status_fault_takes_code_message_and_retry_after(client, emulator):
     emulator.fault("status", status=429, code=9, message="global--h200-count, in use: 14", retry_after=3)
-    answer = client.get(MODEL)
-    assert answer.json() == {"code": 9, "message": "global--h200-count, in use: 14", "details": []}
-    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+    response = client.get(MODEL)
+    assert response.json() == {"code": 9, "message": "global--h200-count, in use: 14", "details": []}
+    assert (response.status_code, response.headers["retry-after"]) == (429, "3")
 
 
 @pytest.mark.parametrize(("kind", "content"), [("html", "text/html"), ("text", "text/plain")])
 @pytest.mark.parametrize("status", [None, 401, 403, 404, 502])
-def test_pages_of_something_in_between(client, emulator, kind, content, status):
+def test_html_and_text_faults_are_not_json(client, emulator, kind, content, status):
     emulator.fault(kind, status=status)
-    answer = client.get(MODEL)
-    assert answer.status_code == (status or 502)
-    assert answer.headers["content-type"].startswith(content)
+    response = client.get(MODEL)
+    assert response.status_code == (status or 502)
+    assert response.headers["content-type"].startswith(content)
     with pytest.raises(ValueError, match="Expecting value"):
-        answer.json()
+        response.json()
 
 
-def test_drop(client, emulator):
+def test_drop_closes_the_connection_without_a_response(client, emulator):
     emulator.fault("drop")
     with pytest.raises(requests.ConnectionError, match="without response"):
         client.get(MODEL)
@@ -66,7 +66,7 @@ def test_drop(client, emulator):
 
 
 @pytest.mark.parametrize("after_work", [False, True])
-def test_truncate(client, emulator, after_work):
+def test_truncate_closes_the_connection_in_the_middle(client, emulator, after_work):
     emulator.fault("truncate", after_work=after_work)
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
         client.get(MODEL)
@@ -77,7 +77,7 @@ def test_truncate(client, emulator, after_work):
     "fault", [{"kind": "drop"}, {"kind": "truncate"}, {"kind": "status", "status": 503}, {"kind": "html"}]
 )
 @pytest.mark.parametrize("after_work", [False, True])
-def test_a_lost_answer_to_a_post(client, emulator, fault, after_work):
+def test_fault_executes_a_post_only_with_after_work(client, emulator, fault, after_work):
     emulator.fault(**fault, after_work=after_work, method="POST", path=":prepare")
     with contextlib.suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         assert client.prepare().status_code >= 500
@@ -85,7 +85,7 @@ def test_a_lost_answer_to_a_post(client, emulator, fault, after_work):
     assert client.model()["state"] == ("PREPARING" if after_work else "READY")
 
 
-def test_slow_answers_late(client, emulator):
+def test_slow_response_arrives_late(client, emulator):
     emulator.fault("slow", delay=0.3)
     began = time.monotonic()
     assert client.get(MODEL).status_code == 200
@@ -93,24 +93,24 @@ def test_slow_answers_late(client, emulator):
 
 
 @pytest.mark.parametrize("after_work", [False, True])
-def test_a_client_that_does_not_wait_for_a_hanging_answer(client, emulator, after_work):
+def test_hanging_request_is_executed_only_with_after_work(client, emulator, after_work):
     emulator.fault("hang", after_work=after_work)
     with pytest.raises(requests.ReadTimeout):
         client("POST", f"{MODEL}:prepare", json={"precision": "FP8"}, timeout=0.2)
     assert len(emulator.preparations) == (1 if after_work else 0)
 
 
-def test_others_are_answered_while_one_hangs(client, emulator):
+def test_hanging_request_does_not_block_others_or_stop(client, emulator):
     emulator.fault("hang", delay=30, method="POST")
     url = f"{emulator.url}{MODEL}:prepare"
     ended = threading.Event()
 
-    def ask() -> None:
+    def post() -> None:
         with pytest.raises(requests.ConnectionError):
             requests.post(url, timeout=20)
         ended.set()
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=post, daemon=True).start()
     while not emulator.count("POST"):
         time.sleep(0.01)
     assert client.get(MODEL).status_code == 200
@@ -120,13 +120,13 @@ def test_others_are_answered_while_one_hangs(client, emulator):
     assert time.monotonic() - began < 1
 
 
-def test_redirect(client, emulator):
+def test_redirect_has_its_location(client, emulator):
     emulator.fault("redirect", location="http://127.0.0.1:1/elsewhere")
-    answer = client.get(MODEL)
-    assert (answer.status_code, answer.headers["location"]) == (307, "http://127.0.0.1:1/elsewhere")
+    response = client.get(MODEL)
+    assert (response.status_code, response.headers["location"]) == (307, "http://127.0.0.1:1/elsewhere")
 
 
-def test_trickle_sends_a_byte_at_a_time(client, emulator):
+def test_trickle_sends_one_byte_at_a_time(client, emulator):
     emulator.fault("trickle", delay=0.001)
     body = client.get(MODEL).content
     emulator.fault("trickle", delay=0.01)
@@ -136,12 +136,10 @@ def test_trickle_sends_a_byte_at_a_time(client, emulator):
 
 
 @pytest.mark.parametrize("fault", [{"kind": "trickle", "delay": 0.02}, {"kind": "huge"}])
-def test_others_are_answered_while_one_gets_its_answer_slowly_and_none_is_sent_to_who_has_left(
-    client, emulator, fault
-):
+def test_slow_body_does_not_block_others_or_stop(client, emulator, fault):
     emulator.fault(**fault)
-    with client("GET", MODEL, stream=True) as answer:
-        next(answer.iter_content(1))
+    with client("GET", MODEL, stream=True) as response:
+        next(response.iter_content(1))
         assert requests.get(f"{emulator.url}/v1/accounts", timeout=5).status_code == 403
     began = time.monotonic()
     emulator.stop()
@@ -149,31 +147,31 @@ def test_others_are_answered_while_one_gets_its_answer_slowly_and_none_is_sent_t
 
 
 @pytest.mark.parametrize("size", [20, 65_536 + 20, 5_000_000])
-def test_huge_is_a_json_object_of_that_size(client, emulator, size):
+def test_huge_response_is_json_of_the_given_size(client, emulator, size):
     emulator.fault("huge", size=size)
-    answer = client.get(MODEL)
-    assert len(answer.content) == size
-    assert set(answer.json()["name"]) <= {"x"}
+    response = client.get(MODEL)
+    assert len(response.content) == size
+    assert set(response.json()["name"]) <= {"x"}
     assert emulator.requests[0].status == 200
 
 
-def test_gzip_comes_compressed(client, emulator):
+def test_gzip_response_is_compressed(client, emulator):
     plain = client.get(MODEL)
     emulator.fault("gzip")
-    answer = client("GET", MODEL, stream=True)
-    assert answer.headers["content-encoding"] == "gzip"
-    packed = answer.raw.read(decode_content=False)
+    response = client("GET", MODEL, stream=True)
+    assert response.headers["content-encoding"] == "gzip"
+    packed = response.raw.read(decode_content=False)
     assert json.loads(gzip.decompress(packed))["name"] == plain.json()["name"]
 
 
-def test_wrong_type_is_the_answer_under_another_name(client, emulator):
+def test_wrong_type_changes_only_the_content_type(client, emulator):
     emulator.fault("wrong_type")
-    answer = client.get(MODEL)
-    assert answer.headers["content-type"].startswith("text/html")
-    assert answer.json() == client.model()
+    response = client.get(MODEL)
+    assert response.headers["content-type"].startswith("text/html")
+    assert response.json() == client.model()
 
 
-def test_endless_pages(client, emulator):
+def test_endless_list_repeats_its_page_token(client, emulator):
     emulator.fault("endless", times=2)
     pages = [client.get("/v1/accounts/demo/models", pageToken=token).json() for token in ("", "next")]
     assert [page["nextPageToken"] for page in pages] == ["next", "next"]
@@ -182,20 +180,20 @@ def test_endless_pages(client, emulator):
 
 
 @pytest.mark.parametrize("kind", ["trickle", "gzip", "wrong_type", "endless"])
-def test_a_good_answer_that_looks_odd_is_to_a_request_that_was_carried_out_once(client, emulator, kind):
+def test_altered_response_follows_one_execution(client, emulator, kind):
     emulator.fault(kind, **({"delay": 0} if kind == "trickle" else {}), method="POST")
     assert client.prepare().status_code == 200
     assert len(emulator.preparations) == 1
 
 
-def test_faults_come_before_the_key_is_looked_at(client, emulator):
+def test_fault_applies_before_the_key_is_checked(client, emulator):
     emulator.revoke_key()
     emulator.fault("html", status=502)
     assert client.get(MODEL).status_code == 502
     assert client.get(MODEL).status_code == 403
 
 
-def test_faults_fit_methods_and_paths_and_can_be_cleared(client, emulator):
+def test_fault_applies_to_method_and_path_until_cleared(client, emulator):
     emulator.fault("status", times=-1, method="GET", path="/models/")
     assert client.get("/v1/accounts").status_code == 200
     assert client.prepare().status_code == 200
@@ -204,7 +202,7 @@ def test_faults_fit_methods_and_paths_and_can_be_cleared(client, emulator):
     assert client.get(MODEL).status_code == 200
 
 
-def test_a_delayed_fault(client, emulator):
+def test_delay_applies_to_every_kind(client, emulator):
     emulator.fault("status", delay=0.2)
     began = time.monotonic()
     assert client.get(MODEL).status_code == 503

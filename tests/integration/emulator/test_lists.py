@@ -1,3 +1,5 @@
+"""Pages of lists, and read masks."""
+
 from __future__ import annotations
 
 import pytest
@@ -6,8 +8,8 @@ MODELS = "/v1/accounts/demo/models"
 
 
 @pytest.fixture
-def many(emulator):
-    """230 models in all."""
+def models(emulator):
+    """The names of 230 models."""
     for number in range(226):
         emulator.add_model(f"model-{number:03}")
     return sorted(model["name"] for model in emulator.models if model["name"].startswith("accounts/demo/"))
@@ -33,21 +35,21 @@ def pages(client, **query):
         (9999, [200, 30]),
     ],
 )
-def test_pages_hold_everything_once_and_in_order(client, many, size, lengths):
+def test_pages_have_every_item_once_and_in_order(client, models, size, lengths):
     found = pages(client, **({} if size is None else {"pageSize": size}))
     assert [len(page) for page in found] == lengths
-    assert [name for page in found for name in page] == many
+    assert [name for page in found for name in page] == models
 
 
-def test_the_total_is_that_of_all_pages(client, many):
-    assert client.get(MODELS, pageSize=1).json()["totalSize"] == len(many) == 230
+def test_total_size_counts_all_pages(client, models):
+    assert client.get(MODELS, pageSize=1).json()["totalSize"] == len(models) == 230
 
 
-def test_a_deletion_between_two_pages_hides_nothing(client, emulator, many):
+def test_deletion_between_two_pages_hides_no_item(client, emulator, models):
     first = client.get(MODELS, pageSize=10).json()
     emulator.delete_model("model-000")
     second = client.get(MODELS, pageSize=10, pageToken=first["nextPageToken"]).json()
-    assert [model["name"] for model in second["models"]] == many[10:20]
+    assert [model["name"] for model in second["models"]] == models[10:20]
 
 
 @pytest.mark.parametrize(
@@ -63,13 +65,13 @@ def test_a_deletion_between_two_pages_hides_nothing(client, emulator, many):
         {"orderBy": "name desc"},
     ],
 )
-def test_what_is_not_understood_is_never_ignored(client, query):
-    answer = client.get(MODELS, **query)
-    assert (answer.status_code, answer.json()["code"]) == (400, 3)
-    assert "token" in answer.text or next(iter(query)) in answer.text
+def test_invalid_or_unsupported_parameter_is_refused(client, query):
+    response = client.get(MODELS, **query)
+    assert (response.status_code, response.json()["code"]) == (400, 3)
+    assert "token" in response.text or next(iter(query)) in response.text
 
 
-def test_a_token_of_another_list_is_invalid(client, emulator):
+def test_page_token_of_another_list_is_refused(client, emulator):
     emulator.configure(accounts=["demo", "other"])
     token = client.get("/v1/accounts", pageSize=1).json()["nextPageToken"]
     assert client.get(MODELS, pageToken=token).status_code == 400
@@ -85,11 +87,11 @@ def test_a_token_of_another_list_is_invalid(client, emulator):
         ("update_time, baseModelDetails.defaultPrecision", {"updateTime", "baseModelDetails"}),
     ],
 )
-def test_a_read_mask_chooses_fields(client, mask, names):
+def test_read_mask_selects_fields(client, mask, names):
     assert set(client.get(f"{MODELS}/my-model", readMask=mask).json()) == names
     assert all(set(model) == names for model in client.get(MODELS, readMask=mask).json()["models"])
 
 
 @pytest.mark.parametrize("mask", ["", "*"])
-def test_an_empty_read_mask_is_everything(client, mask):
+def test_empty_read_mask_selects_all_fields(client, mask):
     assert client.get(f"{MODELS}/my-model", readMask=mask).json() == client.model()

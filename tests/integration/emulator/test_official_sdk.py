@@ -1,4 +1,4 @@
-"""The vendor's own SDK as the client, sync and async: it was not written by us, and knows nothing of this emulator."""
+"""The official SDK as a client, sync and async: it was written without knowledge of the emulator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from fireworks import AsyncFireworks, Fireworks
 
 MODEL = "accounts/demo/models/my-model"
-MESSAGES = [{"role": "user", "content": "How do you do?"}]
+MESSAGES = [{"role": "user", "content": "How are you today?"}]
 
 
 @pytest.fixture(params=[Fireworks, AsyncFireworks], ids=["sync", "async"])
@@ -22,31 +22,31 @@ async def sdk(request, emulator):
         api_key=emulator.api_key, account_id=emulator.account_id, base_url=emulator.url, max_retries=0
     )
     yield client
-    await got(client.close())
+    await result(client.close())
 
 
-async def got(answer: Any) -> Any:
-    """Return what either client answers: the one does at once, the other is to be awaited."""
-    return await answer if inspect.isawaitable(answer) else answer
+async def result(value: Any) -> Any:
+    """Return the result of either client."""
+    return await value if inspect.isawaitable(value) else value
 
 
-async def every(pages: Any) -> list[Any]:
-    """Return all that is on the pages of a list."""
+async def all_items(pages: Any) -> list[Any]:
+    """Return the items of all pages of a list."""
     return [item async for item in pages] if hasattr(pages, "__aiter__") else list(pages)
 
 
-async def becomes(look: Callable[[], Any], state: str) -> Any:
-    """Look until a state is reached, and return what was seen then."""
+async def becomes(read: Callable[[], Any], state: str) -> Any:
+    """Read a resource until it reaches a state, and return it."""
     deadline = time.monotonic() + 20
-    while (seen := await got(look())).state != state:
-        assert time.monotonic() < deadline, seen
+    while (resource := await result(read())).state != state:
+        assert time.monotonic() < deadline, resource
         await asyncio.sleep(0.05)
-    return seen
+    return resource
 
 
-async def test_a_model_and_its_deployment_from_the_first_request_to_the_last(sdk, emulator):
+async def test_sdk_walks_through_a_model_and_its_deployment(sdk, emulator):
     emulator.configure(upload_duration=1, duration=1, deploy_duration=1)
-    new = await got(
+    new = await result(
         sdk.models.create(
             model_id="new",
             model={
@@ -66,11 +66,11 @@ async def test_a_model_and_its_deployment_from_the_first_request_to_the_last(sdk
         2,
     )
     with pytest.raises(fireworks.BadRequestError, match="being uploaded"):
-        await got(sdk.models.prepare("new", precision="FP8"))
+        await result(sdk.models.prepare("new", precision="FP8"))
     await becomes(lambda: sdk.models.get("new"), "READY")
 
-    await got(sdk.models.prepare("new", precision="FP8"))
-    assert (await got(sdk.models.get("new"))).state == "PREPARING"
+    await result(sdk.models.prepare("new", precision="FP8"))
+    assert (await result(sdk.models.get("new"))).state == "PREPARING"
     how = {
         "base_model": new.name,
         "deployment_id": "d",
@@ -81,68 +81,68 @@ async def test_a_model_and_its_deployment_from_the_first_request_to_the_last(sdk
         "max_replica_count": 2,
     }
     with pytest.raises(fireworks.BadRequestError, match="not prepared for precision FP8"):
-        await got(sdk.deployments.create(**how))
+        await result(sdk.deployments.create(**how))
     ready = await becomes(lambda: sdk.models.get("new"), "READY")
     assert (ready.supported_precisions, ready.calibrated) == (["FP16", "FP8"], True)
 
-    created = await got(sdk.deployments.create(**how))
+    created = await result(sdk.deployments.create(**how))
     assert (created.state, created.precision, created.accelerator_count) == ("CREATING", "FP8", 2)
     inference = sdk.with_options(base_url=f"{emulator.url}/inference")
     chat = {"model": f"{new.name}#{created.name}", "messages": MESSAGES}
     with pytest.raises(fireworks.NotFoundError, match="not deployed"):
-        await got(inference.chat.completions.create(**chat))
+        await result(inference.chat.completions.create(**chat))
     up = await becomes(lambda: sdk.deployments.get("d"), "READY")
     assert (up.replica_stats.ready_replica_count, up.replica_count) == (1, 1)
-    assert (await got(inference.chat.completions.create(**chat))).usage.prompt_tokens == 4
+    assert (await result(inference.chat.completions.create(**chat))).usage.prompt_tokens == 4
 
-    await got(sdk.deployments.scale("d", replica_count=2))
+    await result(sdk.deployments.scale("d", replica_count=2))
     assert (await becomes(lambda: sdk.deployments.get("d"), "READY")).replica_stats.ready_replica_count == 2
-    await got(sdk.deployments.scale("d", replica_count=0))
+    await result(sdk.deployments.scale("d", replica_count=0))
     assert (await becomes(lambda: sdk.deployments.get("d"), "READY")).replica_count == 0
     with pytest.raises(fireworks.InternalServerError, match="DEPLOYMENT_SCALING_UP"):
-        await got(inference.chat.completions.create(**chat))
+        await result(inference.chat.completions.create(**chat))
 
     with pytest.raises(fireworks.BadRequestError, match="served"):
-        await got(sdk.deployments.delete("d"))
-    await got(sdk.deployments.delete("d", ignore_checks=True))
-    assert await every(sdk.deployments.list()) == []
-    assert [found.state for found in await every(sdk.deployments.list(show_deleted=True))] == ["DELETED"]
-    await got(sdk.models.delete("new"))
+        await result(sdk.deployments.delete("d"))
+    await result(sdk.deployments.delete("d", ignore_checks=True))
+    assert await all_items(sdk.deployments.list()) == []
+    assert [found.state for found in await all_items(sdk.deployments.list(show_deleted=True))] == ["DELETED"]
+    await result(sdk.models.delete("new"))
     with pytest.raises(fireworks.NotFoundError):
-        await got(sdk.models.get("new"))
+        await result(sdk.models.get("new"))
     assert ([p.precision for p in emulator.preparations], len(emulator.creations)) == (["FP8"], 1)
     assert emulator.deployments_left == []
     assert emulator.gpu_seconds > 0
 
 
-async def test_list_follows_the_pages(sdk, emulator):
+async def test_sdk_lists_all_pages(sdk, emulator):
     for number in range(7):
         emulator.add_model(f"extra-{number}")
-    names = [model.name for model in await every(sdk.models.list(page_size=3))]
+    names = [model.name for model in await all_items(sdk.models.list(page_size=3))]
     assert names == sorted(model["name"] for model in emulator.models if "/demo/" in model["name"])
     assert emulator.count("GET", "/models") == 4
 
 
-async def test_what_is_there_from_the_start(sdk):
-    before = await got(sdk.models.get("my-model", read_mask="*"))
+async def test_sdk_reads_the_initial_model_and_account(sdk):
+    before = await result(sdk.models.get("my-model", read_mask="*"))
     assert (before.state, before.supported_precisions) == ("READY", ["FP16"])
     assert before.base_model_details.parameter_count == "6000000000"
     assert before.update_time.tzinfo is not None
-    assert [account.name for account in await every(sdk.accounts.list())] == ["accounts/demo"]
-    assert (await got(sdk.accounts.get())).state == "READY"
+    assert [account.name for account in await all_items(sdk.accounts.list())] == ["accounts/demo"]
+    assert (await result(sdk.accounts.get())).state == "READY"
 
 
-async def test_a_model_is_changed_and_made_once(sdk):
-    before = await got(sdk.models.get("my-model"))
-    after = await got(sdk.models.update("my-model", display_name="Newer"))
+async def test_sdk_updates_a_model_and_gets_a_conflict(sdk):
+    before = await result(sdk.models.get("my-model"))
+    after = await result(sdk.models.update("my-model", display_name="Newer"))
     assert after.display_name == "Newer"
     assert after.update_time > before.update_time
     with pytest.raises(fireworks.ConflictError):
-        await got(sdk.models.create(model_id="my-model", model={"kind": "CUSTOM_MODEL"}))
+        await result(sdk.models.create(model_id="my-model", model={"kind": "CUSTOM_MODEL"}))
 
 
 @pytest.mark.parametrize(
-    ("ask", "error"),
+    ("send", "error"),
     [
         (lambda sdk: sdk.models.get("none"), "NotFoundError"),
         (lambda sdk: sdk.models.prepare("my-model", precision="FP99"), "BadRequestError"),
@@ -157,20 +157,20 @@ async def test_a_model_is_changed_and_made_once(sdk):
         (lambda sdk: sdk.models.validate_upload("my-model"), "NotFoundError"),
     ],
 )
-async def test_refusals_are_the_errors_that_it_has_for_them(sdk, ask, error):
+async def test_sdk_raises_its_error_for_a_refusal(sdk, send, error):
     with pytest.raises(getattr(fireworks, error)):
-        await got(ask(sdk))
+        await result(send(sdk))
 
 
-async def test_its_retries_get_through_faults(sdk, emulator):
+async def test_sdk_retries_get_through_faults(sdk, emulator):
     emulator.fault("status", status=429, retry_after="0.01")
     emulator.fault("drop")
-    assert (await got(sdk.with_options(max_retries=2).models.get("my-model"))).state == "READY"
+    assert (await result(sdk.with_options(max_retries=2).models.get("my-model"))).state == "READY"
     assert emulator.count("GET") == 3
 
 
-async def test_a_deployment_with_a_shape(sdk, emulator):
-    match = await got(sdk.deployment_shape_versions.match_for_model(MODEL, enable_addons=True))
+async def test_sdk_creates_updates_and_undeletes_with_a_shape(sdk, emulator):
+    match = await result(sdk.deployment_shape_versions.match_for_model(MODEL, enable_addons=True))
     [shape] = match.deployment_shape_versions
     assert (shape.latest_validated, shape.snapshot.accelerator_type) == (True, "NVIDIA_H100_80GB")
     how = {
@@ -183,43 +183,43 @@ async def test_a_deployment_with_a_shape(sdk, emulator):
         "autoscaling_policy": {"scale_to_zero_window": "600s"},
         "placement": {"multi_region": "EUROPE"},
     }
-    checked = await got(sdk.deployments.create(**how, validate_only=True))
+    checked = await result(sdk.deployments.create(**how, validate_only=True))
     assert (checked.name, emulator.deployments) == ("accounts/demo/deployments/d", [])
-    created = await got(sdk.deployments.create(**how))
+    created = await result(sdk.deployments.create(**how))
     assert (created.state, created.deployment_shape) == ("CREATING", shape.name)
     with pytest.raises(fireworks.ConflictError):
-        await got(sdk.deployments.create(**how))
+        await result(sdk.deployments.create(**how))
     ready = await becomes(lambda: sdk.deployments.get("d"), "READY")
     assert ready.autoscaling_policy.scale_to_zero_window == "600s"
-    renamed = await got(
+    renamed = await result(
         sdk.deployments.update("d", base_model=MODEL, display_name="Yours", max_replica_count=2)
     )
     assert (renamed.display_name, renamed.autoscaling_policy) == ("Yours", None)
-    masked = await got(sdk.deployments.get("d", read_mask="displayName"))
+    masked = await result(sdk.deployments.get("d", read_mask="displayName"))
     assert (masked.display_name, masked.state) == ("Yours", None)
-    await got(sdk.deployments.delete("d"))
-    assert (await got(sdk.deployments.undelete("d", body={}))).state == "CREATING"
-    await got(sdk.deployments.delete("d", hard=True))
+    await result(sdk.deployments.delete("d"))
+    assert (await result(sdk.deployments.undelete("d", body={}))).state == "CREATING"
+    await result(sdk.deployments.delete("d", hard=True))
     with pytest.raises(fireworks.NotFoundError):
-        await got(sdk.deployments.get("d"))
-    assert await every(sdk.deployments.list(show_deleted=True)) == []
+        await result(sdk.deployments.get("d"))
+    assert await all_items(sdk.deployments.list(show_deleted=True)) == []
     assert (emulator.deployments_left, len(emulator.creations)) == ([], 1)
 
 
-async def test_deployments_without_a_shape_and_their_list(sdk, emulator):
+async def test_sdk_lists_deployments_and_shape_versions(sdk, emulator):
     emulator.configure(gpu_quota=8)
     how = {"base_model": MODEL, "accelerator_type": "NVIDIA_H200_141GB", "accept_shapeless_risk": True}
     for number in range(3):
-        await got(
+        await result(
             sdk.deployments.create(**how, deployment_id=f"d-{number}", accelerator_count=2, enable_mtp=True)
         )
     with pytest.raises(fireworks.RateLimitError, match="global--h200-count for account demo, in use: 6"):
-        await got(sdk.deployments.create(**how, accelerator_count=4))
-    names = [deployment.name for deployment in await every(sdk.deployments.list(page_size=2))]
+        await result(sdk.deployments.create(**how, accelerator_count=4))
+    names = [deployment.name for deployment in await all_items(sdk.deployments.list(page_size=2))]
     assert names == emulator.deployments_left
     assert len(names) == 3
-    assert (await got(sdk.deployments.get("d-0"))).enable_mtp is True
-    versions = await every(sdk.deployment_shape_versions.list("-", account_id="-", page_size=2))
+    assert (await result(sdk.deployments.get("d-0"))).enable_mtp is True
+    versions = await all_items(sdk.deployment_shape_versions.list("-", account_id="-", page_size=2))
     assert len(versions) == 5
-    version = await got(sdk.deployment_shape_versions.get("v2", deployment_shape_id="my-shape"))
+    version = await result(sdk.deployment_shape_versions.get("v2", deployment_shape_id="my-shape"))
     assert version.snapshot.precision == "FP8"

@@ -1,9 +1,8 @@
 """
-Schemathesis drives the emulator from the published OpenAPI files, where they are at hand.
+Schemathesis tests the emulator with the published OpenAPI files.
 
-Every call that the emulator implements is made with what the documents allow and with what they do not, over
-HTTP, and every answer is judged by them. ``SCHEMA_EXAMPLES=500`` makes a larger run, of other examples each
-time; without it they are always the same ones.
+It sends valid and invalid requests for every implemented operation over HTTP, and checks the responses against the
+files. ``SCHEMA_EXAMPLES=500`` makes a larger run with other examples each time; without it they are always the same.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.emulator.app import GATEWAY_ROUTES
-from airflow_provider_fireworks.emulator.deployments import MUTABLE
+from airflow_provider_fireworks.emulator.emulated_deployment import MUTABLE
+from airflow_provider_fireworks.emulator.routes import API_ROUTES
 from tests.integration.emulator.documents import ABSENT, GATEWAY, WHY
 
 schemathesis = pytest.importorskip(
@@ -47,8 +46,8 @@ DEPLOYMENTS = "/v1/accounts/{account_id}/deployments"
 DEPLOYMENT = f"{DEPLOYMENTS}/{{deployment_id}}"
 SHAPE = "accounts/demo/deploymentShapes/my-full-shape"
 
-#: What a field or a parameter takes beyond its type, which the documents say in prose or leave open. Without it
-#: nearly every request would be refused for the first name in it, and nothing behind that be reached.
+#: Constraints that the files state in prose or not at all. Without them, nearly every request would be refused
+#: because of its first name, and the code behind that check would never run.
 VALUES: dict[str, dict[str, Any]] = {
     "account_id": {"enum": ["demo", "fireworks", "none"]},
     "model_id": {"enum": ["my-model", "my-other-model", "my-addon", "my-uploading-model", "yi-6b", "none"]},
@@ -80,18 +79,18 @@ NOT_EMULATED = ("filter", "orderBy")
 
 
 def documented() -> dict[str, Any]:
-    """Return the documents for what the emulator implements, with all that is known beyond them."""
+    """Return the OpenAPI document of the implemented operations, with what is known beyond it."""
     document = yaml.safe_load(GATEWAY.read_text())
     schemas = document["components"]["schemas"]
     refine(document, schemas)
-    # What is required is so in requests; an answer cut down by a readMask may be without it.
+    # Required in requests only: a readMask can leave fields out of a response.
     for name in ("gatewayAccount", "gatewayDeployment"):
         del schemas[name]["required"]
     create = body(document, DEPLOYMENTS, "post")
     create["schema"] = {"allOf": [create["schema"], {"required": ["baseModel"]}]}
     for deployment in (schemas["gatewayDeployment"], body(document, DEPLOYMENT, "patch")["schema"]):
         deployment["properties"]["baseModel"]["enum"] = BASE_MODELS
-    # In prose only.
+    # Documented in prose only.
     schemas["gatewayModelState"]["enum"] += ["PREPARING", "FAILED"]
     schemas["gatewayPlacement"].update(minProperties=1, maxProperties=1)
     schemas["googlerpcStatus"]["required"] = ["code", "message", "details"]
@@ -109,7 +108,7 @@ def documented() -> dict[str, Any]:
     masks = ["", "*", *change["properties"], *(f"{name}.scaleUpWindow" for name in change["properties"])]
     mask = {"name": "updateMask", "in": "query", "schema": {"type": "string", "enum": masks}}
     paths[DEPLOYMENT]["patch"]["parameters"].append(mask)
-    # Other fields must be sent as they are.
+    # Other fields must be sent unchanged.
     change["properties"] = {
         name: change["properties"][name]
         for name in ["baseModel", *sorted(MUTABLE & change["properties"].keys())]
@@ -118,7 +117,7 @@ def documented() -> dict[str, Any]:
 
 
 def refine(part: Any, schemas: dict[str, Any]) -> None:
-    """Close every object, let messages and times be null, which is unset, and put in :data:`VALUES`."""
+    """Forbid additional fields, allow null for messages and times, and apply :data:`VALUES`."""
     if isinstance(part, list):
         for item in part:
             refine(item, schemas)
@@ -148,14 +147,14 @@ def body(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
 
 
 def unnamed(path: str) -> str:
-    """Return a path whatever its ids are called."""
+    """Return a path without the names of its ids."""
     return re.sub(r"\{\w+\}", "{}", path)
 
 
-def refuses_what_is_wrong(
+def refuses_invalid_data(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
 ) -> bool | None:
-    # No body is an empty message, and null is unset, whatever the type.
+    # An empty body is an empty message, and null means unset for every type.
     if has_null(case.body) or (case.operation.body and isinstance(case.body, schemathesis.core.NotSet)):
         return None
     return schemathesis.checks.negative_data_rejection(ctx, response, case)
@@ -171,15 +170,17 @@ CHECKS = [
     schemathesis.checks.content_type_conformance,
     schemathesis.checks.response_schema_conformance,
     schemathesis.checks.ignored_auth,
-    refuses_what_is_wrong,
+    refuses_invalid_data,
 ]
-IMPLEMENTED = {(route.method, unnamed(route.path)) for route in GATEWAY_ROUTES}
-CALLS = [
+IMPLEMENTED = {(route.method, unnamed(route.path)) for route in API_ROUTES}
+OPERATIONS = [
     (method.upper(), path)
     for path, operations in yaml.safe_load(GATEWAY.read_text())["paths"].items()
     for method in operations
 ]
-NOT_IMPLEMENTED = [(method, path) for method, path in CALLS if (method, unnamed(path)) not in IMPLEMENTED]
+NOT_IMPLEMENTED = [
+    (method, path) for method, path in OPERATIONS if (method, unnamed(path)) not in IMPLEMENTED
+]
 
 schema = schemathesis.openapi.from_dict(documented(), config=schemathesis.Config())
 schema.config.generation.with_security_parameters = False
@@ -188,7 +189,7 @@ schema.config.phases.coverage.unexpected_methods = set()
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    # What is on its way stays so: nothing that is answered depends on how fast this machine is.
+    # Long durations: no response depends on the speed of the machine.
     with Emulator(
         precision_lists="absent", duration=3600, deploy_duration=3600, scale_duration=3600
     ) as emulator:
@@ -200,12 +201,12 @@ def session(emulator: Emulator) -> Iterator[requests.Session]:
     with requests.Session() as session:
         session.trust_env = False
         session.headers["Authorization"] = f"Bearer {emulator.api_key}"
-        stock(emulator, session)
+        restore(emulator, session)
         yield session
 
 
-def stock(emulator: Emulator, session: requests.Session) -> None:
-    """Go back to the start, with a deployment in each state and a model in preparation."""
+def restore(emulator: Emulator, session: requests.Session) -> None:
+    """Restore the initial state, with a deployment in each state and a model that is being prepared."""
     emulator.reset()
     home = f"{emulator.url}/v1/accounts/demo"
     body = {"baseModel": PREPARED, "acceleratorType": "NVIDIA_H100_80GB"}
@@ -218,46 +219,35 @@ def stock(emulator: Emulator, session: requests.Session) -> None:
     emulator.clear()
 
 
-@pytest.fixture(scope="module")
-def answers() -> Counter[tuple[str, int]]:
-    return Counter()
+@pytest.fixture
+def status_classes() -> Iterator[Counter[int]]:
+    """Count the classes of status codes of one operation, which must succeed and fail at least once."""
+    counts: Counter[int] = Counter()
+    yield counts
+    assert counts[2], "no request succeeded"
+    assert counts[4], "no request was refused"
 
 
 @schema.parametrize()
 @HOW
-def test_answers_are_as_documented(
-    case: schemathesis.Case, emulator: Emulator, session: requests.Session, answers: Counter[tuple[str, int]]
+def test_responses_are_as_documented(
+    case: schemathesis.Case, emulator: Emulator, session: requests.Session, status_classes: Counter[int]
 ) -> None:
     if any(":" in unquote(str(name)) for name in case.path_parameters.values()):
-        return  # What comes after a colon is a verb: this is another path.
-    answer = case.call(emulator.url, session)
-    answers[case.operation.label, answer.status_code // 100] += 1
-    if case.method != "GET" and answer.status_code < 300:
-        stock(emulator, session)
-    case.validate_response(answer, checks=CHECKS)
-
-
-def test_every_call_was_answered_well_and_badly(
-    answers: Counter[tuple[str, int]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    if not answers:
-        pytest.skip("the test whose answers this one counts was left out")
-    if EXAMPLES:
-        with capsys.disabled():
-            well = sum(times for (_, hundreds), times in answers.items() if hundreds == 2)
-            print(f"\n{answers.total()} requests, {well} of them answered well")
-    for operation in schema.get_all_operations():
-        label = operation.ok().label
-        assert answers[label, 2], f"{label}: never answered well"
-        assert answers[label, 4], f"{label}: never refused"
+        return  # A colon starts a verb: this is another path.
+    response = case.call(emulator.url, session)
+    status_classes[response.status_code // 100] += 1
+    if case.method != "GET" and response.status_code < 300:
+        restore(emulator, session)
+    case.validate_response(response, checks=CHECKS)
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [pytest.param(*call, id=" ".join(call)) for call in NOT_IMPLEMENTED]
+    ("method", "path"), [pytest.param(*each, id=" ".join(each)) for each in NOT_IMPLEMENTED]
 )
-def test_calls_that_are_not_implemented_are_not_found(
+def test_operation_that_is_not_implemented_is_404_or_405(
     emulator: Emulator, session: requests.Session, method: str, path: str
 ) -> None:
-    answer = session.request(method, emulator.url + re.sub(r"\{\w+\}", "demo", path), json={})
-    assert answer.status_code in (404, 405)
-    assert answer.headers["content-type"].startswith("text/plain")
+    response = session.request(method, emulator.url + re.sub(r"\{\w+\}", "demo", path), json={})
+    assert response.status_code in (404, 405)
+    assert response.headers["content-type"].startswith("text/plain")

@@ -1,3 +1,5 @@
+"""Which requests a fault applies to, and how often."""
+
 from __future__ import annotations
 
 import pytest
@@ -7,7 +9,7 @@ from airflow_provider_fireworks.emulator.faults import Fault, Faults
 
 
 @pytest.mark.parametrize(
-    ("fields", "meets"),
+    ("fields", "applies"),
     [
         ({}, True),
         ({"method": "get"}, True),
@@ -20,24 +22,24 @@ from airflow_provider_fireworks.emulator.faults import Fault, Faults
         ({"method": "GET", "path": "/deployments"}, False),
     ],
 )
-def test_which_requests_it_happens_to(fields, meets):
+def test_fault_applies_to_method_and_path(fields, applies):
     fault = Fault(kind="status", **fields)
-    assert fault.meets("GET", "/v1/accounts/demo/models/my-model?readMask=state") is meets
+    assert fault.applies_to("GET", "/v1/accounts/demo/models/my-model?readMask=state") is applies
 
 
-def test_they_happen_in_order_and_as_often_as_ordered():
+def test_faults_are_taken_in_order_and_counted_down():
     faults = Faults()
     posts = Fault(kind="drop", method="POST")
     for fault in (posts, Fault(kind="status", times=2), Fault(kind="html")):
         faults.add(fault)
     taken = [faults.take("GET", "/") for _ in range(4)]
     assert [fault and fault.kind for fault in taken] == ["status", "status", "html", None]
-    assert faults.waiting() == [posts]
+    assert faults.pending() == [posts]
     assert faults.take("POST", "/").kind == "drop"
-    assert posts.times == 1, "what was handed in is not changed"
+    assert posts.times == 1, "the caller's fault is not changed"
 
 
-def test_for_ever_is_until_cleared():
+def test_fault_without_a_limit_is_pending_until_cleared():
     faults = Faults()
     faults.add(Fault(kind="status", times=-1))
     assert all(faults.take("GET", "/") for _ in range(50))
@@ -58,13 +60,13 @@ def test_for_ever_is_until_cleared():
         ("huge", 200, 0),
     ],
 )
-def test_defaults_by_kind(kind, status, delay):
+def test_status_and_delay_have_defaults_for_each_kind(kind, status, delay):
     fault = Fault(kind=kind)
     assert (fault.status, fault.delay) == (status, delay)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "fields",
     [
         {"kind": "fire"},
         {"kind": "status", "times": 0},
@@ -76,6 +78,6 @@ def test_defaults_by_kind(kind, status, delay):
         {"kind": "status", "statuss": 500},
     ],
 )
-def test_what_makes_no_sense_is_refused(wrong):
+def test_invalid_fault_is_refused(fields):
     with pytest.raises(ValidationError):
-        Fault(**wrong)
+        Fault(**fields)

@@ -1,3 +1,5 @@
+"""Which options are valid, and which have a description for the help."""
+
 from __future__ import annotations
 
 import pytest
@@ -8,14 +10,14 @@ from airflow_provider_fireworks.emulator.faults import Fault
 from airflow_provider_fireworks.emulator.options import Options
 
 
-@pytest.mark.parametrize("shape", [Options, Fault])
-def test_every_field_says_what_it_means(shape):
-    undocumented = [name for name, field in shape.model_fields.items() if not field.description]
+@pytest.mark.parametrize("model", [Options, Fault])
+def test_every_field_has_a_description(model):
+    undocumented = [name for name, field in model.model_fields.items() if not field.description]
     assert undocumented in ([], ["kind"])
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "changes",
     [
         {"no_such_option": 1},
         {"duration": -1},
@@ -43,17 +45,17 @@ def test_every_field_says_what_it_means(shape):
         {"api_key": ""},
     ],
 )
-def test_what_makes_no_sense_is_refused(wrong):
+def test_invalid_option_is_refused(changes):
     with pytest.raises(ValidationError):
-        Options().changed(**wrong)
+        Options().changed(**changes)
 
 
-def test_changing_some_keeps_the_others():
+def test_changed_keeps_the_other_options():
     options = Options(duration=3).changed(start_lag=1)
     assert (options.duration, options.start_lag) == (3, 1)
 
 
-def test_members_of_precision_and_plain_numbers_are_welcome():
+def test_options_accept_precision_members_and_numbers():
     options = Options().changed(
         outcomes={Precision.FP8: "never"}, deploy_outcomes={Precision.FP4: "failed"}, retry_after=5
     )

@@ -1,4 +1,4 @@
-"""One deployment, its replicas and what they cost: a state machine that is told the time; nothing runs by itself."""
+"""One deployment, its replicas and their cost: a state machine that is given the time and does nothing by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_fireworks.emulator.models import rfc3339
+from airflow_provider_fireworks.emulator.resource import OK_STATUS, check_fields, rfc3339
 from airflow_provider_fireworks.emulator.responses import ErrorResponse
 
 if TYPE_CHECKING:
@@ -16,14 +16,11 @@ if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.options import Options
 
 Stage = Literal["pendingScheduling", "downloadingModel", "initializing", "ready"]
+InferenceResult = Literal["served", "scaling_up", "not_deployed"]
 
-#: What a request for inference meets: an answer, replicas that are on their way, or nothing that serves.
-Served = Literal["served", "scaling_up", "not_deployed"]
-
-_OK = {"code": "OK", "message": ""}
 _HOUR = 3600.0
 _REGION = "US_VIRGINIA_1"
-# Parts of the time that a replica takes: up to the first it waits for a node, up to the second it downloads.
+# Share of its creation after which a replica is scheduled, and has downloaded the model.
 _SCHEDULED, _DOWNLOADED = 0.25, 0.75
 
 BLANK: dict[str, Any] = {
@@ -67,18 +64,16 @@ BLANK: dict[str, Any] = {
     "pricingPlanId": "",
     "purgeTime": None,
     "state": "STATE_UNSPECIFIED",
-    "status": _OK,
+    "status": OK_STATUS,
     "targetModelVersion": "",
     "updateTime": "",
 }
-# Told by the replicas, unless they are forced.
+# Computed from the replicas, unless they are forced.
 _COUNTED = frozenset({"desiredReplicaCount", "region", "replicaCount", "replicaStats"})
-# Fields that schema 4.259.0 does not have yet and the official SDK sends: kept where they are given.
-_NEWER_FIELDS = frozenset({"enableMtp"})
-_KNOWN_FIELDS = frozenset({*BLANK, *_COUNTED, *_NEWER_FIELDS})
+# enableMtp is sent by the official SDK, but is not in schema 4.259.0.
+DEPLOYMENT_FIELDS = frozenset({*BLANK, *_COUNTED, "enableMtp"})
 
-#: What may be changed by ``PATCH``. The real API's list is not published; this leaves out what would need
-#: other replicas.
+#: Fields that ``PATCH`` can change. The real list is not published: fields that need new replicas are left out.
 MUTABLE = frozenset(
     {
         "annotations",
@@ -107,29 +102,13 @@ MUTABLE = frozenset(
 )
 
 
-def check_fields(fields: dict[str, Any]) -> None:
-    """
-    Refuse fields that no deployment has. Their values are free.
-
-    :raises ValueError: naming the first one.
-    """
-    for name in fields:
-        if name not in _KNOWN_FIELDS:
-            raise ValueError(
-                f"{name!r} is no field of a deployment; those are: {', '.join(sorted(_KNOWN_FIELDS))}"
-            )
-
-
 @dataclass
 class Replica:
     """
-    One replica, by the times of what happens to it; ``math.inf`` for what never does.
+    One replica and the times of its stages; ``math.inf`` for those it never reaches.
 
-    :param gpus: how many GPUs it occupies.
-    :param scheduled_at: when it has a node and begins to download the model. It is billed from then on.
-    :param initializing_at: when it has the model.
-    :param ready_at: when it is ready.
-    :param gone_at: when it is gone. It is billed until then.
+    :ivar scheduled_at: when it gets a node and starts to download the model. It is billed from then on.
+    :ivar gone_at: when it is removed, and no longer billed.
     """
 
     gpus: int
@@ -140,19 +119,17 @@ class Replica:
 
     @property
     def stays(self) -> bool:
-        """Whether nobody sent it away."""
         return self.gone_at == math.inf
 
     def stage(self, at: float) -> Stage:
-        """Return how far it is."""
         if at < self.scheduled_at:
             return "pendingScheduling"
         if at < self.initializing_at:
             return "downloadingModel"
         return "initializing" if at < self.ready_at else "ready"
 
-    def leave(self, at: float, gone_at: float) -> None:
-        """Be sent away; one that is not scheduled yet is gone at once."""
+    def remove(self, at: float, gone_at: float) -> None:
+        """Remove it by ``gone_at``, or at once if it is not scheduled yet."""
         if at < self.scheduled_at:
             self.scheduled_at = self.gone_at = at
             return
@@ -161,7 +138,6 @@ class Replica:
             self.ready_at = math.inf
 
     def gpu_seconds(self, until: float) -> float:
-        """Return what it cost by then."""
         return max(0.0, min(until, self.gone_at) - self.scheduled_at) * self.gpus
 
 
@@ -169,152 +145,136 @@ class EmulatedDeployment:
     """
     A deployment of the emulated API.
 
-    ``settle(now)`` lets everything happen that was due by then, each thing at its own time; ask for nothing
-    else before it.
+    Call :meth:`advance` before anything else: it applies the changes that are due.
 
-    :param account: id of the account that it belongs to.
-    :param deployment: its id.
-    :param at: when it was created, in seconds since 1970.
-    :param options: hold for what was asked of it, until it is asked for something else.
-    :param precision: what its model is served at, also where the field ``precision`` is unset.
-    :param fields: fields as the API sends them, over the unset ones.
+    :param at: creation time in seconds since the epoch.
+    :param options: apply until the next request that changes the deployment.
+    :param precision: the precision it serves at, even if the field ``precision`` is unset.
+    :param fields: fields as the API sends them.
     """
 
     def __init__(
         self,
         account: str,
-        deployment: str,
+        deployment_id: str,
         at: float,
         options: Options,
         precision: str,
         /,
         **fields: Any,
     ) -> None:
-        check_fields(fields)
         self.account = account
-        self.deployment = deployment
-        #: From when on it can be read.
+        self.id = deployment_id
         self.visible_at = at + options.create_lag
-        #: Whether there is nothing left of it, its id included.
+        #: Whether it no longer exists, not even as DELETED.
         self.purged = False
         self._precision = precision
-        self._fields: dict[str, Any] = {
-            **copy.deepcopy(BLANK),
-            "name": self.name,
-            "createTime": rfc3339(at),
-            **copy.deepcopy(fields),
-        }
+        self._fields: dict[str, Any] = copy.deepcopy(
+            {**BLANK, "name": self.name, "createTime": rfc3339(at), **fields}
+        )
         self._forced: dict[str, Any] = {}
         self._pinned = self._failing = self._hard = False
         self._replicas: list[Replica] = []
         self._desired = 0
-        self._spent = 0.0
+        self._past_gpu_seconds = 0.0
         self._now = at
         self._ready_at = self._served_at = -math.inf
         self._purge_at = math.inf
-        self._begin(at, options)
+        self._create(at, options)
 
     @property
     def name(self) -> str:
-        """The full resource name."""
-        return f"accounts/{self.account}/deployments/{self.deployment}"
+        return f"accounts/{self.account}/deployments/{self.id}"
 
     @property
     def state(self) -> str:
-        """The state, as it is read."""
         return str(self._fields["state"])
 
     @property
     def base_model(self) -> str:
-        """The full name of the model that it serves."""
         return str(self._fields["baseModel"])
 
     @property
     def precision(self) -> str:
-        """The field of that name."""
         return str(self._fields["precision"])
 
     @property
     def accelerator_type(self) -> str:
-        """The field of that name."""
         return str(self._fields["acceleratorType"])
 
     @property
     def gpus_per_replica(self) -> int:
-        """How many GPUs one replica occupies."""
         return int(self._fields["acceleratorCount"])
 
     @property
     def gpus(self) -> int:
-        """How many GPUs its replicas occupy, those on their way and those about to leave too."""
+        """The GPUs of all replicas, including those that are being added or removed."""
         return sum(replica.gpus for replica in self._replicas)
 
     @property
     def gpu_seconds(self) -> float:
-        """What it cost so far."""
-        return self._spent + sum(replica.gpu_seconds(self._now) for replica in self._replicas)
+        """The cost so far."""
+        return self._past_gpu_seconds + sum(replica.gpu_seconds(self._now) for replica in self._replicas)
 
     def gpus_to_add(self, wanted: int) -> int:
-        """How many GPUs more it would occupy if it were scaled to so many replicas."""
+        """Return how many GPUs scaling to this number of replicas would add."""
         return max(0, wanted - self._desired) * self.gpus_per_replica
 
     def start_count(self, options: Options) -> int:
-        """With how many replicas it begins."""
-        least = int(self._fields["minReplicaCount"])
-        first = 0 if options.start_at_zero and not least else max(least, 1)
+        """Return how many replicas it is created with."""
+        minimum = int(self._fields["minReplicaCount"])
+        first = 0 if options.start_at_zero and not minimum else max(minimum, 1)
         return min(first, int(self._fields["maxReplicaCount"]))
 
     def count_within_limits(self, changes: dict[str, Any] | None = None) -> int:
-        """To how many replicas its limits bring it, with changes to them."""
+        """Return the number of replicas that its limits, with these changes, lead to."""
         fields = {**self._fields, **(changes or {})}
         return int(min(max(self._desired, fields["minReplicaCount"]), fields["maxReplicaCount"]))
 
-    def settle(self, now: float) -> None:
-        """Let everything happen that was due by ``now``, in order."""
+    def advance(self, now: float) -> None:
+        """Apply all changes that are due, each at its own time."""
         while True:
-            at, happen = min(self._due(), key=lambda due: due[0])
+            at, change = min(self._next_changes(), key=lambda due: due[0])
             if at > now or at == math.inf:
                 break
-            happen(at)
+            change(at)
         self._now = max(self._now, now)
         for replica in [replica for replica in self._replicas if replica.gone_at <= self._now]:
-            self._spent += replica.gpu_seconds(self._now)
+            self._past_gpu_seconds += replica.gpu_seconds(self._now)
             self._replicas.remove(replica)
 
     def scale(self, wanted: int, at: float, options: Options) -> None:
         """
-        Ask for a number of replicas, as ``PATCH …:scale`` does. A number beyond the maximum raises it.
+        Respond to ``PATCH …:scale``. A number above the maximum raises the maximum.
 
-        :raises ErrorResponse: for a deployment that is deleted, being deleted or FAILED.
+        :raises ErrorResponse: if it is DELETING, DELETED or FAILED.
         """
         self._check_alive()
         self._fields["maxReplicaCount"] = max(wanted, self._fields["maxReplicaCount"])
-        self._aim(wanted, at, options)
+        self._scale_to(wanted, at, options)
 
     def edit(self, at: float, options: Options, fields: dict[str, Any]) -> None:
         """
-        Change fields as a user does with ``PATCH``; replicas come and go where the limits ask for it.
+        Respond to ``PATCH``. Changed limits add or remove replicas.
 
-        :raises ErrorResponse: as for :meth:`scale`.
+        :raises ErrorResponse: if it is DELETING, DELETED or FAILED.
         """
         self._check_alive()
         self._fields.update(copy.deepcopy(fields))
-        self._touch(at)
+        self._fields["updateTime"] = rfc3339(at)
         self._options = options
-        if self.count_within_limits() != self._desired:
-            self._aim(self.count_within_limits(), at, options)
+        self._scale_to(self.count_within_limits(), at, options)
 
     def delete(self, at: float, options: Options, *, hard: bool, ignore_checks: bool) -> None:
         """
-        Delete it, as ``DELETE`` does. It is DELETING and billed for :attr:`Options.delete_duration` seconds.
+        Respond to ``DELETE``.
 
-        :param hard: leave nothing of it, and free its id.
-        :param ignore_checks: also if it served lately.
-        :raises ErrorResponse: if it served lately, or is deleted already and ``hard`` is not asked for.
+        :param hard: remove it completely, and free its id.
+        :raises ErrorResponse: if it served recently, or is DELETED and ``hard`` is not set.
         """
         if self.state == "DELETED":
             if not hard:
-                raise ErrorResponse("NOT_FOUND", f"deployment {self.name} is deleted already")
+                raise ErrorResponse("NOT_FOUND", f"deployment {self.name} is already deleted")
             self.purged = True
             return
         if self.state == "DELETING":
@@ -324,35 +284,35 @@ class EmulatedDeployment:
             raise ErrorResponse(
                 "FAILED_PRECONDITION",
                 f"deployment {self.name} served requests within the last {options.recent_traffic:g} seconds; "
-                "set ignore_checks to delete it all the same",
+                "set ignore_checks to delete it anyway",
             )
         end = at + options.delete_duration
         for replica in self._replicas:
-            replica.leave(at, end)
-        self._operate("DELETING", at, end, options)
+            replica.remove(at, end)
+        self._start_operation("DELETING", at, end, options)
         self._desired = 0
         self._hard = hard
-        self.settle(at)
+        self.advance(at)
 
     def undelete(self, at: float, options: Options) -> None:
         """
-        Bring it back, as ``POST …:undelete`` does: it is created anew under its old name.
+        Respond to ``POST …:undelete``: it is created again under its old name.
 
-        :raises ErrorResponse: unless it is deleted.
+        :raises ErrorResponse: unless it is DELETED.
         """
         if self.state != "DELETED":
             raise ErrorResponse("FAILED_PRECONDITION", f"deployment {self.name} is not deleted")
         self._fields.update(deleteTime=None, purgeTime=None)
         self._purge_at = math.inf
-        # What it served before its deletion says nothing of what it is used for now.
+        # Requests before the deletion do not count as recent traffic.
         self._served_at = -math.inf
-        self._begin(at, options)
+        self._create(at, options)
 
-    def serve(self, at: float, options: Options, *, may_grow: bool) -> Served:
+    def infer(self, at: float, options: Options, *, can_grow: bool) -> InferenceResult:
         """
-        Meet a request for inference. One that meets no replica brings the deployment back from zero.
+        Respond to an inference request. At zero replicas it adds one.
 
-        :param may_grow: whether there is a GPU left for that.
+        :param can_grow: whether the quota has room for one more.
         """
         if self.state not in ("READY", "UPDATING"):
             return "not_deployed"
@@ -363,42 +323,43 @@ class EmulatedDeployment:
             return "served"
         if ready or not self._fields["maxReplicaCount"]:
             return "not_deployed"
-        if not self._desired and may_grow:
-            self._aim(1, at, options)
+        if not self._desired and can_grow:
+            self._scale_to(1, at, options)
         return "scaling_up"
 
     def force(self, fields: dict[str, Any], at: float) -> None:
         """
-        Set fields to anything, past all rules. ``updateTime`` stays unless it is among them.
+        Set fields to any value. ``updateTime`` changes only if it is among them.
 
-        A forced state stays, until something is asked of the deployment that changes it. Replicas follow it
-        as far as it says something of them: there are none where it is DELETED or FAILED, and none that are
-        still coming where it is READY. Forced counts of replicas stay as long; they change nothing but what
-        is read.
+        A forced ``state`` stays until the next request that changes the deployment. Replicas follow it: DELETED
+        and FAILED have none, and those of READY are ready. Forced replica counts stay as long, and change
+        nothing but the response.
+
+        :raises ValueError: for an unknown field.
         """
-        check_fields(fields)
-        self._forced.update({name: value for name, value in fields.items() if name in _COUNTED})
-        self._fields.update(
-            {name: copy.deepcopy(value) for name, value in fields.items() if name not in _COUNTED}
-        )
+        check_fields(fields, DEPLOYMENT_FIELDS, "deployment")
+        fields = copy.deepcopy(fields)
+        for name, value in fields.items():
+            (self._forced if name in _COUNTED else self._fields)[name] = value
         if "state" not in fields:
             return
         self._pinned = True
         self._failing = False
         self._ends_at = self._purge_at = math.inf
+        over = self.state in ("DELETED", "FAILED")
         for replica in self._replicas:
-            if self.state in ("DELETED", "FAILED"):
-                replica.leave(at, at)
+            if over:
+                replica.remove(at, at)
             elif self.state == "READY" and replica.stays:
                 replica.scheduled_at = min(replica.scheduled_at, at)
                 replica.initializing_at = min(replica.initializing_at, at)
                 replica.ready_at = min(replica.ready_at, at)
-        if self.state in ("DELETED", "FAILED"):
+        if over:
             self._desired = 0
-        self.settle(at)
+        self.advance(at)
 
     def payload(self) -> dict[str, Any]:
-        """Return the deployment as ``GET …/deployments/{deployment}`` sends it."""
+        """Return the deployment as the API sends it."""
         stages = [replica.stage(self._now) for replica in self._replicas]
         running = sum(stage != "pendingScheduling" for stage in stages)
         counted = {
@@ -414,57 +375,57 @@ class EmulatedDeployment:
                 "revocableReplicaCount": 0,
             },
         }
-        return dict(sorted(copy.deepcopy({**self._fields, **counted, **self._forced}).items()))
+        return copy.deepcopy(dict(sorted({**self._fields, **counted, **self._forced}.items())))
 
-    def _begin(self, at: float, options: Options) -> None:
-        """Start as new, with the outcome that the options have for it."""
+    def _create(self, at: float, options: Options) -> None:
         outcome = options.deploy_outcome_of(self._precision)
         end = at + options.deploy_duration
         self._desired = self.start_count(options)
         ready_at = math.inf if outcome == "never" else end
-        self._replicas += [self._coming(at, end, ready_at) for _ in range(self._desired)]
-        self._operate("CREATING", at, ready_at, options)
+        self._replicas += [self._new_replica(at, end, ready_at) for _ in range(self._desired)]
+        self._start_operation("CREATING", at, ready_at, options)
         self._failing = outcome == "failed"
-        self.settle(at)
+        self.advance(at)
 
-    def _aim(self, wanted: int, at: float, options: Options) -> None:
-        """Let replicas come or go until there are so many. The youngest go first."""
+    def _scale_to(self, wanted: int, at: float, options: Options) -> None:
+        """Add replicas, or remove the newest ones."""
         if wanted == self._desired:
             return
         end = at + options.scale_duration
         staying = [replica for replica in self._replicas if replica.stays]
         for replica in staying[wanted:]:
-            replica.leave(at, end)
-        self._replicas += [self._coming(at, end, end) for _ in range(wanted - len(staying))]
+            replica.remove(at, end)
+        self._replicas += [self._new_replica(at, end, end) for _ in range(wanted - len(staying))]
         self._desired = wanted
-        over = [replica.ready_at if replica.stays else replica.gone_at for replica in self._replicas]
-        # Where it is to fail it fails when it was to, unless nothing is left that could.
+        ends = [replica.ready_at if replica.stays else replica.gone_at for replica in self._replicas]
+        # A creation that is to fail still fails at its time, unless no replica is left.
         fails = self._failing and wanted > 0
-        ends_at = self._ends_at if fails else max([at, *over])
-        self._operate("CREATING" if self.state == "CREATING" else "UPDATING", at, ends_at, options)
+        ends_at = self._ends_at if fails else max([at, *ends])
+        self._start_operation("CREATING" if self.state == "CREATING" else "UPDATING", at, ends_at, options)
         self._failing = fails
-        self.settle(at)
+        self.advance(at)
 
-    def _operate(self, state: str, at: float, ends_at: float, options: Options) -> None:
+    def _start_operation(self, state: str, at: float, ends_at: float, options: Options) -> None:
         self._forced.clear()
         self._pinned = self._failing = self._hard = False
-        self._fields.update(state=state, status=dict(_OK))
-        self._touch(at)
+        self._fields.update(state=state, status=dict(OK_STATUS), updateTime=rfc3339(at))
         self._ends_at = ends_at
         self._options = options
 
-    def _coming(self, at: float, end: float, ready_at: float) -> Replica:
+    def _new_replica(self, at: float, end: float, ready_at: float) -> Replica:
         takes = end - at
         return Replica(self.gpus_per_replica, at + takes * _SCHEDULED, at + takes * _DOWNLOADED, ready_at)
 
-    def _due(self) -> list[tuple[float, Callable[[float], None]]]:
-        """What comes next, whatever it is."""
-        return [(self._ends_at, self._end), (self._idle_at(), self._rest), (self._purge_at, self._purge)]
+    def _next_changes(self) -> list[tuple[float, Callable[[float], None]]]:
+        return [
+            (self._ends_at, self._end_operation),
+            (self._idle_at(), lambda at: self._scale_to(0, at, self._options)),
+            (self._purge_at, self._purge),
+        ]
 
-    def _end(self, at: float) -> None:
-        """Come to the end of what is going on: a creation, coming and going replicas, a deletion."""
+    def _end_operation(self, at: float) -> None:
         self._ends_at = math.inf
-        self._touch(at)
+        self._fields["updateTime"] = rfc3339(at)
         if self.state == "DELETING":
             self._purge_at = at + self._options.purge_after
             self._fields.update(state="DELETED", deleteTime=rfc3339(at), purgeTime=rfc3339(self._purge_at))
@@ -472,7 +433,7 @@ class EmulatedDeployment:
         elif self._failing:
             self._failing = False
             for replica in self._replicas:
-                replica.leave(at, at)
+                replica.remove(at, at)
             wanted = f"{self._desired} x {self.gpus_per_replica} {self.accelerator_type}"
             self._desired = 0
             message = f"the deployment could not be created: no capacity for {wanted}"
@@ -482,7 +443,7 @@ class EmulatedDeployment:
             self._ready_at = at
 
     def _idle_at(self) -> float:
-        """When it goes to zero if nobody uses it until then."""
+        """Return when it is scaled to zero if it gets no request."""
         if self.state != "READY" or self._pinned or self._fields["minReplicaCount"] or not self._desired:
             return math.inf
         window = self._options.scale_to_zero_after
@@ -492,15 +453,9 @@ class EmulatedDeployment:
             window = float(given.removesuffix("s")) if given else _HOUR
         return max(self._ready_at, self._served_at) + window
 
-    def _rest(self, at: float) -> None:
-        self._aim(0, at, self._options)
-
     def _purge(self, at: float) -> None:
         self._purge_at = math.inf
         self.purged = True
-
-    def _touch(self, at: float) -> None:
-        self._fields["updateTime"] = rfc3339(at)
 
     def _check_alive(self) -> None:
         if self.state in ("DELETING", "DELETED", "FAILED"):

@@ -1,0 +1,134 @@
+"""The models of the emulated API, and what the API key can do with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_fireworks.client.names import check_id
+from airflow_provider_fireworks.emulator.emulated_model import EmulatedModel
+from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT
+from airflow_provider_fireworks.emulator.records import AcceptedPreparation
+from airflow_provider_fireworks.emulator.resource import rfc3339
+from airflow_provider_fireworks.emulator.responses import ErrorResponse, not_found
+
+if TYPE_CHECKING:
+    from airflow_provider_fireworks.emulator.state import State
+
+_DAY = 86_400
+
+
+class ModelStore:
+    """All models. Starts with the initial ones."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._models: dict[tuple[str, str], EmulatedModel] = {}
+        self._add_initial()
+
+    def all(self) -> list[EmulatedModel]:
+        """Return the models of all accounts, by name."""
+        return [self._advanced(model) for _, model in sorted(self._models.items())]
+
+    def find(self, account: str, model_id: str) -> EmulatedModel | None:
+        """Return a model of any account."""
+        found = self._models.get((account, model_id))
+        return None if found is None else self._advanced(found)
+
+    def readable(self, account: str) -> list[EmulatedModel]:
+        """Return the models of an account that the key can read, by name."""
+        if account != PUBLIC_ACCOUNT:
+            self._state.check_own(account)
+        return [
+            model
+            for model in self.all()
+            if model.account == account and (account != PUBLIC_ACCOUNT or model.is_public)
+        ]
+
+    def read(self, account: str, model_id: str) -> EmulatedModel:
+        """Return a model that the key can read: its own or a public one."""
+        if account != PUBLIC_ACCOUNT:
+            self._state.check_own(account)
+        found = self.find(account, model_id)
+        if found is None or (account == PUBLIC_ACCOUNT and not found.is_public):
+            raise not_found()
+        return found
+
+    def own(self, account: str, model_id: str) -> EmulatedModel:
+        """Return a model that the key can change."""
+        found = self.read(account, model_id)
+        self._state.check_own(account)
+        return found
+
+    def add(self, account: str, model_id: str, /, **fields: Any) -> EmulatedModel:
+        """
+        Add a model to any account; see :class:`EmulatedModel`.
+
+        :raises ValueError: for an invalid id, an unknown field, or a model that exists.
+        """
+        key = (check_id(account, "account id"), check_id(model_id, "model id"))
+        if key in self._models:
+            raise ValueError(f"accounts/{account}/models/{model_id} already exists")
+        self._models[key] = EmulatedModel(account, model_id, self._state.clock(), **fields)
+        return self._models[key]
+
+    def create(self, account: str, model_id: str, fields: dict[str, Any]) -> EmulatedModel:
+        """Respond to ``POST …/models``."""
+        self._state.check_own(account)
+        if (account, model_id) in self._models:
+            message = f"model accounts/{account}/models/{model_id} already exists"
+            raise ErrorResponse("ALREADY_EXISTS", message)
+        created = self.add(account, model_id, **fields)
+        created.upload(self._state.clock(), self._state.options)
+        return created
+
+    def remove(self, account: str, model_id: str) -> bool:
+        """Remove a model and its preparations, and return whether it existed."""
+        return self._models.pop((account, model_id), None) is not None
+
+    def prepare(self, account: str, model_id: str, precision: str) -> None:
+        """Respond to ``POST …/models/{model}:prepare``; see :meth:`EmulatedModel.prepare`."""
+        result = "refused"
+        try:
+            model = self.own(account, model_id)
+            result = model.prepare(precision, self._state.clock(), self._state.options)
+        finally:
+            self._state.counts[f"prepare {result}"] += 1
+        if result == "accepted":
+            self._state.preparations.append(AcceptedPreparation(account, model_id, precision))
+
+    def _advanced(self, model: EmulatedModel) -> EmulatedModel:
+        model.advance(self._state.clock())
+        return model
+
+    def _add_initial(self) -> None:
+        state, account = self._state, self._state.options.accounts[0]
+        times = {
+            "createTime": rfc3339(state.started_at - 30 * _DAY),
+            "updateTime": rfc3339(state.started_at - 29 * _DAY),
+        }
+        self.add(account, "my-model", displayName="My Model", **times)
+        self.add(
+            account,
+            "my-other-model",
+            displayName="My other model",
+            baseModelDetails={"defaultPrecision": "BF16", "parameterCount": "70000000000", "worldSize": 4},
+            **times,
+        )
+        self.add(
+            account,
+            "my-addon",
+            displayName="My add-on",
+            kind="HF_PEFT_ADDON",
+            peftDetails={
+                "baseModel": f"accounts/{account}/models/my-model",
+                "baseModelType": "",
+                "mergeAddonModelName": "",
+                "r": 8,
+                "targetModules": ["q_proj", "v_proj"],
+            },
+            **times,
+        )
+        self.add(account, "my-uploading-model", displayName="Still uploading", state="UPLOADING", **times)
+        for model_id in state.options.extra_models:
+            self.add(account, model_id, displayName=model_id, **times)
+        self.add(PUBLIC_ACCOUNT, "yi-6b", displayName="Yi 6B", public=True, **times)

@@ -1,0 +1,52 @@
+"""``/inference/v1/chat/completions``."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from airflow_provider_fireworks.emulator.responses import ErrorResponse, Response, as_json, inference_error
+from airflow_provider_fireworks.emulator.routes.routing import Route, RoutedRequest
+from airflow_provider_fireworks.emulator.schema import ChatBody, parse
+
+if TYPE_CHECKING:
+    from airflow_provider_fireworks.emulator.state import State
+
+_REPLY = "This is the emulated API. There is no model behind it."
+
+
+def chat(state: State, request: RoutedRequest) -> Response:
+    body = parse(ChatBody, request.body)
+    if body.stream:
+        raise ErrorResponse("INVALID_ARGUMENT", "stream is not emulated")
+    result = state.deployments.infer(body.model)
+    if result == "not_deployed":
+        message = "Model not found, inaccessible, and/or not deployed"
+        return inference_error(404, "NOT_FOUND", message)
+    if result == "scaling_up":
+        message = "The deployment is scaling up from zero replicas"
+        return inference_error(503, "DEPLOYMENT_SCALING_UP", message)
+    reply = {"role": "assistant", "content": _REPLY}
+    prompt = sum(len(str(message.content or "").split()) for message in body.messages)
+    completion = len(_REPLY.split())
+    return as_json(
+        {
+            "id": f"chatcmpl-{uuid.uuid4()}",
+            "object": "chat.completion",
+            "created": int(state.clock()),
+            "model": body.model,
+            "choices": [{"index": 0, "message": reply, "finish_reason": "stop"}],
+            "usage": {
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
+                "total_tokens": prompt + completion,
+            },
+        }
+    )
+
+
+def _refuse(error: ErrorResponse) -> Response:
+    return inference_error(400, error.code, error.message)
+
+
+ROUTES = [Route("POST", "/inference/v1/chat/completions", "chat", chat, on_error=_refuse)]
