@@ -1,4 +1,4 @@
-"""A cell of the matrix: how it is run, what the table shows of it, and what all of them have to keep to."""
+"""A cell of the fault matrix: how it is run, its row in the table, and what every cell must comply with."""
 
 from __future__ import annotations
 
@@ -8,88 +8,91 @@ from dataclasses import astuple, dataclass
 from itertools import pairwise
 from typing import Any
 
-from airflow_provider_fireworks import polling
-from airflow_provider_fireworks.client import retries
+from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from tests.faults.scenarios import Scenario
 
 TIMEOUT = 20.0
-"""The task's timeout where it is to succeed, or to be refused."""
+"""Timeout of a task that should succeed, or be refused."""
 SHORT_TIMEOUT = 0.25
-"""The task's timeout where the fault lasts."""
+"""Timeout of a task whose fault lasts."""
 PATIENCE = 0.3
-"""Seconds until an answer that hangs, or one that trickles, counts as lost; 60 and 120 in real life."""
+"""Seconds after which a response that hangs or trickles is given up; 60 and 120 in production."""
 BUSY = 5.0
-"""Seconds by which a loaded machine may be late."""
-STEPS = 10
-"""Requests that may follow each other without a pause: looks before and after a write, and cleaning up."""
+"""Seconds that a busy machine may add."""
+BURST = 10
+"""Requests that may follow each other without a delay: reads before and after a write, and the clean-up."""
+JITTER = 1.1
+"""Delays are up to a tenth longer."""
 
-HEAD = ("call", "way", "fault", "verdict expected", "verdict seen", "requests", "longest pause", "duplicates")
+HEAD = ("request", "way", "fault", "expected", "result", "requests", "longest delay", "duplicates")
 
 
 @dataclass
 class Row:
-    """A cell, as the table shows it."""
+    """A cell's row in the table."""
 
-    call: str
+    request: str
     way: str
     fault: str
     expected: str
-    seen: str = "–"
+    result: str = "–"
     requests: int = 0
-    longest_pause: float = 0.0
+    longest_delay: float = 0.0
     duplicates: int | None = None
 
     def run(self, scenario: Scenario, timeout: float) -> None:
-        """Run the task."""
+        """Run the task, and note its result."""
         self.error: Exception | None = None
         began = time.monotonic()
         try:
             result = scenario.run(self.way, timeout)
         except Exception as error:
-            self.seen, self.error = type(error).__name__, error
+            self.result, self.error = type(error).__name__, error
         else:
-            self.seen = result if self.way == "trigger" else "success"
+            self.result = result if self.way == "trigger" else "success"
         self.lasted = time.monotonic() - began
 
     def measure(self, scenario: Scenario, emulator: Any, times: Sequence[float]) -> None:
         """
-        Take in what the API has recorded.
+        Note what the emulator has recorded.
 
-        :param times: when the task has asked, or tried to, in seconds since the epoch.
+        :param times: when the task sent a request or tried to, in seconds since the epoch.
         """
         self.requests = len(emulator.requests)
-        self.longest_pause = max(pauses(times), default=0.0)
+        self.longest_delay = max(delays(times), default=0.0)
         if scenario.can_duplicate:
-            made = emulator.preparations if scenario.call == "prepare" else emulator.creations
-            self.duplicates = max(len(made) - 1, 0)
+            executed = emulator.preparations if scenario.request == "prepare" else emulator.creations
+            self.duplicates = max(len(executed) - 1, 0)
 
-    def check(self, times: Sequence[float], *, longest_call: float = 0.0) -> None:
-        """Hold it to what every cell has to keep to."""
-        assert self.seen == self.expected, f"{self.seen}, not {self.expected}: {self.error}"
-        assert not self.duplicates, f"{self.duplicates} made twice"
+    def check(self, times: Sequence[float], *, longest_request: float = 0.0) -> None:
+        """Assert what every cell must comply with."""
+        timing = FireworksHook.timing
+        assert self.result == self.expected, f"{self.result}, not {self.expected}: {self.error}"
+        assert not self.duplicates, f"{self.duplicates} duplicates"
         if times:
-            assert len(times) <= STEPS + (times[-1] - times[0]) / polling.SHORTEST_PAUSE, (
-                f"it spins: {len(times)} requests"
-            )
-        longest = max(polling.LONGEST_BACKOFF, retries.MAX_RETRY_AFTER) * (1 + polling.JITTER)
-        assert self.longest_pause <= longest + longest_call + BUSY, f"a pause of {self.longest_pause:.1f} s"
+            at_most = BURST + (times[-1] - times[0]) / timing.min_poll_delay
+            assert len(times) <= at_most, f"{len(times)} requests, more than the delays between them allow"
+        longest = max(timing.max_poll_backoff, timing.max_retry_after) * JITTER
+        assert self.longest_delay <= longest + longest_request + BUSY, (
+            f"a delay of {self.longest_delay:.1f} s"
+        )
 
 
-def pauses(times: Sequence[float]) -> list[float]:
+def delays(times: Sequence[float]) -> list[float]:
     return [later - earlier for earlier, later in pairwise(times)]
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
-    """Return the table."""
-    shown = [HEAD, *(tuple(map(_shown, astuple(row))) for row in rows)]
-    widths = [max(len(line[column]) for line in shown) for column in range(len(HEAD))]
+    """Return the lines of the table."""
+    table = [HEAD, *(tuple(map(_cell, astuple(row))) for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEAD))]
     return [
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in shown
+        for line in table
     ]
 
 
-def _shown(value: object) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return "–"
     return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
 """
-The fault matrix: every call, in every way of waiting, over every fault, against an emulated API over HTTP.
+The fault matrix: every request, in every way of waiting, with every fault, over HTTP against the emulator.
 
-``make faults`` runs all of it and prints the table; ``make test`` runs a slice. See ``docs/faults.md``.
+``make faults`` runs all of it and prints the table; ``make test`` runs a part. See ``docs/faults.md``.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from airflow_provider_fireworks.emulator import Emulator
 from tests.faults.cases import LEFT_OUT
 from tests.faults.cell import Row, lines
 
-# Autouse, like that of the tests it is written for.
+# An autouse fixture.
 from tests.integration.conftest import _quick as _quick
 from tests.timing import use_timing
 
-ALL = os.environ.get("FAULTS") == "all"
-"""Whether the whole matrix is run."""
+RUN_ALL = os.environ.get("FAULTS") == "all"
+"""Whether the whole matrix runs."""
+_ROW = "row of the fault matrix"
 
 
 @pytest.fixture(autouse=True)
 def _quicker(_quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the pauses further; there are many cells."""
+    """Shorten the delays further, as there are many cells, and use no proxy of the environment."""
     use_timing(
         monkeypatch,
         first_retry_delay=0.03,
@@ -43,30 +44,27 @@ def _quicker(_quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-_ROW = "cell of the fault matrix"
-
-
 @pytest.fixture
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An emulated API, which calls what is in ``heard`` with each request once that is answered."""
-    heard: list[Any] = []
+    """An emulated API, which calls its ``listeners`` with each request that has ended."""
+    listeners: list[Any] = []
     options = {"duration": 0.1, "deploy_duration": 0.05, "scale_duration": 0.05}
-    with Emulator(**options, log=lambda request: [hear(request) for hear in heard]) as emulator:
+    with Emulator(**options, log=lambda request: [each(request) for each in listeners]) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
-        emulator.heard = heard
+        emulator.listeners = listeners
         yield emulator
 
 
 @pytest.fixture
 def table(request: pytest.FixtureRequest) -> Any:
-    """Take a row for the table. It goes with the test's report, which may come from another process."""
+    """Add a row to the table. It travels in the test's report, which may come from another process."""
     number = request.session.items.index(request.node)
     return lambda row: request.node.user_properties.append((_ROW, (number, *astuple(row))))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep to the slice, unless all is asked for."""
-    if ALL:
+    """Deselect the cells that only the whole matrix has."""
+    if RUN_ALL:
         return
     dropped = [item for item in items if item.get_closest_marker("whole_matrix")]
     if dropped:
@@ -75,27 +73,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the table; of a slice, only with ``-v``."""
+    """Print the table; for a part of the matrix only with ``-v``."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
-    told = [report.user_properties for report in reports if getattr(report, "when", None) == "call"]
-    rows = [
-        Row(*row)
-        for _, *row in sorted(row for properties in told for name, row in properties if name == _ROW)
-    ]
+    properties = [report.user_properties for report in reports if getattr(report, "when", None) == "call"]
+    rows = [Row(*row) for _, *row in sorted(row for each in properties for name, row in each if name == _ROW)]
     if not rows:
         return
-    duplicates = sum(row.duplicates or 0 for row in rows)
-    otherwise = sum(row.seen != row.expected for row in rows)
     terminalreporter.section("fault matrix")
-    if ALL or config.option.verbose > 0:
+    if RUN_ALL or config.option.verbose > 0:
         for line in lines(rows):
             terminalreporter.write_line(line)
         terminalreporter.write_line("")
         terminalreporter.write_line("Left out:")
         for each in LEFT_OUT.values():
-            terminalreporter.write_line(f"  {each.what}: {each.why}")
+            terminalreporter.write_line(f"  {each.cells}: {each.reason}")
     terminalreporter.write_line(
-        f"{len(rows)} cells{'' if ALL else ', a slice of it: make faults runs all'}; verdicts other than expected: "
-        f"{otherwise}; requests: {sum(row.requests for row in rows)}; longest pause: "
-        f"{max(row.longest_pause for row in rows):.2f} s; duplicates: {duplicates}"
+        f"{len(rows)} cells{'' if RUN_ALL else ' (make faults runs all)'}; unexpected results: "
+        f"{sum(row.result != row.expected for row in rows)}; requests: {sum(row.requests for row in rows)}; "
+        f"longest delay: {max(row.longest_delay for row in rows):.2f} s; "
+        f"duplicates: {sum(row.duplicates or 0 for row in rows)}"
     )

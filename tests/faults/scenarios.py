@@ -1,4 +1,4 @@
-"""Every call that tasks make, in every way that they wait."""
+"""Every request that tasks send, in every way of waiting."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentRea
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
 
-POLL = 0.03
+POLL_INTERVAL = 0.03
 WAYS = ("worker", "reschedule", "deferrable", "trigger")
+_OPERATOR_WAYS = ("worker", "deferrable")
 _SENSOR: dict[str, dict[str, Any]] = {
     "worker": {"mode": "poke"},
     "reschedule": {"mode": "reschedule"},
@@ -35,21 +36,21 @@ _H100 = "NVIDIA_H100_80GB"
 @dataclass(frozen=True)
 class Scenario:
     """
-    One call, and a task that makes it.
+    A request, and a task that sends it.
 
-    :ivar call: its name in the table.
-    :ivar method: what is sent to …
-    :ivar path: … a path with this in it.
-    :ivar ways: the ways of waiting that there are.
-    :ivar run: runs the task, or the trigger alone, in a way, with a timeout in seconds; returns what comes of it.
-    :ivar set_up: what has to be there before.
-    :ivar done: whether what was asked for is so.
-    :ivar after: the method of the request that must have succeeded before the fault may happen.
-    :ivar follow_ups: requests that may yet follow a final refusal, to clean up or to see what is left.
-    :ivar times: how many blips it meets where they pass: two, unless that is too many, or too few to get it to wait.
+    :ivar request: its name in the table.
+    :ivar method: its method.
+    :ivar path: a part of its path and query.
+    :ivar ways: the ways of waiting that the task has.
+    :ivar run: runs the task, or its trigger alone, in a way and with a timeout in seconds, and returns its result.
+    :ivar set_up: creates what the task needs.
+    :ivar done: whether the task has done what it should.
+    :ivar after: the method of a request that must have succeeded before the fault may occur.
+    :ivar follow_ups: requests that may follow a final response, to clean up or to read what is left.
+    :ivar times: how often a temporary fault occurs, if the default would fail the task or not make it wait.
     """
 
-    call: str
+    request: str
     method: str
     path: str
     ways: tuple[str, ...]
@@ -61,7 +62,7 @@ class Scenario:
     times: int | None = None
 
     def prepare(self, emulator: Emulator) -> None:
-        """Make what has to be there, and let the API forget that it was asked for it."""
+        """Create what the task needs, and clear the records of that."""
         self.set_up()
         while any(each["state"] == "CREATING" for each in emulator.deployments):
             time.sleep(0.01)
@@ -72,8 +73,12 @@ class Scenario:
         return self.method == "GET"
 
     @property
+    def is_read_of_an_operator(self) -> bool:
+        return self.reads and self.ways == _OPERATOR_WAYS
+
+    @property
     def can_duplicate(self) -> bool:
-        """Whether doing it twice makes two of something."""
+        """Whether sending the request twice may create two of something."""
         return self.method == "POST"
 
 
@@ -85,7 +90,7 @@ def _get_model(way: str, timeout: float) -> Any:
             task_id="ready",
             model="my-model",
             precision="FP16",
-            poke_interval=POLL,
+            poke_interval=POLL_INTERVAL,
             timeout=timeout,
             **_SENSOR[way],
         )
@@ -97,13 +102,13 @@ def _get_deployment(way: str, timeout: float) -> Any:
         return _fire("deployment.FireworksDeploymentReadyTrigger", timeout, deployment=_DEPLOYMENT)
     return run_task(
         lambda: FireworksDeploymentReadySensor(
-            task_id="up", deployment="d", poke_interval=POLL, timeout=timeout, **_SENSOR[way]
+            task_id="up", deployment="d", poke_interval=POLL_INTERVAL, timeout=timeout, **_SENSOR[way]
         )
     )
 
 
 def _fire(trigger: str, timeout: float, **wait: Any) -> str:
-    wait |= {"deadline": time.time() + timeout, "poll_interval": POLL}
+    wait |= {"deadline": time.time() + timeout, "poll_interval": POLL_INTERVAL}
     arguments = {"fireworks_conn_id": "fireworks_default", "wait": wait}
     event = fire(f"airflow_provider_fireworks.triggers.{trigger}", arguments)
     return str(event["verdict"]["outcome"])
@@ -113,7 +118,11 @@ def _operate(kind: Any, way: str, timeout: float, **arguments: Any) -> Any:
     deferrable = way == "deferrable"
     return run_task(
         lambda: kind(
-            task_id="deploy", deferrable=deferrable, poll_interval=POLL, timeout=timeout, **arguments
+            task_id="deploy",
+            deferrable=deferrable,
+            poll_interval=POLL_INTERVAL,
+            timeout=timeout,
+            **arguments,
         )
     )
 
@@ -149,7 +158,7 @@ def _list(way: str, timeout: float) -> Any:
 
 
 def _deploy() -> None:
-    """Make the deployment ``d``, as a task of a run that is over."""
+    """Create the deployment ``d``, as the task of a run that has ended."""
     description = Owner.from_context({"ti": TaskInstance()}).description
     FireworksHook().create_deployment(
         "d", {"baseModel": MODEL, "acceleratorType": _H100, "maxReplicaCount": 2, "description": description}
@@ -160,7 +169,7 @@ def _is_prepared(emulator: Emulator) -> bool:
     return "FP8" in emulator.model("my-model")["supportedPrecisions"]
 
 
-def _is_up(emulator: Emulator) -> bool:
+def _is_ready(emulator: Emulator) -> bool:
     return [each["state"] for each in emulator.deployments] == ["READY"]
 
 
@@ -172,32 +181,28 @@ def _nothing_is_left(emulator: Emulator) -> bool:
     return not emulator.deployments_left
 
 
-_OPERATOR = ("worker", "deferrable")
+MODELS, DEPLOYMENTS = "/models/", "/deployments/"
 
 SCENARIOS = [
-    Scenario("get model", "GET", "/models/", WAYS, _get_model),
-    Scenario("get deployment", "GET", "/deployments/", WAYS, _get_deployment, _deploy),
-    Scenario("prepare, first look", "GET", "/models/", _OPERATOR, _prepare, done=_is_prepared, times=4),
-    Scenario("prepare", "POST", ":prepare", _OPERATOR, _prepare, done=_is_prepared),
-    Scenario("prepare, its looks", "GET", "/models/", _OPERATOR, _prepare, done=_is_prepared, after="POST"),
-    Scenario("create, first look", "GET", "/deployments/", _OPERATOR, _create, done=_is_up, times=4),
-    Scenario("create", "POST", "/deployments", _OPERATOR, _create, done=_is_up, follow_ups=2),
+    Scenario("get model", "GET", MODELS, WAYS, _get_model),
+    Scenario("get deployment", "GET", DEPLOYMENTS, WAYS, _get_deployment, _deploy),
+    Scenario("prepare: first read", "GET", MODELS, _OPERATOR_WAYS, _prepare, done=_is_prepared, times=4),
+    Scenario("prepare", "POST", ":prepare", _OPERATOR_WAYS, _prepare, done=_is_prepared),
+    Scenario("prepare: polls", "GET", MODELS, _OPERATOR_WAYS, _prepare, done=_is_prepared, after="POST"),
+    Scenario("create: first read", "GET", DEPLOYMENTS, _OPERATOR_WAYS, _create, done=_is_ready, times=4),
+    Scenario("create", "POST", "/deployments", _OPERATOR_WAYS, _create, done=_is_ready, follow_ups=2),
     Scenario(
-        "create, its looks",
+        "create: polls",
         "GET",
-        "/deployments/",
-        _OPERATOR,
+        DEPLOYMENTS,
+        _OPERATOR_WAYS,
         _create,
-        done=_is_up,
+        done=_is_ready,
         after="POST",
         follow_ups=2,
     ),
-    Scenario("scale", "PATCH", ":scale", _OPERATOR, _scale, _deploy, _is_scaled),
-    Scenario(
-        "scale, its looks", "GET", "/deployments/", _OPERATOR, _scale, _deploy, _is_scaled, after="PATCH"
-    ),
-    Scenario(
-        "delete", "DELETE", "/deployments/", ("worker",), _delete, _deploy, _nothing_is_left, follow_ups=1
-    ),
+    Scenario("scale", "PATCH", ":scale", _OPERATOR_WAYS, _scale, _deploy, _is_scaled),
+    Scenario("scale: polls", "GET", DEPLOYMENTS, _OPERATOR_WAYS, _scale, _deploy, _is_scaled, after="PATCH"),
+    Scenario("delete", "DELETE", DEPLOYMENTS, ("worker",), _delete, _deploy, _nothing_is_left, follow_ups=1),
     Scenario("list", "GET", "/deployments?", ("worker",), _list, _deploy, times=2),
 ]
