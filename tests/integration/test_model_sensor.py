@@ -1,13 +1,10 @@
-"""The ready sensor: poked, rescheduled and deferred, where every argument is to mean the same."""
+"""The model sensor, with the same results when it pokes, is rescheduled, or is deferred."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
-from threading import Timer
 from typing import Any
 
 import pytest
@@ -16,7 +13,6 @@ from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
-    TaskDeferred,
 )
 
 from airflow_provider_fireworks import exceptions
@@ -24,350 +20,292 @@ from airflow_provider_fireworks.operators.model import FireworksPrepareModelOper
 from airflow_provider_fireworks.polling import Wait
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import MODEL, TaskInstance, run_task
+from tests.integration.creating import defer_task, fault_id
+from tests.integration.sensing import MODES, SKIPS, TRANSIENT_FAULTS, act_later
 from tests.timing import use_timing
 
-MODES = {
-    "poke": {"mode": "poke"},
-    "reschedule": {"mode": "reschedule"},
-    "deferrable": {"deferrable": True},
-}
 
-
-@contextmanager
-def later(act: Callable[[], None]) -> Iterator[None]:
-    """Do something while a task waits."""
-    timer = Timer(0.3, act)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.join()
+def make_sensor(**arguments: Any) -> FireworksModelReadySensor:
+    arguments = {"model": "my-model", "precision": "FP8", "poke_interval": 0.1, "timeout": 20, **arguments}
+    return FireworksModelReadySensor(task_id="ready", **arguments)
 
 
 @pytest.fixture(params=MODES.values(), ids=MODES)
 def ready(request: pytest.FixtureRequest) -> Any:
+    """Runs the sensor in each mode."""
+
     def run(**arguments: Any) -> dict[str, Any]:
-        arguments = {
-            "model": "my-model",
-            "precision": "FP8",
-            "poke_interval": 0.1,
-            "timeout": 20,
-            **request.param,
-            **arguments,
-        }
-        return run_task(lambda: FireworksModelReadySensor(task_id="ready", **arguments))
+        return run_task(lambda: make_sensor(**request.param, **arguments))
 
     return run
 
 
 @pytest.fixture
-def prepared(emulator: Any) -> Any:
-    """Ask for a preparation, and return what the sensor takes."""
+def prepare(emulator: Any) -> Any:
+    """Requests a preparation, and returns the arguments of the sensor."""
 
-    def ask(precision: str = "FP8") -> dict[str, Any]:
+    def run(precision: str = "FP8") -> dict[str, Any]:
         return run_task(
             lambda: FireworksPrepareModelOperator(task_id="prepare", model="my-model", precision=precision)
         )
 
-    return ask
+    return run
 
 
-@pytest.mark.parametrize("skipping", [{}, {"soft_fail": True}, {"never_fail": True}], ids=str)
-def test_deferred_sensor_ends_by_execution_timeout(emulator, skipping):
-    emulator.configure(duration=60)
-    sensor = {"model": "my-model", "precision": "FP8", "poke_interval": 0.1, "timeout": 600, **skipping}
-    limit = timedelta(seconds=0.6)
-    # A skip has Airflow's own words.
-    said = (
-        None if skipping else r"FP8: execution_timeout of 1 s is over, last seen: .*A retry starts a new wait"
-    )
-    with pytest.raises(AirflowSkipException if skipping else AirflowTaskTimeout, match=said):
-        run_task(
-            lambda: FireworksModelReadySensor(
-                task_id="ready", deferrable=True, execution_timeout=limit, **sensor
-            )
-        )
-
-
-def test_deferred_sensor_keeps_its_timeout_if_that_is_the_smaller(emulator):
-    emulator.configure(duration=60)
-    with pytest.raises(AirflowSensorTimeout):
-        run_task(
-            lambda: FireworksModelReadySensor(
-                task_id="ready",
-                model="my-model",
-                precision="FP8",
-                deferrable=True,
-                poke_interval=0.1,
-                timeout=0.5,
-                execution_timeout=timedelta(seconds=600),
-            )
-        )
-
-
-def test_deferred_sensor_needs_no_grace_for_what_the_worker_saw_running(emulator, prepared, monkeypatch):
-    use_timing(monkeypatch, preparation_start=60)
-    emulator.configure(precision_lists="absent")
-    asked = prepared()
-    result = run_task(
-        lambda: FireworksModelReadySensor(
-            task_id="ready", deferrable=True, poke_interval=0.5, timeout=20, **asked
-        )
-    )
-    assert result == {"model": MODEL, "precision": "FP8"}
-
-
-def test_waits_until_the_precision_is_there(emulator, prepared, ready):
-    result = ready(**prepared())
+def test_sensor_waits_until_precision_is_listed(emulator, prepare, ready):
+    result = ready(**prepare())
     assert result == {"model": MODEL, "precision": "FP8"}
     assert "FP8" in emulator.model("my-model")["supportedPrecisions"]
 
 
-def test_what_is_ready_takes_one_look_and_no_deferral(emulator):
-    task = FireworksModelReadySensor(task_id="ready", model="my-model", precision="FP16", deferrable=True)
+def test_sensor_takes_result_of_operator_whole(emulator, prepare, ready):
+    result = ready(model=None, precision=None, prepared=prepare())
+    assert result == {"model": MODEL, "precision": "FP8"}
+
+
+def test_sensor_does_not_defer_if_model_is_ready(emulator):
+    task = make_sensor(precision="FP16", deferrable=True)
     assert task.execute({"ti": TaskInstance()}) == {"model": MODEL, "precision": "FP16"}
     assert len(emulator.requests) == 1
 
 
+def test_sensor_returns_precision_that_is_ready(emulator, ready):
+    assert ready(precision="FP8", accept_precisions=["FP16"])["precision"] == "FP16"
+
+
 @pytest.mark.parametrize("lists", ["empty", "absent"])
 @pytest.mark.parametrize("outcome", ["ok", "calibrated"])
-def test_readiness_is_inferred_where_no_lists_are_sent(emulator, prepared, ready, lists, outcome):
+def test_sensor_infers_readiness_without_lists(emulator, prepare, ready, lists, outcome):
     emulator.configure(precision_lists=lists, outcome=outcome)
-    assert ready(**prepared())["precision"] == "FP8"
+    assert ready(**prepare())["precision"] == "FP8"
     assert emulator.model("my-model")["state"] == "READY"
 
 
-def test_proof_can_be_required(emulator, prepared, ready):
+def test_sensor_with_require_confirmation_fails_on_inferred_readiness(emulator, prepare, ready):
     emulator.configure(precision_lists="absent")
     with pytest.raises(exceptions.FireworksModelNotReady, match="require_confirmation"):
-        ready(**prepared(), require_confirmation=True)
+        ready(**prepare(), require_confirmation=True)
 
 
-def test_sensor_takes_what_was_prepared_whole(emulator, prepared, ready):
-    result = ready(model=None, precision=None, prepared=prepared())
-    assert result == {"model": MODEL, "precision": "FP8"}
-
-
-def test_sensor_without_baseline_fails_at_once_if_no_precisions_are_listed(emulator, prepared, ready):
+def test_sensor_without_baseline_and_lists_fails_at_first_poll(emulator, prepare, ready):
     emulator.configure(precision_lists="absent")
-    prepared()
+    prepare()
     emulator.clear()
     with pytest.raises(exceptions.FireworksModelNotReady, match=r"prepared=prepare\.output"):
         ready()
     assert len(emulator.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"baseline": {"foo": 1}},
-        {"baseline": {"model": MODEL, "precision": "FP8", "baseline": {}}},
-        {"baseline": {"state": "READY"}},
-    ],
-    ids=str,
-)
-def test_sensor_refuses_a_baseline_that_is_not_the_operators(emulator, ready, wrong):
-    with pytest.raises(
-        exceptions.FireworksInvalidArgument, match=r"invalid baseline .*prepared=prepare\.output"
-    ):
-        ready(**wrong)
-    assert emulator.requests == []
+def test_sensor_ignores_old_error_status(emulator, prepare, ready):
+    emulator.configure(stale_status=True)
+    emulator.set_model("my-model", status={"code": "INTERNAL", "message": "long ago"})
+    arguments = prepare()
+    assert arguments["baseline"]["status"]["message"] == "long ago"
+    assert ready(**arguments)["precision"] == "FP8"
 
 
-def test_the_precision_that_is_ready_is_returned(emulator, ready):
-    assert ready(precision="FP8", accept_precisions=["FP16"])["precision"] == "FP16"
+def test_sensor_waits_in_unknown_state(emulator, ready):
+    emulator.set_model("my-model", state="OPTIMIZING")
+    listed = {"state": "READY", "supportedPrecisions": ["FP16", "FP8"]}
+    with act_later(lambda: emulator.set_model("my-model", **listed)):
+        assert ready()["precision"] == "FP8"
 
+
+def test_sensor_keeps_to_poke_interval(emulator, prepare, ready):
+    emulator.configure(duration=60)
+    arguments = prepare()
+    emulator.clear()
+    with pytest.raises(AirflowSensorTimeout):
+        ready(**arguments, poke_interval=0.5, timeout=1.2)
+    times = [request.at for request in emulator.requests]
+    assert len(times) <= 5
+    # The last poll may come early, at the deadline.
+    assert all(b - a >= 0.45 for a, b in pairwise(times[:-1]))
+
+
+# ---- errors
 
 ERRORS = {
-    # What happens: (how to bring it about, what is raised, whether soft_fail and never_fail skip)
-    "failed by status": ({"outcome": "failed_status"}, exceptions.FireworksModelNotReady, True),
-    "failed by state": ({"outcome": "failed_state"}, exceptions.FireworksModelNotReady, True),
-    "finished without it": ({"outcome": "without_precision"}, exceptions.FireworksModelNotReady, True),
+    # (how to cause it, what is raised, whether soft_fail and never_fail skip the task instead)
+    "error status": ({"outcome": "failed_status"}, exceptions.FireworksModelNotReady, True),
+    "FAILED": ({"outcome": "failed_state"}, exceptions.FireworksModelNotReady, True),
+    "without precision": ({"outcome": "without_precision"}, exceptions.FireworksModelNotReady, True),
     "never begun": ({"outcome": "never"}, exceptions.FireworksModelNotReady, True),
     "deleted": ("delete_model", exceptions.FireworksModelNotReady, True),
-    "no such model": ("no-such-model", exceptions.FireworksNotFound, True),
+    "not found": ("no-such-model", exceptions.FireworksNotFound, True),
     "timeout": ({"duration": 60}, AirflowSensorTimeout, True),
     "wrong key": ("revoke_key", exceptions.FireworksAccessDenied, False),
 }
 
 
-@pytest.mark.parametrize("skipping", [None, "soft_fail", "never_fail"])
+@pytest.mark.parametrize("skip", [None, "soft_fail", "never_fail"])
 @pytest.mark.parametrize(("cause", "error", "skips"), ERRORS.values(), ids=ERRORS)
-def test_every_error_means_the_same_in_every_mode(emulator, prepared, ready, cause, error, skips, skipping):
+def test_sensor_error_is_the_same_in_every_mode(emulator, prepare, ready, cause, error, skips, skip):
     if isinstance(cause, dict):
         emulator.configure(**cause)
-    arguments = prepared()
+    arguments = prepare()
     if cause == "no-such-model":
         arguments = {"model": cause, "precision": "FP8"}
     elif cause == "revoke_key":
         emulator.revoke_key()
     elif cause == "delete_model":
         emulator.delete_model("my-model")
-    if cause == {"duration": 60}:
+    elif error is AirflowSensorTimeout:
         arguments["timeout"] = 0.5
-    if skipping:
-        arguments[skipping] = True
-    expected = AirflowSkipException if skipping and skips else error
+    if skip:
+        arguments[skip] = True
+    expected = AirflowSkipException if skip and skips else error
     with pytest.raises(expected) as ending:
         ready(**arguments)
     assert type(ending.value) is expected
-    if not skipping and error is not AirflowSensorTimeout:
+    if not skip and error is not AirflowSensorTimeout:
         assert isinstance(ending.value, AirflowFailException), "it would be retried"
 
 
-def test_a_key_that_is_revoked_during_the_wait_is_never_skipped(emulator, prepared, ready):
+def test_key_revoked_during_wait_is_never_skipped(emulator, prepare, ready):
     emulator.configure(duration=60)
-    arguments = prepared()
-    with later(emulator.revoke_key), pytest.raises(exceptions.FireworksAccessDenied):
+    arguments = prepare()
+    with act_later(emulator.revoke_key), pytest.raises(exceptions.FireworksAccessDenied):
         ready(**arguments, soft_fail=True)
 
 
-def test_the_timeout_says_what_was_waited_for_and_last_seen(emulator, prepared, ready):
+@pytest.mark.parametrize("fault", TRANSIENT_FAULTS, ids=fault_id)
+def test_sensor_waits_out_transient_errors(emulator, prepare, ready, fault):
+    arguments = prepare()
+    emulator.fault(**fault, times=3, method="GET", path="/models/")
+    assert ready(**arguments)["precision"] == "FP8"
+
+
+def test_sensor_waits_out_unreachable_api(emulator, prepare, ready):
+    arguments = prepare()
+    emulator.stop()
+    with act_later(emulator.start):
+        assert ready(**arguments)["precision"] == "FP8"
+
+
+# ---- time limits
+
+
+def test_timeout_error_says_what_was_waited_for_and_seen_last(emulator, prepare, ready):
     emulator.configure(duration=60)
     with pytest.raises(
         AirflowSensorTimeout, match=rf"Waited \d s for {MODEL} to be ready at FP8: last seen: .*PREPARING"
     ):
-        ready(**prepared(), timeout=0.5)
+        ready(**prepare(), timeout=0.5)
+
+
+def test_timeout_error_names_unreachable_base_url(emulator, prepare, ready):
+    arguments = prepare()
+    emulator.stop()
+    with pytest.raises(AirflowSensorTimeout, match=r"the API cannot be reached at http://127\.0\.0\.1"):
+        ready(**arguments, timeout=0.5)
 
 
 @pytest.mark.parametrize(
-    ("how", "error", "told"),
+    ("arguments", "error", "words"),
     [
         ({}, AirflowSensorTimeout, "last seen: .*PREPARING"),
         ({"never_fail": True}, AirflowSkipException, None),
     ],
     ids=["plain", "never_fail"],
 )
-def test_a_time_that_is_over_after_a_look_ends_it_all_the_same(
-    emulator, prepared, ready, monkeypatch, how, error, told
+def test_deadline_that_passes_after_poll_ends_wait_with_verdict(
+    emulator, prepare, ready, monkeypatch, arguments, error, words
 ):
-    """There Airflow itself would end the wait, with less to say, and heedless of ``never_fail``."""
+    """Airflow would end the wait itself, without what was seen last, and ignoring ``never_fail``."""
     emulator.configure(duration=60)
-    told_of = Wait.log_line
+    log_line = Wait.log_line
 
-    def slowly(wait: Wait, *args: Any) -> str | None:
+    def slow_log_line(wait: Wait, *args: Any) -> str | None:
         time.sleep(max(wait.deadline - time.time(), 0) + 0.05)
-        return told_of(wait, *args)
+        return log_line(wait, *args)
 
-    monkeypatch.setattr(Wait, "log_line", slowly)
-    with pytest.raises(error, match=told):
-        ready(**prepared(), timeout=0.5, **how)
-
-
-BLIPS = [
-    {"kind": "status", "status": 503},
-    {"kind": "status", "status": 429, "retry_after": "0"},
-    {"kind": "html", "status": 502},
-    {"kind": "html", "status": 403},
-    {"kind": "html", "status": 404},
-    {"kind": "html", "status": 200},
-    {"kind": "truncate"},
-    {"kind": "drop"},
-    {"kind": "redirect", "location": "https://example.com/"},
-]
+    monkeypatch.setattr(Wait, "log_line", slow_log_line)
+    with pytest.raises(error, match=words):
+        ready(**prepare(), timeout=0.5, **arguments)
 
 
-@pytest.mark.parametrize("error", BLIPS, ids=lambda error: " ".join(map(str, error.values())))
-def test_blips_are_waited_out(emulator, prepared, ready, error):
-    arguments = prepared()
-    emulator.fault(**error, times=3, method="GET", path="/models/")
-    assert ready(**arguments)["precision"] == "FP8"
-
-
-def test_a_gateway_that_is_away_for_a_while_is_waited_for(emulator, prepared, ready):
-    arguments = prepared()
-    emulator.stop()
-    with later(emulator.start):
-        assert ready(**arguments)["precision"] == "FP8"
-
-
-def test_a_gateway_that_stays_away_is_named_by_the_timeout(emulator, prepared, ready):
-    arguments = prepared()
-    emulator.stop()
-    with pytest.raises(AirflowSensorTimeout, match=r"the API cannot be reached at http://127\.0\.0\.1"):
-        ready(**arguments, timeout=0.5)
-
-
-def test_an_old_bad_status_does_no_harm(emulator, prepared, ready):
-    emulator.configure(stale_status=True)
-    emulator.set_model("my-model", status={"code": "INTERNAL", "message": "long ago"})
-    arguments = prepared()
-    assert arguments["baseline"]["status"]["message"] == "long ago"
-    assert ready(**arguments)["precision"] == "FP8"
-
-
-def test_an_unknown_state_is_waited_out(emulator, prepared, ready):
-    emulator.set_model("my-model", state="OPTIMIZING")
-
-    def end() -> None:
-        emulator.set_model("my-model", state="READY", supportedPrecisions=["FP16", "FP8"])
-
-    with later(end):
-        assert ready()["precision"] == "FP8"
-
-
-def test_requests_keep_to_the_interval(emulator, prepared, ready):
+@pytest.mark.parametrize("skip", SKIPS, ids=str)
+def test_deferred_sensor_ends_by_execution_timeout(emulator, skip):
     emulator.configure(duration=60)
-    arguments = prepared()
-    emulator.clear()
+    limits = {"timeout": 600, "execution_timeout": timedelta(seconds=0.6)}
+    # The message of a skip is Airflow's.
+    words = None if skip else "FP8: execution_timeout of 1 s is over, last seen: .*A retry starts a new wait"
+    with pytest.raises(AirflowSkipException if skip else AirflowTaskTimeout, match=words):
+        run_task(lambda: make_sensor(deferrable=True, **limits, **skip))
+
+
+def test_deferred_sensor_ends_by_timeout_if_execution_timeout_is_longer(emulator):
+    emulator.configure(duration=60)
+    limits = {"timeout": 0.5, "execution_timeout": timedelta(seconds=600)}
     with pytest.raises(AirflowSensorTimeout):
-        ready(**arguments, poke_interval=0.5, timeout=1.2)
-    times = [request.at for request in emulator.requests]
-    assert len(times) <= 5
-    # The last look may come early, at the deadline.
-    assert all(b - a >= 0.45 for a, b in pairwise(times[:-1]))
+        run_task(lambda: make_sensor(deferrable=True, **limits))
 
 
-def test_the_deferral_outlives_the_deadline_and_carries_no_secret(emulator, prepared):
+# ---- deferral
+
+
+def test_deferral_outlasts_deadline_and_has_no_secret(emulator, prepare):
     emulator.configure(duration=60)
-    task = FireworksModelReadySensor(
-        task_id="ready",
-        **prepared(),
-        deferrable=True,
-        timeout=timedelta(minutes=10),
-        exponential_backoff=True,
-    )
-    with pytest.raises(TaskDeferred) as deferred:
-        task.execute({"ti": TaskInstance()})
-    assert deferred.value.timeout > timedelta(minutes=10)
-    _, kwargs = deferred.value.trigger.serialize()
-    assert emulator.api_key not in repr(kwargs) + repr(deferred.value.kwargs)
+    arguments = {**prepare(), "timeout": timedelta(minutes=10), "exponential_backoff": True}
+    deferral = defer_task(lambda: make_sensor(deferrable=True, **arguments))
+    assert deferral.timeout > timedelta(minutes=10)
+    _, kwargs = deferral.trigger.serialize()
+    assert emulator.api_key not in repr(kwargs) + repr(deferral.kwargs)
     assert kwargs["wait"]["deadline"] == pytest.approx(time.time() + 600, abs=5)
-    assert kwargs["wait"]["growing"] is True
+    assert kwargs["wait"]["exponential"] is True
     assert kwargs["wait"]["baseline"]["posted"] == "accepted"
 
 
-@pytest.mark.parametrize("skipping", [{}, {"soft_fail": True}, {"never_fail": True}], ids=str)
+def test_deferred_sensor_infers_from_preparation_seen_in_worker(emulator, prepare, monkeypatch):
+    use_timing(monkeypatch, preparation_start=60)
+    emulator.configure(precision_lists="absent")
+    arguments = prepare()
+    result = run_task(lambda: make_sensor(deferrable=True, poke_interval=0.5, **arguments))
+    assert result == {"model": MODEL, "precision": "FP8"}
+
+
+@pytest.mark.parametrize("skip", SKIPS, ids=str)
 @pytest.mark.parametrize(
-    "verdict",
+    "changes",
     [
-        None,
-        {"outcome": "pending", "reason": ""},
-        {"outcome": "ready", "reason": "", "precision": "FP4"},
-        {"outcome": "ready", "reason": ""},
-        {"outcome": "splendid", "reason": ""},
+        {"verdict": None},
+        {"verdict": {"outcome": "pending", "reason": ""}},
+        {"verdict": {"outcome": "ready", "reason": "", "precision": "FP4"}},
+        {"verdict": {"outcome": "ready", "reason": ""}},
+        {"verdict": {"outcome": "splendid", "reason": ""}},
+        {"wait": {}},
     ],
     ids=str,
 )
-def test_an_event_that_makes_no_sense_fails_the_task(emulator, prepared, verdict, skipping):
+def test_invalid_event_fails_sensor(emulator, prepare, changes, skip):
     emulator.configure(duration=60)
-    task = FireworksModelReadySensor(task_id="ready", **prepared(), deferrable=True, **skipping)
-    with pytest.raises(TaskDeferred) as deferred:
-        task.execute({"ti": TaskInstance()})
-    event = {"resume_state": deferred.value.trigger.serialize()[1]["resume_state"], "verdict": verdict}
+    arguments = prepare()
+    deferral = defer_task(lambda: make_sensor(deferrable=True, **arguments))
+    ready = {"outcome": "ready", "reason": "", "precision": "FP8"}
+    event = {"verdict": ready, "wait": deferral.trigger.wait, "resume_state": {}}
+
+    def resume(event: dict[str, Any]) -> dict[str, Any]:
+        task = make_sensor(deferrable=True, **arguments, **skip)
+        return task.resume_execution("execute_complete", {"event": event}, {"ti": TaskInstance()})
+
+    assert resume(event) == {"model": MODEL, "precision": "FP8"}
     with pytest.raises(exceptions.FireworksInvalidEvent):
-        task.resume_execution("execute_complete", {"event": event}, {"ti": TaskInstance()})
+        resume(event | changes)
+
+
+# ---- arguments
 
 
 @pytest.mark.parametrize(
     "wrong", [{"precision": ["FP8", "FP4"]}, {"model": "a b"}, {"precision": "fp8"}], ids=str
 )
-def test_bad_literals_are_refused_when_the_dag_is_parsed(emulator, wrong):
+def test_invalid_literal_fails_when_dag_is_parsed(wrong):
     with pytest.raises(exceptions.FireworksInvalidArgument):
-        FireworksModelReadySensor(task_id="ready", **{"model": "my-model", "precision": "FP8", **wrong})
+        make_sensor(**wrong)
 
 
-@pytest.mark.parametrize("skipping", [{}, {"soft_fail": True}, {"never_fail": True}], ids=str)
+@pytest.mark.parametrize("skip", SKIPS, ids=str)
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -377,7 +315,20 @@ def test_bad_literals_are_refused_when_the_dag_is_parsed(emulator, wrong):
     ],
     ids=str,
 )
-def test_bad_arguments_fail_before_anything_is_sent(emulator, ready, wrong, skipping):
+def test_invalid_argument_fails_before_any_request(emulator, ready, wrong, skip):
     with pytest.raises(exceptions.FireworksInvalidArgument):
-        ready(**wrong, **skipping)
+        ready(**wrong, **skip)
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize(
+    "baseline",
+    [{"foo": 1}, {"model": MODEL, "precision": "FP8", "baseline": {}}, {"state": "READY"}],
+    ids=str,
+)
+def test_baseline_not_returned_by_operator_is_invalid(emulator, ready, baseline):
+    with pytest.raises(
+        exceptions.FireworksInvalidArgument, match=r"Invalid baseline .*prepared=prepare\.output"
+    ):
+        ready(baseline=baseline)
     assert emulator.requests == []
