@@ -1,12 +1,10 @@
-"""The sensor of a deployment: poked, rescheduled and deferred, where every argument is to mean the same."""
+"""The deployment sensor, with the same results when it pokes, is rescheduled, or is deferred."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import pairwise
-from threading import Timer
 from typing import Any
 
 import pytest
@@ -14,33 +12,24 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    TaskDeferred,
 )
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from tests.integration.conftest import MODEL, TaskInstance, run_task
+from tests.integration.creating import H100, defer_task, fault_id
+from tests.integration.sensing import MODES, SKIPS, TRANSIENT_FAULTS, act_later
 from tests.timing import use_timing
 
 NAME = "accounts/demo/deployments/d"
 CHAT = "/inference/v1/chat/completions"
-MODES = {
-    "poke": {"mode": "poke"},
-    "reschedule": {"mode": "reschedule"},
-    "deferrable": {"deferrable": True},
-}
+SPEC = {"baseModel": MODEL, "acceleratorType": H100}
 
 
-@contextmanager
-def later(act: Callable[[], Any]) -> Iterator[None]:
-    """Do something while a task waits."""
-    timer = Timer(0.2, act)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.join()
+def make_sensor(**arguments: Any) -> FireworksDeploymentReadySensor:
+    arguments = {"deployment": "d", "poke_interval": 0.1, "timeout": 20, **arguments}
+    return FireworksDeploymentReadySensor(task_id="up", **arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -55,102 +44,94 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def ready(mode: str) -> Any:
+    """Runs the sensor in each mode."""
+
     def run(**arguments: Any) -> dict[str, Any]:
-        arguments = {"deployment": "d", "poke_interval": 0.1, "timeout": 20, **MODES[mode], **arguments}
-        return run_task(lambda: FireworksDeploymentReadySensor(task_id="up", **arguments))
+        return run_task(lambda: make_sensor(**MODES[mode], **arguments))
 
     return run
 
 
 @pytest.fixture
-def deployed(emulator: Any) -> Any:
-    """Deploy ``d``, and forget that it was asked for."""
+def deploy(emulator: Any) -> Any:
+    """Creates the deployment ``d``, and clears the emulator's records of that."""
 
-    def deploy(**options: Any) -> None:
+    def run(**options: Any) -> None:
         emulator.configure(**{"deploy_duration": 0.4, "scale_duration": 0.2} | options)
-        spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
-        FireworksHook().create_deployment("d", spec)
+        FireworksHook().create_deployment("d", SPEC)
         emulator.clear()
 
-    return deploy
+    return run
 
 
-def test_waits_until_it_is_ready(emulator, deployed, ready):
-    deployed()
-    assert ready() == {"deployment": NAME}
+@pytest.mark.parametrize("deployment", ["d", NAME])
+def test_sensor_waits_until_deployment_is_ready(emulator, deploy, ready, deployment):
+    deploy()
+    assert ready(deployment=deployment) == {"deployment": NAME}
     assert emulator.deployment("d")["state"] == "READY"
     assert {request.method for request in emulator.requests} == {"GET"}
 
 
-@pytest.mark.parametrize("deployment", ["d", NAME])
-def test_what_is_ready_takes_one_look_and_no_deferral(emulator, deployed, deployment):
-    deployed(deploy_duration=0)
-    task = FireworksDeploymentReadySensor(task_id="up", deployment=deployment, deferrable=True)
+def test_sensor_does_not_defer_if_deployment_is_ready(emulator, deploy):
+    deploy(deploy_duration=0)
+    task = make_sensor(deferrable=True)
     assert task.execute({"ti": TaskInstance()}) == {"deployment": NAME}
     assert [request.path for request in emulator.requests] == [f"/v1/{NAME}"]
 
 
-def test_a_bare_id_and_a_full_name_are_waited_for_alike(emulator, deployed, ready):
-    deployed()
-    assert ready(deployment=NAME) == ready(deployment="d") == {"deployment": NAME}
-
-
-def test_a_bare_id_belongs_to_the_account_given(emulator, ready):
+def test_bare_id_belongs_to_given_account(emulator, ready):
     emulator.configure(accounts=["demo", "second"], deploy_duration=0.3)
-    spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
-    FireworksHook(account_id="second").create_deployment("d", spec)
+    FireworksHook(account_id="second").create_deployment("d", SPEC)
     assert ready(account_id="second") == {"deployment": "accounts/second/deployments/d"}
     with pytest.raises(exceptions.FireworksInvalidArgument, match="belongs to account 'demo'"):
         ready(account_id="second", deployment=NAME)
 
 
-def test_scaled_to_zero_is_ready(emulator, deployed, ready):
-    deployed(start_at_zero=True)
+def test_deployment_scaled_to_zero_is_ready(emulator, deploy, ready):
+    deploy(start_at_zero=True)
     assert ready() == {"deployment": NAME}
     assert emulator.deployment("d")["replicaCount"] == 0
     assert emulator.gpu_seconds == 0
 
 
-# ---- serving
+def test_sensor_waits_in_unknown_state(emulator, deploy, ready):
+    deploy(deploy_duration=0)
+    emulator.set_deployment("d", state="REBALANCING")
+    with act_later(lambda: emulator.set_deployment("d", state="READY")):
+        assert ready() == {"deployment": NAME}
 
 
-def test_ready_is_not_serving_yet(emulator, deployed, ready):
-    deployed(serving_lag=0.5)
+# ---- inference
+
+
+def test_inference_is_requested_after_each_read_until_it_answers(emulator, deploy, ready):
+    deploy(serving_lag=0.5)
     ready(wait_for_inference=True)
-    asked = [request.status for request in emulator.requests if request.path == CHAT]
-    assert asked[-1] == 200
-    assert asked[:-1]
-    assert set(asked[:-1]) == {404}
-    # It is asked only once it is READY, and looked at before each time.
-    assert all(one.method == "GET" for one, two in pairwise(emulator.requests) if two.path == CHAT)
+    statuses = [request.status for request in emulator.requests if request.path == CHAT]
+    assert statuses[-1] == 200
+    assert set(statuses[:-1]) == {404}
+    assert all(before.method == "GET" for before, after in pairwise(emulator.requests) if after.path == CHAT)
 
 
-def test_at_zero_replicas_asking_wakes_it(emulator, deployed, ready):
-    deployed(start_at_zero=True, deploy_duration=0)
+def test_inference_request_wakes_deployment_scaled_to_zero(emulator, deploy, ready):
+    deploy(start_at_zero=True, deploy_duration=0)
     assert emulator.deployment("d")["replicaCount"] == 0
     ready(wait_for_inference=True)
-    asked = [request.status for request in emulator.requests if request.path == CHAT]
-    assert (asked[0], asked[-1]) == (503, 200)
+    statuses = [request.status for request in emulator.requests if request.path == CHAT]
+    assert (statuses[0], statuses[-1]) == (503, 200)
     assert emulator.deployment("d")["replicaCount"] == 1
 
 
-def test_without_being_told_to_nothing_is_asked_of_it(emulator, deployed, ready):
-    deployed(start_at_zero=True, deploy_duration=0)
-    ready()
-    assert emulator.count(path=CHAT) == 0
-    assert emulator.deployment("d")["replicaCount"] == 0
-
-
-def test_what_takes_no_chat_is_never_skipped(emulator, deployed, ready):
-    deployed(deploy_duration=0)
+def test_model_without_chat_completions_is_never_skipped(emulator, deploy, ready):
+    deploy(deploy_duration=0)
     emulator.fault("status", status=400, path=CHAT, times=-1)
-    for skipping in ({}, {"soft_fail": True}, {"never_fail": True}):
+    for skip in SKIPS:
         with pytest.raises(exceptions.FireworksRefused, match="without wait_for_inference"):
-            ready(wait_for_inference=True, **skipping)
+            ready(wait_for_inference=True, **skip)
 
 
-def test_blips_of_inference_are_waited_out(emulator, deployed, ready):
-    deployed(deploy_duration=0)
+def test_sensor_waits_out_transient_errors_of_inference(emulator, deploy, ready):
+    deploy(deploy_duration=0)
     emulator.fault("status", status=429, path=CHAT, retry_after="0")
     emulator.fault("drop", path=CHAT)
     emulator.fault("html", status=502, path=CHAT)
@@ -164,143 +145,101 @@ def fail(emulator: Any) -> None:
     emulator.set_deployment("d", state="FAILED", status={"code": "INTERNAL", "message": "no capacity"})
 
 
+def delete(emulator: Any) -> None:
+    FireworksHook().delete_deployment("d")
+
+
+def revoke_key(emulator: Any) -> None:
+    emulator.revoke_key()
+
+
 ERRORS = {
-    # What happens: (before the wait, during the wait, arguments, error, its words, whether it may be skipped)
-    "failed": (fail, None, {}, exceptions.FireworksDeploymentNotReady, "FAILED.*no capacity", True),
-    "fails": (None, fail, {}, exceptions.FireworksDeploymentNotReady, "FAILED.*no capacity", True),
-    "deleted softly": (
-        None,
-        lambda emulator: FireworksHook().delete_deployment("d"),
-        {},
-        exceptions.FireworksDeploymentNotReady,
-        "DELETED: it was deleted while",
-        True,
+    # (before the wait, during the wait, arguments, error, words, whether soft_fail and never_fail skip the task)
+    "FAILED before": (fail, None, {}, exceptions.FireworksDeploymentNotReady, "FAILED.*no capacity", True),
+    "FAILED during": (None, fail, {}, exceptions.FireworksDeploymentNotReady, "FAILED.*no capacity", True),
+    "deleted before": (delete, None, {}, exceptions.FireworksDeploymentNotReady, "DELETED", True),
+    "deleted during": (
+        None, delete, {}, exceptions.FireworksDeploymentNotReady, "DELETED: it was deleted while", True,
     ),
-    "deleted before": (
-        lambda emulator: FireworksHook().delete_deployment("d"),
-        None,
-        {},
-        exceptions.FireworksDeploymentNotReady,
-        "DELETED",
-        True,
-    ),
-    "no such deployment": (None, None, {"deployment": "none"}, exceptions.FireworksNotFound, "404", True),
+    "not found": (None, None, {"deployment": "none"}, exceptions.FireworksNotFound, "404", True),
     "timeout": (None, None, {"timeout": 0.5}, AirflowSensorTimeout, "last seen: its state is CREATING", True),
-    "wrong key": (
-        lambda emulator: emulator.revoke_key(),
-        None,
-        {},
-        exceptions.FireworksAccessDenied,
-        "API key",
-        False,
-    ),
-    "key revoked": (
-        None,
-        lambda emulator: emulator.revoke_key(),
-        {},
-        exceptions.FireworksAccessDenied,
-        "API key",
-        False,
-    ),
-}
+    "wrong key": (revoke_key, None, {}, exceptions.FireworksAccessDenied, "API key", False),
+    "key revoked": (None, revoke_key, {}, exceptions.FireworksAccessDenied, "API key", False),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("skipping", [None, "soft_fail", "never_fail"])
-@pytest.mark.parametrize("case", ERRORS)
-def test_every_error_means_the_same_in_every_mode(emulator, deployed, ready, case, skipping):
-    before, meanwhile, arguments, error, told, skips = ERRORS[case]
-    deployed(deploy_duration=60)
+@pytest.mark.parametrize("skip", [None, "soft_fail", "never_fail"])
+@pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS)
+def test_sensor_error_is_the_same_in_every_mode(emulator, deploy, ready, case, skip):
+    before, during, arguments, error, words, skips = case
+    deploy(deploy_duration=60)
     if before:
         before(emulator)
-    if skipping:
-        arguments = arguments | {skipping: True}
-    expected = AirflowSkipException if skipping and skips else error
-    happening = later(lambda: meanwhile(emulator)) if meanwhile else nullcontext()
-    with happening, pytest.raises(expected) as ending:
+    if skip:
+        arguments = arguments | {skip: True}
+    expected = AirflowSkipException if skip and skips else error
+    acting = act_later(lambda: during(emulator)) if during else nullcontext()
+    with acting, pytest.raises(expected) as ending:
         ready(**arguments)
     assert type(ending.value) is expected
     if expected is error:
-        assert ending.match(told)
+        assert ending.match(words)
         assert emulator.api_key not in repr(ending.value)
         if error is not AirflowSensorTimeout:
             assert isinstance(ending.value, AirflowFailException), "it would be retried"
 
 
-def test_one_that_vanishes_ends_the_wait(emulator, deployed, ready, mode):
-    deployed(deploy_duration=60)
-    # Rescheduled, every poke is a new process, which does not know that it was there.
+def test_deployment_that_vanishes_ends_wait(emulator, deploy, ready, mode):
+    deploy(deploy_duration=60)
+    # In reschedule mode every poke is a new process, which does not know that the deployment existed.
     error = exceptions.FireworksNotFound if mode == "reschedule" else exceptions.FireworksDeploymentNotReady
-    with later(lambda: emulator.remove_deployment("d")), pytest.raises(error, match="not found"):
+    with act_later(lambda: emulator.remove_deployment("d")), pytest.raises(error, match="not found"):
         ready()
 
 
-def test_a_timeout_says_what_was_waited_for(emulator, deployed, ready):
-    deployed(serving_lag=60, deploy_duration=0)
-    with pytest.raises(
-        AirflowSensorTimeout, match=rf"Waited \d s for {NAME} to be serving: last seen: its state is READY"
-    ):
+def test_timeout_error_says_what_was_waited_for_and_seen_last(emulator, deploy, ready):
+    deploy(serving_lag=60, deploy_duration=0)
+    words = rf"Waited \d s for inference of {NAME} to answer: last seen: .*inference does not answer yet"
+    with pytest.raises(AirflowSensorTimeout, match=words):
         ready(wait_for_inference=True, timeout=0.5)
 
 
-def test_a_timeout_says_that_inference_did_not_answer(emulator, deployed, ready):
-    deployed(serving_lag=60, deploy_duration=0)
-    with pytest.raises(AirflowSensorTimeout, match="inference does not answer yet"):
-        ready(wait_for_inference=True, timeout=0.5)
-
-
-BLIPS = [
-    {"kind": "status", "status": 503},
-    {"kind": "status", "status": 429, "retry_after": "0"},
-    {"kind": "html", "status": 404},
-    {"kind": "truncate"},
-    {"kind": "drop"},
-]
-
-
-@pytest.mark.parametrize("error", BLIPS, ids=lambda error: " ".join(map(str, error.values())))
-def test_blips_are_waited_out(emulator, deployed, ready, error):
-    deployed(deploy_duration=0)
-    emulator.fault(**error, times=3, method="GET", path="/deployments/")
+@pytest.mark.parametrize("fault", TRANSIENT_FAULTS, ids=fault_id)
+def test_sensor_waits_out_transient_errors(emulator, deploy, ready, fault):
+    deploy(deploy_duration=0)
+    emulator.fault(**fault, times=3, method="GET", path="/deployments/")
     assert ready() == {"deployment": NAME}
 
 
-def test_a_gateway_that_is_away_for_a_while_is_waited_for(emulator, deployed, ready):
-    deployed()
+def test_sensor_waits_out_unreachable_api(emulator, deploy, ready):
+    deploy()
     emulator.stop()
-    with later(emulator.start):
+    with act_later(emulator.start):
         assert ready() == {"deployment": NAME}
 
 
-def test_an_unknown_state_is_waited_out(emulator, deployed, ready):
-    deployed(deploy_duration=0)
-    emulator.set_deployment("d", state="REBALANCING")
-    with later(lambda: emulator.set_deployment("d", state="READY")):
-        assert ready() == {"deployment": NAME}
-
-
-def test_while_the_account_cannot_be_found_out_the_worker_goes_on_asking(
-    emulator, deployed, ready, monkeypatch
-):
-    deployed()
+def test_sensor_waits_out_failed_lookup_of_account(emulator, deploy, ready, monkeypatch):
+    deploy()
     monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection.replace('"demo"', '""'))
     emulator.fault("status", status=503, path="/v1/accounts?", times=4, retry_after="0")
     assert ready() == {"deployment": NAME}
 
 
-# ---- deferred
+def test_timeout_error_says_that_account_could_not_be_looked_up(emulator, ready, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection.replace('"demo"', '""'))
+    emulator.fault("status", status=503, path="/v1/accounts?", times=-1)
+    words = r"Waited \d s for a response about d: last seen: GET /v1/accounts: HTTP 503"
+    with pytest.raises(AirflowSensorTimeout, match=words):
+        ready(timeout=0.5)
 
 
-def deferral_of(task: FireworksDeploymentReadySensor, instance: TaskInstance) -> TaskDeferred:
-    with pytest.raises(TaskDeferred) as deferred:
-        task.execute({"ti": instance})
-    return deferred.value
+# ---- deferral
 
 
-def test_the_deferral_outlives_the_deadline_and_carries_no_secret(emulator, deployed):
-    deployed(deploy_duration=60)
-    task = FireworksDeploymentReadySensor(task_id="up", deployment="d", deferrable=True, timeout=600)
+def test_deferral_outlasts_deadline_and_has_no_secret(emulator, deploy):
+    deploy(deploy_duration=60)
     instance = TaskInstance()
-    deferral = deferral_of(task, instance)
+    deferral = defer_task(lambda: make_sensor(deferrable=True, timeout=600), instance)
     assert deferral.timeout.total_seconds() > 600
     path, kwargs = deferral.trigger.serialize()
     assert path.endswith(".FireworksDeploymentReadyTrigger")
@@ -309,38 +248,48 @@ def test_the_deferral_outlives_the_deadline_and_carries_no_secret(emulator, depl
     assert kwargs["wait"]["known"] is True
     assert kwargs["wait"]["deadline"] == pytest.approx(time.time() + 600, abs=5)
     assert kwargs["delete_on_kill"] is None
-    # For the link, while it waits.
+    # For the link, while the task is deferred.
     assert instance.xcoms["deployment"] == NAME
 
 
-@pytest.mark.parametrize("skipping", [{}, {"soft_fail": True}, {"never_fail": True}], ids=str)
+@pytest.mark.parametrize("skip", SKIPS, ids=str)
 @pytest.mark.parametrize(
-    "verdict",
-    [None, {}, {"outcome": "pending", "reason": ""}, {"outcome": "splendid", "reason": ""}],
+    "changes",
+    [
+        {"verdict": None},
+        {"verdict": {}},
+        {"verdict": {"outcome": "pending", "reason": ""}},
+        {"verdict": {"outcome": "splendid", "reason": ""}},
+        {"wait": {}},
+        {"wait": "d"},
+    ],
     ids=str,
 )
-def test_an_event_that_makes_no_sense_fails_the_task(emulator, deployed, verdict, skipping):
-    deployed(deploy_duration=60)
-    task = FireworksDeploymentReadySensor(task_id="up", deployment="d", deferrable=True, **skipping)
-    resume_state = deferral_of(task, TaskInstance()).trigger.serialize()[1]["resume_state"]
-    for event in (
-        {"resume_state": resume_state, "verdict": verdict},
-        {"resume_state": {}, "verdict": verdict},
-        "ready",
-    ):
+def test_invalid_event_fails_sensor(changes, skip):
+    wait = {"deployment": NAME, "deadline": 0, "poll_interval": 1}
+    event = {"verdict": {"outcome": "ready", "reason": ""}, "wait": wait, "resume_state": {}}
+
+    def resume(event: Any) -> dict[str, Any]:
+        return make_sensor(**skip).resume_execution("execute_complete", {"event": event}, {})
+
+    assert resume(event) == {"deployment": NAME}
+    for invalid in (event | changes, "ready"):
         with pytest.raises(exceptions.FireworksInvalidEvent):
-            task.resume_execution("execute_complete", {"event": event}, {})
+            resume(invalid)
+
+
+# ---- arguments
 
 
 @pytest.mark.parametrize("wrong", ["a b", "", "accounts/demo/models/m", "Deployment"])
-def test_a_bad_literal_is_refused_when_the_dag_is_parsed(wrong):
-    with pytest.raises(exceptions.FireworksInvalidArgument, match="is no deployment"):
-        FireworksDeploymentReadySensor(task_id="up", deployment=wrong)
+def test_invalid_literal_fails_when_dag_is_parsed(wrong):
+    with pytest.raises(exceptions.FireworksInvalidArgument, match="Invalid deployment"):
+        make_sensor(deployment=wrong)
 
 
-def test_a_bad_rendering_is_refused_before_anything_is_sent_and_never_skipped(emulator):
-    task = FireworksDeploymentReadySensor(task_id="up", deployment="{{ x }}", soft_fail=True)
+def test_invalid_rendered_value_is_never_skipped_and_nothing_is_sent(emulator):
+    task = make_sensor(deployment="{{ x }}", soft_fail=True)
     task.deployment = "None"
-    with pytest.raises(exceptions.FireworksInvalidArgument, match="'None' is no deployment id"):
+    with pytest.raises(exceptions.FireworksInvalidArgument, match="Invalid deployment id 'None'"):
         task.execute({"ti": TaskInstance()})
     assert emulator.requests == []
