@@ -1,20 +1,13 @@
-"""The emulator as an HTTP server in a thread of this process."""
+"""The emulator, as Python code uses it."""
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import json
-import os
-import socket
-import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
-from airflow_provider_fireworks.emulator.app import App
 from airflow_provider_fireworks.emulator.faults import Fault, FaultKind
+from airflow_provider_fireworks.emulator.http_server import HttpServer
 from airflow_provider_fireworks.emulator.options import Options
 from airflow_provider_fireworks.emulator.state import State
 
@@ -30,8 +23,6 @@ if TYPE_CHECKING:
         ReceivedRequest,
     )
 
-_START_TIMEOUT = 30
-
 
 class Emulator:
     """
@@ -45,7 +36,7 @@ class Emulator:
     :param options: the initial options.
     :param host: a loopback address.
     :param port: 0 for any free port.
-    :param log: called in the server's thread with each request to the API when it ends.
+    :param log: called in a thread of the server with each request to the API when it ends.
     :param fields: fields of :class:`Options`, overriding those of ``options``.
     :raises ValueError: for a host that is not a loopback address, or invalid options.
     """
@@ -63,9 +54,7 @@ class Emulator:
         self._port = port
         self._log = log
         self._state = State((options or Options()).changed(**fields))
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._server: HttpServer | None = None
 
     def __enter__(self) -> Emulator:
         self.start()
@@ -82,37 +71,15 @@ class Emulator:
 
         :raises OSError: if the port is in use.
         """
-        if self._thread is not None:
-            return
-        listener = _listen(self._host, self._port)
-        self._port = listener.getsockname()[1]
-        ready = threading.Event()
-        failures: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                asyncio.run(self._serve(listener, ready))
-            except BaseException as error:
-                failures.append(error)
-            finally:
-                listener.close()
-                ready.set()
-
-        self._thread = threading.Thread(target=run, name="fireworks-emulator", daemon=True)
-        self._thread.start()
-        if not ready.wait(_START_TIMEOUT):
-            raise TimeoutError(f"the emulator did not start within {_START_TIMEOUT} s")
-        if failures:
-            self._thread = None
-            raise RuntimeError("the emulator could not start") from failures[0]
+        if self._server is None:
+            self._server = HttpServer(self._host, self._port, self._state, self._log)
+            self._port = self._server.server_address[1]
 
     def stop(self) -> None:
         """Stop the server and close all connections at once. Models, deployments and records are kept."""
-        if self._thread is None or self._loop is None or self._stopping is None:
-            return
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
-        self._thread = None
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
 
     @property
     def url(self) -> str:
@@ -333,66 +300,6 @@ class Emulator:
             raise LookupError(f"no deployment {deployment!r} in account {account or self.account_id!r}")
         return found
 
-    async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
-        connections: dict[tuple[str, int], asyncio.Transport] = {}
-        all_closed = asyncio.Event()
-        stopping = asyncio.Event()
-
-        class Protocol(H11Protocol):
-            """Keeps track of the connections, to be able to close them."""
-
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                stream = cast("asyncio.Transport", transport)
-                host, port = stream.get_extra_info("peername")[:2]
-                self._peer = (str(host), int(port))
-                connections[self._peer] = stream
-                super().connection_made(stream)
-                if stopping.is_set():
-                    stream.abort()
-
-            def connection_lost(self, exc: Exception | None) -> None:
-                connections.pop(self._peer, None)
-                if not connections:
-                    all_closed.set()
-                super().connection_lost(exc)
-
-        async def on_notify() -> None:
-            ready.set()
-
-        self._loop, self._stopping = asyncio.get_running_loop(), stopping
-        app = App(self._state, lambda peer: connections[peer].close(), self._log)
-        config = uvicorn.Config(
-            app,
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            headers=[("server", "fireworks-emulator")],
-            # Longer than clients keep a connection, so that the server never closes one while it is reused.
-            timeout_keep_alive=120,
-            # First called when the server is up.
-            callback_notify=on_notify,
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        stopped = asyncio.create_task(stopping.wait())
-        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            serving.result()
-            return
-        # uvicorn's own shutdown waits for responses, and takes tenths of a second at best.
-        for listening in server.servers:
-            listening.close()
-        all_closed.clear()
-        for transport in list(connections.values()):
-            transport.abort()
-        if connections:
-            await all_closed.wait()
-        await app.wait_for_requests()
-        serving.cancel()
-
 
 def check_loopback(host: str) -> str:
     """
@@ -407,19 +314,3 @@ def check_loopback(host: str) -> str:
     if not is_loopback:
         raise ValueError(f"{host!r} is not a loopback address: use 127.0.0.1, ::1 or localhost")
     return host
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    # Bound before the thread starts, so that start() raises if the port is in use.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns off Nagle's algorithm, which costs 40 ms per response, only if the protocol is named.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
