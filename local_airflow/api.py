@@ -1,4 +1,4 @@
-"""The little of Airflow's REST API that running DAGs from outside takes."""
+"""A small client of Airflow's REST API: run DAGs, and read what became of their tasks."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from urllib3.util import Retry
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: What every line of a task's log carries and nobody reads.
-_CONTEXT = {"dag_id", "run_id", "task_id", "map_index", "ti_id", "try_number", "filename", "lineno"}
-_SHOWN = {"timestamp", "event", "level", "logger", "error_detail"}
+#: Fields of a task's log line that :meth:`AirflowApi.log` leaves out, as all lines have them.
+_CONTEXT_FIELDS = {"dag_id", "run_id", "task_id", "map_index", "ti_id", "try_number", "filename", "lineno"}
+#: Fields that it does not show as ``name=value``.
+_OWN_FIELDS = {"timestamp", "event", "level", "logger", "error_detail"}
 
-#: Rows of a page; Airflow returns no more.
-_PAGE = 100
+#: Rows per page. Airflow returns no more.
+_PAGE_SIZE = 100
 
-#: States in which a run stays.
+#: Terminal states of a DAG run.
 FINISHED = frozenset({"success", "failed"})
 
 
 class AirflowApiError(RuntimeError):
-    """Airflow refused a request, or something did not come about in time."""
+    """Airflow rejected a request, or a wait for it timed out."""
 
 
 @dataclass(frozen=True)
 class TaskInstance:
     """
-    A task in a run.
+    A task of a DAG run.
 
-    :param map_index: which of the mapped ones it is; -1 if it is not mapped.
-    :param state: ``None`` as long as the scheduler has not looked at it.
-    :param duration: seconds; ``None`` before it has ended.
-    :param component: the component that has run it last, such as a worker of Celery; the scheduler is where
-        LocalExecutor runs it.
-    :param triggerer_id: the id of the triggerer's job that has its wait; ``None`` if none has one.
+    :param map_index: index of a mapped task; -1 if it is not mapped.
+    :param state: ``None`` until the scheduler has set one.
+    :param duration: seconds; ``None`` until the task has ended.
+    :param component: the component that ran it last, such as a Celery worker; ``scheduler`` with LocalExecutor.
+    :param triggerer_id: job id of the triggerer that runs its trigger; ``None`` if it has no trigger.
     """
 
     dag_id: str
@@ -61,29 +61,29 @@ class TaskInstance:
 @dataclass(frozen=True)
 class Job:
     """
-    What Airflow knows of one start of a component.
+    One start of a component.
 
-    :param beat: its last sign of life.
+    :param heartbeat: time of the latest heartbeat.
     """
 
     id: int
     component: str
-    beat: datetime
+    heartbeat: datetime
 
 
 class AirflowApi:
     """
-    A client of one Airflow whose simple auth manager lets everyone in as admin.
+    A client of one Airflow whose simple auth manager makes everyone an admin.
 
-    :param url: the API server's address, e.g. ``http://127.0.0.1:8080``.
+    :param url: of the API server, e.g. ``http://127.0.0.1:8080``.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._session = requests.Session()
-        # A proxy that is set for the outside world must not get what goes to loopback.
+        # Requests to loopback must not go through a proxy that the environment names.
         self._session.trust_env = False
-        # SQLite may be locked for a moment; asking again is then all that it takes.
+        # SQLite may be locked for a moment.
         retry = Retry(total=5, backoff_factor=0.2, status_forcelist=[500, 502, 503], allowed_methods=["GET"])
         self._session.mount("http://", HTTPAdapter(max_retries=retry))
         self._has_token = False
@@ -92,63 +92,67 @@ class AirflowApi:
         self._session.close()
 
     def health(self) -> dict[str, dict[str, str | None]] | None:
-        """Return the health of each component, or ``None`` if the API server does not answer (yet)."""
+        """Return the health of each component, or ``None`` if the API server does not respond."""
         try:
-            # No retries: whoever asks for health asks again anyway.
-            answer = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5, proxies={"http": ""})
-            return answer.json() if answer.ok else None
+            # Without retries, as callers poll it.
+            response = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5, proxies={"http": ""})
+            return response.json() if response.ok else None
         except (requests.RequestException, ValueError):
             return None
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         """
-        Make a request and return the JSON of its answer.
+        Send a request and return the JSON of its response.
 
-        :param path: below the server's address, e.g. ``/api/v2/dags``.
-        :raises AirflowApiError: if Airflow answers with anything but success.
+        :param path: e.g. ``/api/v2/dags``.
+        :raises AirflowApiError: if there is no response, or its status is an error.
         """
         if not self._has_token:
             token = self._session.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
             self._session.headers["Authorization"] = f"Bearer {token}"
             self._has_token = True
         try:
-            answer = self._session.request(method, self.url + path, timeout=30, **kwargs)
+            response = self._session.request(method, self.url + path, timeout=30, **kwargs)
         except requests.RequestException as error:
             raise AirflowApiError(f"{method} {path}: {error}") from error
-        if not answer.ok:
-            raise AirflowApiError(f"{method} {path}: {answer.status_code} {answer.text[:1000]}")
-        return answer.json() if answer.content else None
+        if not response.ok:
+            raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:1000]}")
+        return response.json() if response.content else None
 
     def get(self, path: str, **params: Any) -> Any:
         return self.request("GET", path, params=params)
 
     def rows(self, path: str, key: str, **params: Any) -> list[Any]:
         """
-        Return all rows of a listing, reading page by page.
+        Return all rows of a list, page by page.
 
-        Airflow returns at most 100 rows a page, whatever ``limit`` says (``[api] maximum_page_limit``). The pages are
+        Airflow returns at most 100 rows per page, whatever ``limit`` says (``[api] maximum_page_limit``). The pages are
         not one snapshot: with a filter such as ``state``, a row that no longer matches moves those after it up, and
         one of them can be missed.
 
-        :param path: of the listing, e.g. ``/api/v2/dags``.
-        :param key: the field of the response that holds the rows.
+        :param path: of the list, e.g. ``/api/v2/dags``.
+        :param key: field of the response that holds the rows.
         """
         found: list[Any] = []
         while True:
-            page = self.get(path, **params, limit=_PAGE, offset=len(found))
+            page = self.get(path, **params, limit=_PAGE_SIZE, offset=len(found))
             found += page[key]
             if not page[key] or len(found) >= page["total_entries"]:
                 return found
 
     def jobs(self) -> list[Job]:
-        """Return all starts of components but API servers and workers, the one that was alive last first."""
-        # Heartbeats change from page to page, and with them an order by heartbeat; ids do not.
+        """Return all starts of schedulers, triggerers and DAG processors, the latest heartbeat first."""
+        # Not ordered by heartbeat, which changes while the pages are read.
         found = self.rows("/api/v2/jobs", "jobs", order_by="id")
-        jobs = [Job(job["id"], job["unixname"], _time(job["latest_heartbeat"])) for job in found]
-        return sorted(jobs, key=lambda job: job.beat, reverse=True)
+        jobs = [Job(job["id"], job["unixname"], _parse_time(job["latest_heartbeat"])) for job in found]
+        return sorted(jobs, key=lambda job: job.heartbeat, reverse=True)
 
-    def dag_is_there(self, dag_id: str) -> bool:
-        """Whether the DAG has been parsed. A DAG file that cannot be imported raises, with its stack."""
+    def has_dag(self, dag_id: str) -> bool:
+        """
+        Whether the DAG has been parsed.
+
+        :raises AirflowApiError: with the stack trace, if it has not, and some DAG file cannot be imported.
+        """
         if any(dag["dag_id"] == dag_id for dag in self.rows("/api/v2/dags", "dags")):
             return True
         errors = self.get("/api/v2/importErrors")["import_errors"]
@@ -165,9 +169,9 @@ class AirflowApi:
         """
         Start a run of a DAG.
 
-        :param conf: the run's params.
-        :param run_id: the run's id; Airflow makes one if it is left out.
-        :return: the run's id.
+        :param conf: params of the run.
+        :param run_id: id of the run; Airflow generates one if it is omitted.
+        :return: the id of the run.
         """
         self.unpause(dag_id)
         body = {"logical_date": None, "conf": dict(conf or {}), **({"dag_run_id": run_id} if run_id else {})}
@@ -181,14 +185,14 @@ class AirflowApi:
         self, dag_id: str, run_id: str, task_id: str | None = None, *, state: str | None = None
     ) -> list[TaskInstance]:
         """
-        Return the tasks of a run, mapped ones in the order of their index.
+        Return the tasks of a run, sorted by id and map index.
 
         :param run_id: the run, or ``~`` for all runs.
-        :param task_id: only those of this task.
-        :param state: only those in this state.
+        :param task_id: return only instances of this task.
+        :param state: return only tasks in this state.
         """
-        given = {"task_id": task_id, "state": state}
-        params = {name: value for name, value in given.items() if value is not None}
+        filters = {"task_id": task_id, "state": state}
+        params = {name: value for name, value in filters.items() if value is not None}
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         tasks = [
             TaskInstance(
@@ -207,9 +211,9 @@ class AirflowApi:
         return sorted(tasks, key=lambda task: (task.task_id, task.map_index))
 
     def first_start(self, task: TaskInstance) -> float:
-        """Return when the first try of a task started, in seconds since 1970; ``inf`` if none has started."""
+        """Return the start of a task's first try, in seconds since 1970; ``inf`` if none has started."""
         tries = self.get(f"{_path(task)}/{task.map_index}/tries")["task_instances"]
-        starts = [_time(each["start_date"]).timestamp() for each in tries if each["start_date"]]
+        starts = [_parse_time(each["start_date"]).timestamp() for each in tries if each["start_date"]]
         return min(starts, default=math.inf)
 
     def xcom(self, task: TaskInstance, key: str = "return_value") -> Any:
@@ -218,19 +222,19 @@ class AirflowApi:
 
     def log(self, task: TaskInstance, try_number: int | None = None) -> str:
         """
-        Return what a task has logged, on the worker and in the triggerer.
+        Return the log of a task, from the worker and from the triggerer.
 
-        :param try_number: of an earlier attempt; the last one if left out.
+        :param try_number: the last try by default.
         """
         path = f"{_path(task)}/logs/{try_number or task.try_number}"
         events = self.get(path, map_index=task.map_index, full_content=True)["content"]
         return "\n".join(line for event in events for line in _lines(event))
 
     def describe(self, dag_id: str, run_id: str) -> str:
-        """Return the states of a run's tasks, and the end of the logs of those that failed."""
+        """Return the states of a run's tasks, and the last log lines of those that failed."""
         parts = []
         for task in self.task_instances(dag_id, run_id):
-            parts.append(f"{task.name}: {task.state}, attempt {task.try_number}")
+            parts.append(f"{task.name}: {task.state}, try {task.try_number}")
             if task.state in ("failed", "up_for_retry"):
                 parts += [f"    {line}" for line in without_groups(self.log(task))[-12:]]
         return "\n".join(parts)
@@ -240,9 +244,9 @@ class AirflowApi:
         self.request("POST", "/api/v2/connections", json={"connection_id": connection_id, **connection})
 
 
-def _time(told: str) -> datetime:
-    # Python 3.10 does not read the Z.
-    return datetime.fromisoformat(told.replace("Z", "+00:00"))
+def _parse_time(text: str) -> datetime:
+    # Python 3.10 does not parse the Z.
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _path(task: TaskInstance) -> str:
@@ -252,14 +256,15 @@ def _path(task: TaskInstance) -> str:
 def _lines(event: Any) -> list[str]:
     if not isinstance(event, dict):
         return [str(event)]
-    beside = " ".join(f"{key}={value}" for key, value in event.items() if key not in _SHOWN | _CONTEXT)
-    first = " ".join(part for part in (event.get("level"), event.get("event"), beside) if part)
+    hidden = _OWN_FIELDS | _CONTEXT_FIELDS
+    fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in hidden)
+    first = " ".join(part for part in (event.get("level"), event.get("event"), fields) if part)
     errors = [f"{error['exc_type']}: {error['exc_value']}" for error in event.get("error_detail") or []]
     return [first, *errors]
 
 
 def without_groups(log: str) -> list[str]:
-    """Return the lines of a task's log without those that Airflow's UI shows folded."""
+    """Return the lines of a task's log without the groups that Airflow's UI collapses."""
     lines, depth = [], 0
     for line in log.splitlines():
         if "::group::" in line:
@@ -280,18 +285,18 @@ def poll_until(
     every: float = 0.5,
 ) -> Any:
     """
-    Ask until the answer is true, and return it.
+    Call a condition until it is true, and return its value.
 
     :param timeout: seconds.
-    :param what: what is waited for, for the message of the timeout.
-    :param every: seconds between two questions.
-    :param meanwhile: called between them; it may raise when there is nothing left to wait for.
+    :param what: what this waits for, e.g. ``"the run to end"``.
+    :param every: seconds between two calls.
+    :param meanwhile: called between them; it may raise to end the wait.
     :raises AirflowApiError: after the timeout.
     """
     deadline = time.monotonic() + timeout
-    while not (answer := condition()):
+    while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AirflowApiError(f"{what}: not within {timeout:.0f} s.")
+            raise AirflowApiError(f"Timed out after {timeout:.0f} s of waiting for {what}.")
         meanwhile()
         time.sleep(every)
-    return answer
+    return value

@@ -1,4 +1,4 @@
-"""Start the components of an Airflow, look after them, and take them down with all that they started."""
+"""Start and stop the components of an Airflow, with every process that they start."""
 
 from __future__ import annotations
 
@@ -25,39 +25,38 @@ if TYPE_CHECKING:
 
     import psutil
 
-# Their log servers would listen on every address of the machine; the logs are read from the disk anyway.
+# A log server would listen on all addresses of the machine. The logs are on this disk anyway.
 _NO_LOG_SERVER = "--skip-serve-logs"
 _WORKER = "worker"
 
 
 class LocalAirflowError(RuntimeError):
-    """Airflow could not be started, or did not stay up. The message is for people."""
+    """Airflow did not start, or a component of it ended by itself."""
 
 
 class LocalAirflow:
     """
-    An Airflow with all its components on loopback.
+    An Airflow with all its components, on loopback only.
 
-    As a context manager it is healthy inside the block, and gone after it::
+    As a context manager it is healthy inside the block, and nothing of it is left after it::
 
         with LocalAirflow(home, dags) as airflow:
             run_id = airflow.trigger("my_dag", {"model": "my-model"})
             assert airflow.wait("my_dag", run_id) == "success"
 
-    :param home: its ``AIRFLOW_HOME``, made if missing: logs and configuration live there and nowhere else.
+    :param home: its ``AIRFLOW_HOME``, created if missing, which holds all logs and the configuration.
     :param dags: the folder with the DAG files.
-    :param database: the URL of its database, as SQLAlchemy takes it; a SQLite database in ``home`` if left out.
-    :param env: further environment of all components, such as ``AIRFLOW__*`` settings and ``AIRFLOW_CONN_*``.
-        Nothing of the caller's own ``AIRFLOW*`` and ``FIREWORKS_*`` variables reaches them.
-    :param port: the API server's port; any free one if left out.
-    :param usual_port: taken, if it is free, where ``port`` is left out.
-    :param parallelism: how many tasks run at once.
-    :param broker: the URL of the queue that Celery's workers get their tasks from. Left out, the scheduler's own
-        LocalExecutor runs the tasks.
-    :param workers: how many workers there are, where there is a broker: ``worker``, ``worker-2``, ….
-    :param triggerers: how many triggerers there are: ``triggerer``, ``triggerer-2``, ….
-    :param start_timeout: seconds until all components must be healthy.
-    :param say: takes lines about what is happening.
+    :param database: SQLAlchemy URL of its database; by default SQLite in ``home``.
+    :param env: further environment variables of all components, such as ``AIRFLOW__*`` and ``AIRFLOW_CONN_*``.
+        They do not inherit ``AIRFLOW*`` and ``FIREWORKS_*`` variables of this process.
+    :param port: of the API server.
+    :param preferred_port: used without ``port``, if it is free; any free port otherwise.
+    :param parallelism: number of tasks that may run at once.
+    :param broker: Celery's broker URL. Without it, LocalExecutor runs the tasks in the scheduler.
+    :param workers: number of Celery workers, which are called ``worker``, ``worker-2``, ….
+    :param triggerers: number of triggerers, which are called ``triggerer``, ``triggerer-2``, ….
+    :param start_timeout: seconds for all components to become healthy.
+    :param report: called with a line of text for each step.
     """
 
     def __init__(
@@ -68,24 +67,24 @@ class LocalAirflow:
         database: str | None = None,
         env: Mapping[str, str] | None = None,
         port: int | None = None,
-        usual_port: int = 0,
+        preferred_port: int = 0,
         parallelism: int = 4,
         broker: str | None = None,
         workers: int = 1,
         triggerers: int = 1,
         start_timeout: float = 180,
-        say: Callable[[str], None] = lambda line: None,
+        report: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.home = home.resolve()
         self.logs = self.home / "components"
-        self._reserved = reserve(port) if port else reserve_any(usual_port)
+        self._reserved = reserve(port) if port else reserve_any(preferred_port)
         self.port = int(self._reserved.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.api = AirflowApi(self.url)
         self.start_timeout = start_timeout
-        self._say = say
+        self._report = report
         self._broker = broker
-        #: The components, by name, with the arguments that each is started with.
+        #: Arguments of ``airflow`` for each component, by its name.
         self.components = {
             "api-server": ("api-server",),
             "dag-processor": ("dag-processor",),
@@ -96,10 +95,10 @@ class LocalAirflow:
             for name in _numbered(_WORKER, workers):
                 self.components[name] = ("celery", "worker", _NO_LOG_SERVER, "--celery-hostname", name)
         settings = self._settings(dags.resolve(), parallelism, database, workers)
-        self._env = {**_bare_environment(), **settings, **(env or {})}
+        self._env = {**_inherited_environment(), **settings, **(env or {})}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._since: dict[str, datetime] = {}
-        #: Sessions of components that were killed alone, with the component's name and the time.
+        self._started: dict[str, datetime] = {}
+        #: Name and time of each component of which only the first process was killed, by its session.
         self._orphaned: dict[int, tuple[str, float]] = {}
         self._watcher = sessions.Watcher()
 
@@ -118,12 +117,12 @@ class LocalAirflow:
             "CORE__PARALLELISM": str(parallelism),
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            # A DAG that does not change need not be parsed again: on two cores that would take half of them.
+            # DAGs do not change, and parsing them again would take half of two cores.
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
-            # Where many tasks begin at once, the 5 s that SQLite waits for its lock by default are too few.
+            # When many tasks start at once, SQLite's default of 5 s for its lock is not enough.
             "DATABASE__SQL_ALCHEMY_CONN": database or f"sqlite:///{self.home / 'airflow.db'}?timeout=30",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
-            # With the default of 5 s, a trigger that fires sooner than that can fail its task.
+            # With the default of 5 s, a trigger that fires earlier can fail its task (apache/airflow#71580).
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         }
         if self._broker is not None:
@@ -138,35 +137,35 @@ class LocalAirflow:
 
     def __enter__(self) -> LocalAirflow:
         try:
-            self.up()
+            self.start_all()
         except BaseException:
-            self.down()
+            self.stop_all()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.down()
+        self.stop_all()
 
-    def up(self) -> None:
-        """Make the database, start every component, and wait until all are healthy."""
+    def start_all(self) -> None:
+        """Create the database, start every component, and wait until all are healthy."""
         self.logs.mkdir(parents=True, exist_ok=True)
         self._migrate()
         if sys.platform != "linux":
             self._reserved.close()
         self.start(*self.components)
 
-    def down(self, grace: float = 8) -> None:
+    def stop_all(self, grace: float = 8) -> None:
         """
-        Take everything down. Nothing of it is left afterwards.
+        Stop every process of this Airflow.
 
-        :param grace: seconds that the components have to end by themselves.
+        :param grace: seconds between SIGTERM and SIGKILL.
         """
-        # What comes in while it is being taken down must not stop that half way.
+        # A signal must not interrupt this half-way.
         with sessions.signals_held(drop=True):
             if self._running:
-                self._say("Stopping …")
+                self._report("Stopping …")
             self.api.close()
             running = [process.pid for process in self._running.values()]
             sessions.end([*running, *self._orphaned], grace=grace)
@@ -178,12 +177,12 @@ class LocalAirflow:
             self._reserved.close()
 
     def start(self, *names: str) -> None:
-        """Start components, and wait until each has shown that it is alive since."""
+        """Start components, and wait until they are healthy."""
         self.launch(*names)
         poll_until(
             lambda: self.healthy(*names),
             timeout=self.start_timeout,
-            what=f"Waiting for {', '.join(names)} to be healthy (logs in {self.logs})",
+            what=f"{', '.join(names)} to be healthy (logs in {self.logs})",
             every=0.3,
             meanwhile=self.check,
         )
@@ -192,46 +191,46 @@ class LocalAirflow:
         """Start components without waiting for them."""
         for name in names:
             if name in self._running:
-                raise LocalAirflowError(f"The {name} is running already.")
-            self._since[name] = datetime.now(timezone.utc)
+                raise LocalAirflowError(f"The {name} is already running.")
+            self._started[name] = datetime.now(timezone.utc)
             self._spawn(name, *self.components[name])
 
     def healthy(self, *names: str) -> bool:
-        """Whether these components have all shown that they are alive since they were last started."""
+        """Whether each of these components has sent a heartbeat since it was last started."""
         if not self._running.keys() >= set(names):
             return False
         health = self.api.health()
         if health is None or health["metadatabase"].get("status") != "healthy":
             return False
         workers = [name for name in names if name.startswith(_WORKER)]
-        if workers and not self._answer(workers):
+        if workers and not self._workers_respond(workers):
             return False
         try:
-            beats = {job.component: job.beat for job in reversed(self.api.jobs())}
+            heartbeats = {job.component: job.heartbeat for job in reversed(self.api.jobs())}
         except AirflowApiError:
             return False
-        # One that was killed counts as alive for a while, by its last heartbeat.
+        # Airflow itself would count the heartbeat of an earlier start, too.
         return all(
-            name in beats and beats[name] >= self._since[name]
+            name in heartbeats and heartbeats[name] >= self._started[name]
             for name in names
             if name != "api-server" and name not in workers
         )
 
-    def waits(self, dag_id: str, run_id: str = "~") -> dict[str, list[TaskInstance]]:
-        """Return the tasks of a run, or of all runs, that wait in triggerers, by the triggerer that has each."""
-        of_triggerer = {job.id: job.component for job in self.api.jobs()}
+    def deferred_tasks(self, dag_id: str, run_id: str = "~") -> dict[str, list[TaskInstance]]:
+        """Return the deferred tasks of a run, or of all runs, by the triggerer that runs their triggers."""
+        triggerers = {job.id: job.component for job in self.api.jobs()}
         found: dict[str, list[TaskInstance]] = {}
         for task in self.api.task_instances(dag_id, run_id, state="deferred"):
             if task.triggerer_id is not None:
-                found.setdefault(of_triggerer[task.triggerer_id], []).append(task)
+                found.setdefault(triggerers[task.triggerer_id], []).append(task)
         return found
 
     def kill(self, name: str, *, alone: bool = False) -> None:
         """
-        Kill a component, as ``kill -9`` does.
+        Kill a component with SIGKILL.
 
-        :param alone: kill its first process only. What that one has started lives on as an orphan for as long
-            as it likes, at most until all is taken down.
+        :param alone: kill only its first process. The processes that it started go on as orphans, until
+            :meth:`end_orphans` or :meth:`stop_all`.
         """
         process = self._running.pop(name)
         if alone:
@@ -243,31 +242,31 @@ class LocalAirflow:
         process.wait()
 
     def freeze(self, name: str) -> None:
-        """Stop all processes of a component by SIGSTOP, until :meth:`thaw`."""
+        """Stop all processes of a component with SIGSTOP, until :meth:`thaw`."""
         sessions.freeze([self._running[name].pid])
 
     def thaw(self, name: str) -> None:
-        """Continue a frozen component. It is healthy again from its next heartbeat on."""
-        self._since[name] = datetime.now(timezone.utc)
+        """Continue a frozen component. It counts as healthy from its next heartbeat on."""
+        self._started[name] = datetime.now(timezone.utc)
         sessions.thaw([self._running[name].pid])
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """Return the living processes of a component, orphans included."""
-        found = [orphaned for orphaned, (of, _) in self._orphaned.items() if of == name]
+        """Return the running processes of a component, orphans included."""
+        found = [session for session, (component, _) in self._orphaned.items() if component == name]
         if name in self._running:
             found.append(self._running[name].pid)
         return sessions.members(found)
 
     def end_orphans(self, idle: Callable[[psutil.Process], bool], *, after: float) -> None:
         """
-        End what components that were killed alone have left behind, once none of it has anything to do.
+        Kill the orphans of components that were killed alone, as soon as all of a component's are idle.
 
-        :param idle: whether an orphan has nothing to do.
-        :param after: seconds that it is left alone in any case.
+        :param idle: whether a process is idle.
+        :param after: seconds since the component was killed in which its orphans are never killed.
         """
-        for session, (_, since) in list(self._orphaned.items()):
-            old = time.monotonic() - since > after
-            if old and all(idle(process) for process in sessions.members([session])):
+        for session, (_, killed_at) in list(self._orphaned.items()):
+            is_due = time.monotonic() - killed_at > after
+            if is_due and all(idle(process) for process in sessions.members([session])):
                 sessions.kill([session])
                 del self._orphaned[session]
                 self._watcher.discard(session)
@@ -279,13 +278,13 @@ class LocalAirflow:
         :raises LocalAirflowError: with the last lines of its log.
         """
         for name in self._running:
-            if (ended := self.ended(name)) is not None:
-                raise LocalAirflowError(ended)
+            if (exit_report := self.exit_report(name)) is not None:
+                raise LocalAirflowError(exit_report)
 
-    def ended(self, name: str) -> str | None:
-        """Return how a component has ended by itself, with the last lines of its log, or ``None`` if it runs."""
+    def exit_report(self, name: str) -> str | None:
+        """Return how a component ended by itself, with the last lines of its log; ``None`` while it runs."""
         process = self._running[name]
-        return None if process.poll() is None else self._obituary(name, process)
+        return None if process.poll() is None else self._describe_exit(name, process)
 
     def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
         """
@@ -294,9 +293,9 @@ class LocalAirflow:
         :param timeout: seconds.
         """
         poll_until(
-            lambda: self.api.dag_is_there(dag_id),
+            lambda: self.api.has_dag(dag_id),
             timeout=timeout,
-            what=f"Waiting for the DAG {dag_id} to be parsed",
+            what=f"DAG {dag_id} to be parsed",
             meanwhile=self.check,
         )
 
@@ -304,8 +303,8 @@ class LocalAirflow:
         """
         Start a run of a DAG, as soon as its file has been parsed.
 
-        :param conf: the run's params.
-        :return: the run's id.
+        :param conf: params of the run.
+        :return: the id of the run.
         """
         self.wait_for_dag(dag_id)
         return self.api.trigger(dag_id, conf)
@@ -322,7 +321,7 @@ class LocalAirflow:
             state = self.api.run_state(dag_id, run_id)
             return state if state in FINISHED else None
 
-        what = f"Waiting for the run of {dag_id}"
+        what = f"the run of {dag_id} to end"
         try:
             return str(poll_until(end, timeout=timeout, what=what, meanwhile=self.check))
         except AirflowApiError as error:
@@ -339,40 +338,41 @@ class LocalAirflow:
         timeout: float = 90,
     ) -> list[TaskInstance]:
         """
-        Wait until a task, mapped or not, is in one of these states so many times.
+        Wait until this many instances of a task are in one of these states, and return them.
 
         :param timeout: seconds.
+        :raises AirflowApiError: after the timeout, or if an instance fails although ``failed`` is not among them.
         """
-        wanted = frozenset(states)
+        expected = frozenset(states)
 
-        def there() -> list[TaskInstance] | None:
+        def reached() -> list[TaskInstance] | None:
             tasks = self.api.task_instances(dag_id, run_id, task_id)
-            if any(task.state == "failed" for task in tasks) and "failed" not in wanted:
-                raise AirflowApiError(f"{task_id} failed while waiting for it to be {' or '.join(wanted)}.")
-            found = [task for task in tasks if task.state in wanted]
+            if any(task.state == "failed" for task in tasks) and "failed" not in expected:
+                raise AirflowApiError(f"{task_id} failed instead of being {' or '.join(expected)}.")
+            found = [task for task in tasks if task.state in expected]
             return found if len(found) >= count else None
 
         found: list[TaskInstance] = poll_until(
-            there,
+            reached,
             timeout=timeout,
-            what=f"Waiting for {count} x {task_id} to be {' or '.join(wanted)}",
+            what=f"{count} x {task_id} to be {' or '.join(expected)}",
             meanwhile=self.check,
         )
         return found
 
     def _migrate(self) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         process = self._spawn("db-migrate", "db", "migrate")
         code = process.wait()
         if code != 0:
-            raise LocalAirflowError(self._obituary("db-migrate", process))
+            raise LocalAirflowError(self._describe_exit("db-migrate", process))
         del self._running["db-migrate"]
         self._watcher.discard(process.pid)
-        self._say(f"Database ready after {time.monotonic() - begun:.0f} s.")
+        self._report(f"Database ready after {time.monotonic() - started:.0f} s.")
 
-    def _answer(self, workers: Sequence[str]) -> bool:
-        """Whether these workers of Celery all do."""
-        # Here, as only few need it.
+    def _workers_respond(self, workers: Sequence[str]) -> bool:
+        """Whether all of these Celery workers respond to a ping."""
+        # Not at the top, as only Airflow's Celery provider brings it.
         from celery import Celery
 
         nodes = [f"celery@{name}" for name in workers]
@@ -381,12 +381,12 @@ class LocalAirflow:
         return (found or {}).keys() >= set(nodes)
 
     def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        # Were it interrupted between starting a process and noting it, nobody would ever end that process.
+        # A signal between starting a process and recording it would leave the process running forever.
         with sessions.signals_held(drop=False), self._log(name).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *arguments],
                 cwd=self.home,
-                # Airflow notes it with each job and task: so one can tell who has which.
+                # Airflow records it with each job and task as their unixname: it tells components apart.
                 env={**self._env, "LOGNAME": name},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -400,12 +400,12 @@ class LocalAirflow:
     def _log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
-    def _obituary(self, name: str, process: subprocess.Popen[bytes]) -> str:
+    def _describe_exit(self, name: str, process: subprocess.Popen[bytes]) -> str:
         lines = self._log(name).read_text(errors="replace").rstrip().splitlines()[-15:]
         code = process.returncode
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        head = f"Airflow's {name} {how}. The last lines of {self._log(name)}:"
-        return "\n".join([head, *(f"    {line}" for line in lines)])
+        reason = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        first = f"Airflow's {name} {reason}. The last lines of {self._log(name)}:"
+        return "\n".join([first, *(f"    {line}" for line in lines)])
 
 
 def _numbered(name: str, count: int) -> list[str]:
@@ -414,14 +414,14 @@ def _numbered(name: str, count: int) -> list[str]:
 
 def reserve(port: int, *, over_old_connections: bool = True) -> socket.socket:
     """
-    Bind a port of loopback without listening there, so that nobody takes it before the API server does.
+    Bind a loopback port without listening, so that no other program takes it before the API server listens.
 
-    The API server imports for seconds before it listens. On Linux it may then bind the same port, as long as
-    this socket does not listen; elsewhere it may not, so there the port is only looked at.
+    The API server imports for seconds before it listens. Linux lets it bind the same port as long as this socket does
+    not listen. Other systems do not, so there the socket is closed before the API server starts.
 
     :param port: 0 for any free one.
-    :param over_old_connections: a port is free, too, where only closed connections of an earlier server linger.
-    :raises LocalAirflowError: if it is taken.
+    :param over_old_connections: take the port although connections of an earlier server are in TIME_WAIT.
+    :raises LocalAirflowError: if the port is taken.
     """
     reserved = socket.socket()
     try:
@@ -431,27 +431,27 @@ def reserve(port: int, *, over_old_connections: bool = True) -> socket.socket:
     except OSError as error:
         reserved.close()
         raise LocalAirflowError(
-            f"Port {port} cannot be used: {error.strerror}. Name another one, or none for a free one."
+            f"Cannot use port {port}: {error.strerror}. Use another one, or leave it out to get one that is free."
         ) from error
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return reserved
 
 
-def reserve_any(usual: int = 0) -> socket.socket:
-    """Reserve the usual port, or else any that is free."""
-    # Strictly: two sockets that are only reserved would not get in each other's way.
+def reserve_any(preferred: int = 0) -> socket.socket:
+    """Reserve the preferred port if it is free, any free port otherwise."""
+    # With SO_REUSEADDR, two programs could reserve the same port.
     with suppress(LocalAirflowError):
-        return reserve(usual, over_old_connections=False)
+        return reserve(preferred, over_old_connections=False)
     return reserve(0, over_old_connections=False)
 
 
-def _bare_environment() -> dict[str, str]:
+def _inherited_environment() -> dict[str, str]:
     env = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AIRFLOW", "_AIRFLOW", "FIREWORKS_"))
     }
-    # The components talk to each other over loopback, whatever proxy there is for the rest.
+    # The components talk to each other over loopback, never through a proxy.
     for name in ("no_proxy", "NO_PROXY"):
         env[name] = ",".join(filter(None, [env.get(name), "127.0.0.1", "localhost"]))
     return env

@@ -1,8 +1,7 @@
-"""``python -m local_airflow.demo``: the example that deploys, on a whole Airflow, as it happens."""
+"""``python -m local_airflow.demo``: run the example DAG that deploys on a whole Airflow, and show its progress."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import json
 import os
@@ -21,35 +20,30 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from airflow_provider_fireworks.client import api
-from airflow_provider_fireworks.client.config import ClientConfig, InvalidConfigError
 from airflow_provider_fireworks.client.errors import ApiError
-from airflow_provider_fireworks.client.sync_client import SyncClient, make_session
-from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.emulator import Emulator
-from local_airflow import options
+from local_airflow.accounts import EmulatedAccount, FireworksAccount, fireworks_connection
 from local_airflow.api import FINISHED, AirflowApiError, TaskInstance, without_groups
 from local_airflow.components import LocalAirflow, LocalAirflowError
-from local_airflow.home import own
-from local_airflow.options import USUAL_PORT, UsageError
+from local_airflow.home import lock_home
+from local_airflow.options import PREFERRED_PORT, UsageError, read
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_fireworks.client.resources import Deployment
-
 DAG = "deploy_fan_out"
-#: Its tasks per precision, in their order.
+#: The tasks of each precision, in their order.
 STEPS = ["prepare", "ready", "deploy", "up", "smoke_test", "remove"]
 MODEL = "my-model"
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _INTERRUPTED = 130
 _USAGE_ERROR = 2
-_CONSOLE = "https://app.fireworks.ai"
+_LOG_LINES = 12
 
-# Short, so that a table of all steps fits into 80 columns.
-_WORDS: dict[str | None, str] = {
+#: Shorter words for states of tasks: a table of all steps fits into 80 columns.
+_STATES: dict[str | None, str] = {
     None: "–",
     "scheduled": "queued",
     "success": "done",
@@ -74,20 +68,20 @@ _COLOURS = {
 @dataclass(frozen=True)
 class Row:
     """
-    What is known of one precision, in words.
+    The progress of one precision, as shown.
 
-    :ivar steps: how far each task is.
-    :ivar model: what the API says of the model at this precision.
-    :ivar deployment: what it says of the deployment.
+    :ivar steps: state of each task.
+    :ivar model: state of the model at this precision, in the API.
+    :ivar deployment: state of the deployment, in the API.
     """
 
     precision: str
-    steps: tuple[str, ...] = (_WORDS[None],) * len(STEPS)
-    model: str = _WORDS[None]
-    deployment: str = _WORDS[None]
+    steps: tuple[str, ...] = (_STATES[None],) * len(STEPS)
+    model: str = _STATES[None]
+    deployment: str = _STATES[None]
 
-    def parts(self) -> dict[str, str]:
-        """Return what is told of it, by what it is."""
+    def cells(self) -> dict[str, str]:
+        """Return what is shown, by the heading of its column."""
         steps = {step.replace("_", " "): state for step, state in zip(STEPS, self.steps, strict=True)}
         return {**steps, "model": self.model, "deployment": self.deployment}
 
@@ -96,8 +90,8 @@ class Demo:
     """
     One run of the example DAG.
 
-    :param airflow: a running one.
-    :param emulator: the emulated API, or ``None`` if the run goes to Fireworks itself.
+    :param airflow: must be running.
+    :param emulator: the emulated API; ``None`` if the run uses Fireworks.
     :param params: of the run.
     """
 
@@ -114,28 +108,28 @@ class Demo:
         self.console = console
         self.rows = [Row(precision) for precision in params["precisions"]]
         self.run_id = ""
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
 
     def run(self, timeout: float) -> str:
         """
         Trigger the DAG and show its progress until it ends.
 
         :param timeout: seconds.
-        :return: the run's state.
+        :return: the state of the run.
         """
         self.airflow.wait_for_dag(DAG)
         self.run_id = self.airflow.api.trigger(DAG, self.params)
-        self.begun = time.monotonic()
-        # On a terminal a table that is drawn anew; else a line for every change, for logs.
+        self.started = time.monotonic()
+        # A terminal shows a table that is redrawn; a log gets a line for each change.
         live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         with live or nullcontext():
             while True:
                 state = self.airflow.api.run_state(DAG, self.run_id)
-                before, self.rows = self.rows, self._look()
+                before, self.rows = self.rows, self._read_rows()
                 if live is not None:
                     live.update(self._table(), refresh=True)
                 else:
-                    self._lines(before)
+                    self._print_changes(before)
                 if state in FINISHED:
                     return state
                 self.airflow.check()
@@ -145,82 +139,81 @@ class Demo:
 
     @property
     def elapsed(self) -> float:
-        return time.monotonic() - self.begun
+        return time.monotonic() - self.started
 
-    def name(self, task: TaskInstance) -> str:
+    def task_name(self, task: TaskInstance) -> str:
         if 0 <= task.map_index < len(self.rows):
             return f"{_step(task)} {self.rows[task.map_index].precision}"
         return task.name
 
-    def _look(self) -> list[Row]:
+    def _read_rows(self) -> list[Row]:
         tasks = self.airflow.api.task_instances(DAG, self.run_id)
-        if self.emulator is None:
-            made, models = {}, {}
-        else:
-            made = {each["precision"]: each["state"] for each in self.emulator.deployments}
-            models = {row.precision: _in_gateway(self.emulator, row.precision) for row in self.rows}
+        deployments, models = {}, {}
+        if self.emulator is not None:
+            deployments = {each["precision"]: each["state"] for each in self.emulator.deployments}
+            models = {row.precision: _model_state(self.emulator, row.precision) for row in self.rows}
         rows = []
         for index, row in enumerate(self.rows):
-            # As long as a task is not mapped yet, or if what it maps over has failed, its index is -1.
+            # The map index is -1 until a task is mapped, and if the task that it maps over failed.
             states = {_step(task): task.state for task in tasks if task.map_index in (index, -1)}
             rows.append(
                 replace(
                     row,
-                    steps=tuple(_word(states.get(step)) for step in STEPS),
-                    model=models.get(row.precision, _WORDS[None]),
-                    deployment=made.get(row.precision, _WORDS[None]),
+                    steps=tuple(_shown_state(states.get(step)) for step in STEPS),
+                    model=models.get(row.precision, _STATES[None]),
+                    deployment=deployments.get(row.precision, _STATES[None]),
                 )
             )
         return rows
 
-    def _shown(self, row: Row) -> dict[str, str]:
-        parts = row.parts()
+    def _cells(self, row: Row) -> dict[str, str]:
+        cells = row.cells()
         if self.emulator is None:
-            del parts["model"], parts["deployment"]
-        return parts
+            del cells["model"], cells["deployment"]
+        return cells
 
     def _table(self) -> Group:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, pad_edge=False)
         table.add_column("precision", min_width=9)
-        for heading in self._shown(self.rows[0]):
-            # As wide as what may come, so that nothing moves.
+        for heading in self._cells(self.rows[0]):
+            # As wide as the longest state, so that nothing moves.
             table.add_column(
                 heading.replace("smoke test", "smoke\ntest"), min_width=9 if heading == "model" else 7
             )
         for row in self.rows:
-            table.add_row(row.precision, *map(_coloured, self._shown(row).values()))
-        told = f"\n{DAG}: {self.params['model']}, {self.elapsed:.0f} s"
-        legend = "waiting: in the triggerer, no worker is occupied by it"
+            table.add_row(row.precision, *map(_coloured, self._cells(row).values()))
+        title = f"\n{DAG}: {self.params['model']}, {self.elapsed:.0f} s"
+        legend = "waiting: deferred to the triggerer, without a worker slot"
         if self.emulator is not None:
-            legend += "\nmodel, deployment: what the API says"
-        return Group(Text(told, style="bold"), Text(), table, Text(legend, style="dim"))
+            legend += "\nmodel, deployment: their state in the API"
+        return Group(Text(title, style="bold"), Text(), table, Text(legend, style="dim"))
 
-    def _lines(self, before: Sequence[Row]) -> None:
+    def _print_changes(self, before: Sequence[Row]) -> None:
         for old, new in zip(before, self.rows, strict=True):
-            was = self._shown(old)
-            for what, now in self._shown(new).items():
-                if was[what] != now:
-                    of = f"{what} in the API" if what in ("model", "deployment") else what
-                    _say(self.console, f"{self.elapsed:5.0f} s  {new.precision:<6} {of}: {now}")
+            old_cells = self._cells(old)
+            for heading, state in self._cells(new).items():
+                if old_cells[heading] != state:
+                    subject = f"{heading} in the API" if heading in ("model", "deployment") else heading
+                    _print(self.console, f"{self.elapsed:5.0f} s  {new.precision:<6} {subject}: {state}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the demo.
 
-    :param arguments: the command line without the program's name; by default the process' own.
-    :return: the exit code: 0 if the run succeeded and no deployment is left, 1 if not, 2 if it was asked for
-        wrongly, 130 after Ctrl-C.
+    :param arguments: command line without the name of the program; by default that of this process.
+    :return: exit code: 0 if the run succeeded and no deployment is left, 1 if not, 2 for invalid options, 130 after
+        Ctrl-C.
     """
     console = Console(highlight=False, markup=False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return _demo(options.read(arguments), console)
+        return _run_demo(read(arguments), console)
     except KeyboardInterrupt:
-        _say(console, "Interrupted. Everything is down again.")
+        _print(console, "Interrupted. All processes are stopped.")
         return _INTERRUPTED
-    except (UsageError, InvalidConfigError) as error:
+    except UsageError as error:
         print(error, file=sys.stderr)
         return _USAGE_ERROR
     except (LocalAirflowError, AirflowApiError, ApiError) as error:
@@ -228,201 +221,127 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _demo(given: argparse.Namespace, console: Console) -> int:
-    begun = time.monotonic()
-    params = {"model": given.model or MODEL, "precisions": given.precisions}
-    if given.accelerator:
-        params["accelerator_type"] = given.accelerator
+def _run_demo(options: argparse.Namespace, console: Console) -> int:
+    started = time.monotonic()
+    params = {"model": options.model or MODEL, "precisions": options.precisions}
+    if options.accelerator:
+        params["accelerator_type"] = options.accelerator
+    # Before anything is started.
+    connection = fireworks_connection(params["model"], os.environ) if options.real else None
     with ExitStack() as cleanup:
-        home = cleanup.enter_context(own(Path(given.home)))
-        account: RealAccount | EmulatedAccount
-        if given.real:
-            account = RealAccount(_real_connection(os.environ))
-            told = f"{params['model']} will be prepared and deployed at {', '.join(params['precisions'])}"
-            _say(
+        home = cleanup.enter_context(lock_home(Path(options.home)))
+        account: FireworksAccount | EmulatedAccount
+        if connection is not None:
+            account = FireworksAccount(connection)
+            _print(
                 console,
-                f"This goes to Fireworks itself, with your FIREWORKS_API_KEY, and costs money: {told}.",
+                "This uses Fireworks itself, with your FIREWORKS_API_KEY, and costs money: "
+                f"{params['model']} will be prepared and deployed at {', '.join(params['precisions'])}.",
             )
         else:
-            account = EmulatedAccount(cleanup.enter_context(_emulator(given)))
-            _say(console, f"The Fireworks API, emulated, at {account.emulator.url}")
+            account = EmulatedAccount(cleanup.enter_context(_emulator(options)))
+            _print(console, f"Emulated Fireworks API: {account.emulator.url}")
             if os.environ.get("FIREWORKS_API_KEY"):
-                told = "With MODEL=… and SPEND=yes too, that model is deployed for real"
-                _say(console, f"(FIREWORKS_API_KEY is not used. {told}.)")
-        _say(console, f"Starting Airflow {importlib.metadata.version('apache-airflow')} …")
+                hint = "With MODEL=… and SPEND=yes, the demo deploys at Fireworks itself"
+                _print(console, f"(FIREWORKS_API_KEY is not used. {hint}.)")
+        _print(console, f"Starting Airflow {importlib.metadata.version('apache-airflow')} …")
         airflow = LocalAirflow(
             home,
             _CHECKOUT / "example_dags",
             env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": account.connection},
-            port=given.port,
-            usual_port=USUAL_PORT,
-            say=lambda line: _say(console, f"  {line}"),
+            port=options.port,
+            preferred_port=PREFERRED_PORT,
+            report=lambda line: _print(console, f"  {line}"),
         )
-        if given.port is None and airflow.port != USUAL_PORT:
-            _say(
+        if options.port is None and airflow.port != PREFERRED_PORT:
+            _print(
                 console,
-                f"  Port {USUAL_PORT} is taken. Using port {airflow.port} (PORT=… chooses another one).",
+                f"  Port {PREFERRED_PORT} is taken. Using port {airflow.port} (PORT=… chooses another one).",
             )
         try:
             with airflow:
-                _say(console, f"  Healthy after {time.monotonic() - begun:.0f} s: {airflow.url}")
+                _print(console, f"  Healthy after {time.monotonic() - started:.0f} s: {airflow.url}")
                 demo = Demo(airflow, account.emulator, params, console)
-                state = demo.run(given.timeout)
-                _conclude(demo, state, home, secret=json.loads(account.connection)["password"])
-                if given.keep:
-                    _stay(demo)
+                state = demo.run(options.timeout)
+                _print_result(demo, state, home, secret=json.loads(account.connection)["password"])
+                if options.keep:
+                    _keep_running(demo)
         finally:
-            # However it ended: what is left goes on costing money.
-            left = account.left()
-            _say(console, account.told(left))
-        _say(console, f"Done, {time.monotonic() - begun:.0f} s in all.")
+            # However the demo ended: deployments that are left cost money.
+            left = account.deployments_left()
+            _print(console, account.summary(left))
+        _print(console, f"Done after {time.monotonic() - started:.0f} s.")
     return 0 if state == "success" and not left else 1
 
 
-def _emulator(given: argparse.Namespace) -> Emulator:
+def _emulator(options: argparse.Namespace) -> Emulator:
     return Emulator(
-        duration=given.duration,
-        outcomes=dict.fromkeys(given.fail, "failed_state"),
-        deploy_duration=given.duration,
-        deploy_outcomes=dict.fromkeys(given.fail_deploy, "failed"),
+        duration=options.duration,
+        outcomes=dict.fromkeys(options.fail, "failed_state"),
+        deploy_duration=options.duration,
+        deploy_outcomes=dict.fromkeys(options.fail_deploy, "failed"),
     )
 
 
-class EmulatedAccount:
-    """What deployments there are in the emulated API."""
-
-    def __init__(self, emulator: Emulator) -> None:
-        self.emulator = emulator
-        self.connection = emulator.connection
-
-    def left(self) -> list[str]:
-        """Return the names of those that nobody has deleted."""
-        return self.emulator.deployments_left
-
-    def told(self, left: Sequence[str]) -> str:
-        """Return the end of the demo, for people."""
-        names = "".join(f"\n  {name}" for name in left)
-        note = " (emulated, so they cost nothing)" if left else ""
-        used = f"GPU-seconds used: {self.emulator.gpu_seconds:.0f}"
-        return f"{used}\ndeployments left: {len(left)}{note}{names}"
-
-
-class RealAccount:
-    """
-    What deployments tasks have made at Fireworks since this was made.
-
-    :param connection: of Airflow, as JSON.
-    :raises ApiError: if it does not open an account.
-    """
-
-    emulator = None
-
-    def __init__(self, connection: str) -> None:
-        self.connection = connection
-        parts = json.loads(connection)
-        endpoint = ClientConfig.make(
-            host=parts.get("host"), api_key=parts["password"], account=parts.get("login")
-        )
-        self._emulator = SyncClient(endpoint, make_session(endpoint))
-        self._accounts = [endpoint.account or ""]
-        if not endpoint.account:
-            self._accounts = [each.account_id for each in self._emulator.run(api.list_accounts())]
-        self._before = {each.name for each in self._deployments()}
-
-    def left(self) -> list[str]:
-        """Return the names of those that nobody has deleted, or why that is not known."""
-        try:
-            found = self._deployments()
-        except ApiError as error:
-            return [f"not known: {error}"]
-        return [
-            str(each.name)
-            for each in found
-            if each.name not in self._before
-            and each.state not in ("DELETING", "DELETED")
-            and Owner.from_description(each.description) is not None
-        ]
-
-    def told(self, left: Sequence[str]) -> str:
-        """Return the end of the demo, for people."""
-        if not left:
-            return "deployments left: 0"
-        names = "".join(f"\n  {name}" for name in left)
-        return (
-            f"deployments left: {len(left)}. THEY COST MONEY until they are deleted, with firectl or at "
-            f"{_CONSOLE}/dashboard/deployments:{names}"
-        )
-
-    def _deployments(self) -> list[Deployment]:
-        return [
-            each for account in self._accounts for each in self._emulator.run(api.list_deployments(account))
-        ]
-
-
-def _real_connection(env: Mapping[str, str]) -> str:
-    parts = {
-        "login": env.get("FIREWORKS_ACCOUNT_ID"),
-        "password": env["FIREWORKS_API_KEY"],
-        "host": env.get("FIREWORKS_BASE_URL"),
-    }
-    return json.dumps({"conn_type": "fireworks", **{name: value for name, value in parts.items() if value}})
-
-
-def _conclude(demo: Demo, state: str, home: Path, *, secret: str) -> None:
-    word = "succeeded" if state == "success" else "failed"
-    _say(demo.console, f"The run {word} after {demo.elapsed:.0f} s.")
+def _print_result(demo: Demo, state: str, home: Path, *, secret: str) -> None:
+    result = "succeeded" if state == "success" else "failed"
+    _print(demo.console, f"The run {result} after {demo.elapsed:.0f} s.")
     if demo.emulator is not None:
-        counts = ", ".join(f"{count} × {what}" for what, count in demo.emulator.counts.items())
-        _say(demo.console, f"The API was asked: {counts or 'nothing'}.")
+        # Beside requests by their method, it counts what they caused.
+        requests = {what: count for what, count in demo.emulator.counts.items() if what.split()[0].isupper()}
+        shown = ", ".join(f"{count} × {what}" for what, count in requests.items())
+        _print(demo.console, f"Requests to the API: {shown or 'none'}.")
+        prepared, created = len(demo.emulator.preparations), len(demo.emulator.creations)
+        _print(demo.console, f"Preparations started: {prepared}. Deployments created: {created}.")
     if state == "success":
         return
     for task in demo.airflow.api.task_instances(DAG, demo.run_id):
         if task.state == "failed":
-            _say(demo.console, f"\n{demo.name(task)} failed. The end of its log:")
-            for line in without_groups(demo.airflow.api.log(task))[-12:]:
-                # It is masked already; this is for the day when it is not.
-                _say(demo.console, f"    {line.replace(secret, '***')}")
-    _say(demo.console, f"\nAll logs are in {home / 'logs'} and {demo.airflow.logs}")
+            _print(demo.console, f"\n{demo.task_name(task)} failed. The end of its log:")
+            for line in without_groups(demo.airflow.api.log(task))[-_LOG_LINES:]:
+                # Airflow masks it already. This is a second safeguard.
+                _print(demo.console, f"    {line.replace(secret, '***')}")
+    _print(demo.console, f"\nAll logs are in {home / 'logs'} and {demo.airflow.logs}")
 
 
-def _stay(demo: Demo) -> None:
+def _keep_running(demo: Demo) -> None:
     url = f"{demo.airflow.url}/dags/{DAG}"
-    _say(demo.console, f"Airflow stays up until Ctrl-C: {url} (no password, everyone is admin)")
+    _print(demo.console, f"Airflow keeps running until Ctrl-C: {url} (no password, everyone is an admin)")
     try:
         while not threading.Event().wait(1):
             demo.airflow.check()
     except KeyboardInterrupt:
-        _say(demo.console, "")
+        _print(demo.console, "")
 
 
-def _in_gateway(emulator: Emulator, precision: str) -> str:
+def _model_state(emulator: Emulator, precision: str) -> str:
     model = emulator.model(MODEL)
     if precision in model["supportedPrecisions"]:
         return "prepared"
-    if all(done.precision != precision for done in emulator.preparations):
-        return _WORDS[None]
+    if all(preparation.precision != precision for preparation in emulator.preparations):
+        return _STATES[None]
     return "preparing" if model["state"] == "PREPARING" else str(model["state"])
 
 
 def _step(task: TaskInstance) -> str:
-    """Return a task's id without that of its group."""
+    """Return the id of a task without that of its group."""
     return task.task_id.rpartition(".")[2]
 
 
-def _word(state: str | None) -> str:
-    return _WORDS.get(state) or str(state)
+def _shown_state(state: str | None) -> str:
+    return _STATES.get(state) or str(state)
 
 
-def _coloured(word: str) -> Text:
-    return Text(word, style=next((_COLOURS[start] for start in _COLOURS if word.startswith(start)), ""))
+def _coloured(state: str) -> Text:
+    return Text(state, style=next((_COLOURS[start] for start in _COLOURS if state.startswith(start)), ""))
 
 
-def _say(console: Console, line: str) -> None:
+def _print(console: Console, line: str) -> None:
     console.print(line, soft_wrap=True)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    # Also where the shell had us ignore Ctrl-C, as it does for what runs in the background.
+    # Also for Ctrl-C, which a shell makes background processes ignore.
     raise KeyboardInterrupt
 
 

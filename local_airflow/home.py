@@ -1,4 +1,4 @@
-"""The folder that an Airflow is at home in."""
+"""The folder in which a program runs its Airflow."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def own(home: Path) -> Iterator[Path]:
+def lock_home(home: Path) -> Iterator[Path]:
     """
-    Take a folder for this program alone, in the block, and empty it.
+    Lock a folder for this program, inside the block, and empty it.
 
-    :raises LocalAirflowError: if something else is in it, or another program has it.
+    :raises LocalAirflowError: if it holds other files than those of an earlier run, or another program locks it.
     """
     marker = home / ".local-airflow"
     if home.exists() and any(home.iterdir()) and not marker.exists():
-        raise LocalAirflowError(f"{home} has something else in it than an earlier run. Name another folder.")
+        raise LocalAirflowError(f"{home} holds other files than those of an earlier run. Use another folder.")
     home.mkdir(parents=True, exist_ok=True)
     folder = os.open(home, os.O_RDONLY)
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LocalAirflowError(f"Another one is running in {home} already. Stop it first.") from None
+            raise LocalAirflowError(f"Another program is already running in {home}. Stop it first.") from None
         for entry in home.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)

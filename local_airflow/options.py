@@ -1,70 +1,82 @@
 """
-The options of the demo, checked.
+The options of the demo.
 
-``make demo`` runs this module before it installs anything, to check the options in the environment. It therefore
-imports only the standard library, and modules of the package that do the same.
+``make demo`` runs this module before it installs anything, to check the options in the environment. It therefore needs
+nothing but the standard library. What needs the installed client is checked in :mod:`local_airflow.accounts`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from airflow_provider_fireworks.client.config import ClientConfig, InvalidConfigError
-from airflow_provider_fireworks.client.names import InvalidNameError, ModelName
-from airflow_provider_fireworks.client.precision import Precision, nearest_precisions
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PRECISIONS = ["FP8", "FP4", "BF16"]
-USUAL_PORT = 8080
+PREFERRED_PORT = 8080
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _USAGE_ERROR = 2
 
 
+def _load_precision_module() -> Any:
+    # An import would run client/__init__.py first, which imports pydantic, and that may not be installed yet. The
+    # module itself uses the standard library only.
+    path = _CHECKOUT / "airflow_provider_fireworks/client/precision.py"
+    spec = importlib.util.spec_from_file_location("precision", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"Cannot load {path}.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_precision = _load_precision_module()
+
+
 class UsageError(Exception):
-    """Options that are invalid or contradict each other. The message is for people."""
+    """Options that are invalid or contradict each other."""
 
 
 def read(arguments: Sequence[str] | None = None, env: Mapping[str, str] = os.environ) -> argparse.Namespace:
     """
-    Return the options of the demo. ``real`` says whether it goes to Fireworks itself.
+    Parse and check the options of the demo. ``real`` is whether it uses Fireworks instead of the emulator.
 
-    :param arguments: the command line without the program's name; by default the process' own.
-    :param env: holds the defaults of some options, e.g. ``PRECISIONS``, and the API key.
+    :param arguments: command line without the name of the program; by default that of this process.
+    :param env: environment with the defaults of some options, e.g. ``PRECISIONS``, and with the API key.
     :raises UsageError: if they are invalid or contradict each other.
     """
-    given = _parser(env).parse_args(arguments)
-    given.precisions = _precisions("PRECISIONS", given.precisions)
-    given.fail = _precisions("FAIL", given.fail)
-    given.fail_deploy = _precisions("FAIL_DEPLOY", given.fail_deploy)
-    for name, failing in (("FAIL", given.fail), ("FAIL_DEPLOY", given.fail_deploy)):
-        if missing := set(failing) - set(given.precisions):
+    options = _parser(env).parse_args(arguments)
+    options.precisions = _check_precisions("PRECISIONS", options.precisions)
+    options.fail = _check_precisions("FAIL", options.fail)
+    options.fail_deploy = _check_precisions("FAIL_DEPLOY", options.fail_deploy)
+    for name, failing in (("FAIL", options.fail), ("FAIL_DEPLOY", options.fail_deploy)):
+        if missing := set(failing) - set(options.precisions):
             raise UsageError(
                 f"{name} names {', '.join(sorted(missing))}, which is not among PRECISIONS "
-                f"({' '.join(given.precisions)}): add it there."
+                f"({' '.join(options.precisions)}): add it there."
             )
-    given.keep = given.keep or _is_on("KEEP", env)
-    given.port = _port(given.port)
-    given.real = _is_real(given, env)
-    return given
+    options.keep = options.keep or _is_on("KEEP", env)
+    options.port = _check_port(options.port)
+    options.real = _uses_fireworks(options, env)
+    return options
 
 
 def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local_airflow.demo",
-        description="Run the example DAG that prepares, deploys, tries and removes a model at several precisions "
-        "on a whole Airflow on this machine (api-server, dag-processor, scheduler, triggerer), against an "
-        "emulated API.",
-        epilog="With FIREWORKS_API_KEY in the environment, a model named and --spend, it goes to Fireworks itself; "
-        "FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL are taken from the environment too. Of the options, "
-        "PRECISIONS, MODEL, ACCELERATOR, SPEND, KEEP, FAIL, FAIL_DEPLOY and PORT can be given in the environment: "
+        description="Run the example DAG that prepares a model, deploys it, uses it and deletes the deployment, at "
+        "several precisions. It runs on a whole Airflow on this machine (api-server, dag-processor, scheduler, "
+        "triggerer), against an emulated API.",
+        epilog="With --model, --spend and FIREWORKS_API_KEY in the environment, the demo uses your account at "
+        "Fireworks instead of the emulator; it then also reads FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL. "
+        "PRECISIONS, MODEL, ACCELERATOR, SPEND, KEEP, FAIL, FAIL_DEPLOY and PORT can be set in the environment: "
         "make demo KEEP=1.",
     )
     parser.add_argument(
@@ -72,78 +84,82 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         nargs="+",
         metavar="PRECISION",
         default=env.get("PRECISIONS", "").split() or PRECISIONS,
-        help=f"what to deploy the model at (default: {' '.join(PRECISIONS)})",
+        help=f"precisions to deploy the model at (default: {' '.join(PRECISIONS)})",
     )
     parser.add_argument(
         "--model",
         default=env.get("MODEL") or None,
-        help="your model at Fireworks, deployed for real; needs FIREWORKS_API_KEY and --spend",
+        help="a model of yours to deploy at Fireworks; needs FIREWORKS_API_KEY and --spend",
     )
     parser.add_argument(
         "--spend",
         action="store_true",
         default=env.get("SPEND", "").lower() == "yes",
-        help="agree that deployments at Fireworks cost money (SPEND=yes)",
+        help="accept that deployments at Fireworks cost money (SPEND=yes)",
     )
     parser.add_argument(
         "--accelerator",
         metavar="TYPE",
         default=env.get("ACCELERATOR") or None,
-        help="what to deploy on (default: the example's)",
+        help="accelerator to deploy on (default: that of the example DAG)",
     )
     parser.add_argument(
         "--keep",
         action="store_true",
-        help="leave Airflow and its UI up until Ctrl-C",
+        help="keep Airflow and its UI running until Ctrl-C",
     )
     parser.add_argument(
         "--fail",
         nargs="+",
         metavar="PRECISION",
         default=env.get("FAIL", "").split(),
-        help="let the emulated API fail to prepare these, to see what that looks like",
+        help="precisions whose preparation fails in the emulator",
     )
     parser.add_argument(
         "--fail-deploy",
         nargs="+",
         metavar="PRECISION",
         default=env.get("FAIL_DEPLOY", "").split(),
-        help="let it fail to deploy these",
+        help="precisions whose deployment fails in the emulator",
     )
     parser.add_argument(
         "--duration",
         type=float,
         default=8,
         metavar="SECONDS",
-        help="of a preparation, and of a deployment, in the emulated API (default: %(default)s)",
+        help="duration of a preparation, and of a deployment, in the emulator (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
         default=env.get("PORT") or None,
-        help=f"of Airflow's UI and API (default: {USUAL_PORT}, or any free one if that is taken)",
+        help=f"port of Airflow's UI and API (default: {PREFERRED_PORT}, or any free one if that is taken)",
     )
     parser.add_argument(
-        "--timeout", type=float, default=3600, metavar="SECONDS", help="of the run (default: %(default)s)"
+        "--timeout",
+        type=float,
+        default=3600,
+        metavar="SECONDS",
+        help="timeout of the DAG run (default: %(default)s)",
     )
     parser.add_argument(
         "--home",
         default=str(_CHECKOUT / ".demo"),
         metavar="FOLDER",
-        help="where Airflow keeps database and logs; emptied at the start (default: .demo in the checkout)",
+        help="folder of Airflow's database and logs, emptied at the start (default: .demo in the checkout)",
     )
     return parser
 
 
-def _precisions(name: str, values: Sequence[str]) -> list[str]:
-    """Return precisions without repetitions."""
+def _check_precisions(name: str, values: Sequence[str]) -> list[str]:
+    """Return precisions without duplicates."""
+    known = list(_precision.Precision.__members__)
     for value in values:
         if "," in value:
             raise UsageError(f'{name}: separate precisions by spaces, e.g. {name}="FP8 FP4", not by commas.')
-        if value not in Precision.__members__:
-            near = nearest_precisions(value)
+        if value not in known:
+            near = _precision.nearest_precisions(value)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            known = ", ".join(Precision.__members__)
-            raise UsageError(f"{name}: unknown precision {value!r}.{hint} Known: {known}.")
+            raise UsageError(f"{name}: unknown precision {value!r}.{hint} Known: {', '.join(known)}.")
     return list(dict.fromkeys(values))
 
 
@@ -154,7 +170,7 @@ def _is_on(name: str, env: Mapping[str, str]) -> bool:
     return value in ("1", "yes")
 
 
-def _port(value: str | None) -> int | None:
+def _check_port(value: str | None) -> int | None:
     if value is None:
         return None
     number = int(value) if value.isascii() and value.isdigit() else 0
@@ -171,9 +187,9 @@ def _port(value: str | None) -> int | None:
     return number
 
 
-def _is_real(given: argparse.Namespace, env: Mapping[str, str]) -> bool:
-    if not given.model:
-        if given.spend:
+def _uses_fireworks(options: argparse.Namespace, env: Mapping[str, str]) -> bool:
+    if not options.model:
+        if options.spend:
             raise UsageError(
                 "SPEND is set, but MODEL is not: set MODEL to your model at Fireworks, or leave SPEND out to use "
                 "the emulator."
@@ -181,32 +197,21 @@ def _is_real(given: argparse.Namespace, env: Mapping[str, str]) -> bool:
         return False
     if not env.get("FIREWORKS_API_KEY"):
         raise UsageError(
-            f"MODEL={given.model} needs FIREWORKS_API_KEY in the environment. Set it, or leave MODEL out to use the "
+            f"MODEL={options.model} needs FIREWORKS_API_KEY in the environment. Set it, or leave MODEL out to use the "
             "emulator."
         )
-    if not given.spend:
+    if not options.spend:
         raise UsageError(
-            f"MODEL={given.model} with your FIREWORKS_API_KEY deploys at Fireworks itself, which COSTS MONEY for as "
-            "long as a deployment has replicas. Set SPEND=yes if you want that, or leave MODEL out to use the emulator."
+            f"MODEL={options.model} with your FIREWORKS_API_KEY deploys at Fireworks itself, which COSTS MONEY as long "
+            "as a deployment has replicas. Set SPEND=yes if you want that, or leave MODEL out to use the emulator."
         )
-    if given.fail or given.fail_deploy:
+    if options.fail or options.fail_deploy:
         raise UsageError("FAIL and FAIL_DEPLOY need the emulator: leave them out, or leave MODEL out.")
-    try:
-        ModelName.account_in(given.model)
-        ClientConfig.make(
-            host=env.get("FIREWORKS_BASE_URL"),
-            api_key=env["FIREWORKS_API_KEY"],
-            account=env.get("FIREWORKS_ACCOUNT_ID"),
-        )
-    except InvalidNameError as error:
-        raise UsageError(f"MODEL: {error}") from error
-    except InvalidConfigError as error:
-        raise UsageError(f"FIREWORKS_API_KEY, FIREWORKS_ACCOUNT_ID or FIREWORKS_BASE_URL: {error}") from error
     return True
 
 
 def main() -> int:
-    """Check the options that the environment holds, and return the exit code: 0 if they are valid, else 2."""
+    """Check the options in the environment, and return the exit code: 0 if they are valid, 2 otherwise."""
     try:
         read([])
     except UsageError as error:

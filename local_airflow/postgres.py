@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, for as long as it is needed."""
+"""A temporary PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from local_airflow.server import Server, ServerMissingError
 
 _PROGRAMS = ("initdb", "postgres", "pg_isready")
 
-#: It is thrown away afterwards, so nothing of it has to outlive a power cut.
+#: Without the safety of data that would outlive the server.
 _SETTINGS = {
     "listen_addresses": "",
     "max_connections": "400",
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    # In the server's own folder, so that nothing is left in /dev/shm whatever ends it.
+    # In the server's folder, so that nothing stays in /dev/shm however the server ends.
     "dynamic_shared_memory_type": "mmap",
 }
 
@@ -30,45 +30,43 @@ class Postgres(Server):
     """
     A PostgreSQL server with an empty database.
 
-    It listens at a Unix socket in its folder only, which nobody else may enter, so it asks for no password::
+    It listens only on a Unix socket in its folder, which no other user may enter, so it needs no password::
 
         with Postgres() as postgres:
             LocalAirflow(home, dags, database=postgres.url)
 
-    :raises ServerMissingError: if its programs are not found.
+    :raises ServerMissingError: if PostgreSQL is not installed.
     """
 
-    end_with = signal.SIGQUIT
+    stop_signal = signal.SIGQUIT
 
     def __init__(self) -> None:
-        self._programs = programs()
+        self._programs = find_programs()
         super().__init__("PostgreSQL", _unprivileged())
 
     @property
     def url(self) -> str:
-        """The database's address, for SQLAlchemy."""
+        """The database's URL, for SQLAlchemy."""
         return f"postgresql+psycopg2://airflow@/postgres?host={self._folder}"
 
-    def _begin(self) -> None:
+    def _launch(self) -> None:
         data, folder = str(self._folder / "data"), str(self._folder)
         initdb, postgres, pg_isready = (str(self._programs / program) for program in _PROGRAMS)
-        if (
-            self._run(initdb, "-D", data, "-U", "airflow", "-A", "trust", "-E", "UTF8", "--no-sync").wait()
-            != 0
-        ):
-            raise LocalAirflowError(f"PostgreSQL's database could not be made:\n{self._log()}")
+        created = self._run(initdb, "-D", data, "-U", "airflow", "-A", "trust", "-E", "UTF8", "--no-sync")
+        if created.wait() != 0:
+            raise LocalAirflowError(f"initdb failed:\n{self._log()}")
         settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
         self._serve(
             *(postgres, "-D", data, "-k", folder, *settings),
-            answers=lambda: self._run(pg_isready, "-q", "-h", folder).wait() == 0,
+            is_ready=lambda: self._run(pg_isready, "-q", "-h", folder).wait() == 0,
         )
 
 
-def programs() -> Path:
+def find_programs() -> Path:
     """
-    Return the folder of PostgreSQL's programs: the newest one of Debian's, or else what is in the PATH.
+    Return the folder of PostgreSQL's programs: the newest of Debian's, else the one in the PATH.
 
-    :raises ServerMissingError: if there is none.
+    :raises ServerMissingError: if PostgreSQL is not installed.
     """
     folders = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda folder: int(folder.parts[-2]))
     in_path = shutil.which("initdb")
@@ -83,7 +81,7 @@ def programs() -> Path:
 
 
 def _unprivileged() -> pwd.struct_passwd | None:
-    """Return the user that the server must run as where the caller is root, whom it refuses."""
+    """Return the user to run the server as if the caller is root, as which PostgreSQL refuses to run."""
     if os.geteuid() != 0:
         return None
     with suppress(KeyError):

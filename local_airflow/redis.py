@@ -1,4 +1,4 @@
-"""A Redis server of one's own, for as long as it is needed."""
+"""A temporary Redis server."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from local_airflow.server import Server, ServerMissingError
 
 class Redis(Server):
     """
-    An empty Redis server at a free port of loopback, which keeps nothing on the disk::
+    An empty Redis server on a free loopback port, which writes nothing to the disk::
 
         with Redis() as redis:
             LocalAirflow(home, dags, database=postgres.url, broker=redis.url)
 
-    Whoever can write to it can let the workers run what they like, so it asks for a password.
+    It needs a password, as whoever can write to it can make the workers run anything.
 
-    :raises ServerMissingError: if its program is not found.
+    :raises ServerMissingError: if Redis is not installed.
     """
 
     def __init__(self) -> None:
-        self._program = program()
+        self._program = find_program()
         self._password = secrets.token_hex(16)
         self._reserved = reserve_any()
         self._address = self._reserved.getsockname()
@@ -31,7 +31,7 @@ class Redis(Server):
 
     @property
     def url(self) -> str:
-        """Its address, for Celery."""
+        """The broker URL, for Celery."""
         host, port = self._address
         return f"redis://:{self._password}@{host}:{port}/0"
 
@@ -39,33 +39,33 @@ class Redis(Server):
         super().stop()
         self._reserved.close()
 
-    def _begin(self) -> None:
+    def _launch(self) -> None:
         host, port = self._address
-        # In a file, as everyone can read the arguments of a process.
+        # Not as arguments, which every user of the machine can read.
         settings = self._folder / "redis.conf"
         settings.touch(0o600)
         settings.write_text(
             f'bind {host}\nport {port}\nrequirepass {self._password}\nsave ""\nappendonly no\n'
         )
-        self._serve(self._program, str(settings), answers=self._answers)
+        self._serve(self._program, str(settings), is_ready=self._is_ready)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             with (
                 socket.create_connection(self._address, timeout=1) as connection,
-                connection.makefile("rb") as answers,
+                connection.makefile("rb") as responses,
             ):
                 connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
-                return (answers.readline(), answers.readline()) == (b"+OK\r\n", b"+PONG\r\n")
+                return (responses.readline(), responses.readline()) == (b"+OK\r\n", b"+PONG\r\n")
         except OSError:
             return False
 
 
-def program() -> str:
+def find_program() -> str:
     """
-    Return the path of Redis' program.
+    Return the path of Redis' server program.
 
-    :raises ServerMissingError: if there is none.
+    :raises ServerMissingError: if Redis is not installed.
     """
     found = shutil.which("redis-server")
     if found is None:

@@ -1,4 +1,4 @@
-"""A server of one's own that an Airflow needs, for as long as it is needed."""
+"""The base of the temporary servers that an Airflow needs."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _SECONDS_TO_START = 60
 
 
 class ServerMissingError(LocalAirflowError):
-    """A server's programs are not installed. The message names Debian's package."""
+    """A server is not installed. The message names Debian's package."""
 
 
 class Server(ABC):
     """
-    A server in a new folder of its own, which goes with it.
+    A server in a new folder of its own, which is removed with it.
 
-    As a context manager it takes connections inside the block, and is gone after it.
+    As a context manager it accepts connections inside the block, and is stopped after it.
 
-    :param name: how people call it.
-    :param user: whom it runs as; the caller if left out.
+    :param name: its name, for messages.
+    :param user: the user that it runs as; by default the caller.
     """
 
-    #: The signal that ends it at once, whoever is connected.
-    end_with = signal.SIGTERM
+    #: The signal that stops it at once, even while clients are connected.
+    stop_signal = signal.SIGTERM
 
     def __init__(self, name: str, user: pwd.struct_passwd | None = None) -> None:
         self._name = name
@@ -52,11 +52,11 @@ class Server(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Its address, as Airflow takes it."""
+        """Its URL, for Airflow's configuration."""
 
     @abstractmethod
-    def _begin(self) -> None:
-        """Start it in its folder, by :meth:`_serve`."""
+    def _launch(self) -> None:
+        """Start it in its folder with :meth:`_serve`."""
 
     def __enter__(self) -> Self:
         try:
@@ -72,24 +72,24 @@ class Server(ABC):
         self.stop()
 
     def start(self) -> None:
-        """Start it, and return once it can be connected to."""
-        # Not below a folder of the caller's: the server's user could not get there if a parent is private.
+        """Start it, and return once it accepts connections."""
+        # Not in a folder of the caller, as the server's user may not enter that.
         self._folder = Path(tempfile.mkdtemp(prefix=f"local-airflow-{self._name.lower()}-"))
-        self._watcher.remove_at_the_end(self._folder)
+        self._watcher.remove_at_exit(self._folder)
         if self._user is not None:
             os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
-        self._begin()
+        self._launch()
 
     def stop(self) -> None:
-        """Stop it, whoever is still connected, and remove its folder."""
-        # What comes in while it is being stopped must not end that half way.
+        """Stop it, even while clients are connected, and remove its folder."""
+        # A signal must not interrupt this half-way.
         with sessions.signals_held(drop=True):
             if self._process is not None:
-                self._process.send_signal(self.end_with)
+                self._process.send_signal(self.stop_signal)
                 try:
                     self._process.wait(5)
                 except subprocess.TimeoutExpired:
-                    # Its children notice that, and end by themselves.
+                    # Its children end by themselves then.
                     self._process.kill()
                     self._process.wait()
                 self._process = None
@@ -97,18 +97,18 @@ class Server(ABC):
                 shutil.rmtree(self._folder, ignore_errors=True)
             self._watcher.close()
 
-    def _serve(self, *command: str, answers: Callable[[], bool]) -> None:
+    def _serve(self, *command: str, is_ready: Callable[[], bool]) -> None:
         """
-        Start the server itself, and return once it answers.
+        Start the server's process, and return once it is ready.
 
-        :param answers: whether it does.
+        :param is_ready: whether it accepts connections.
         """
-        # Were it interrupted between the two, nobody would ever end that process.
+        # A signal between the two would leave the process running forever.
         with sessions.signals_held(drop=False):
             self._process = self._run(*command)
             self._watcher.add(self._process.pid)
         deadline = time.monotonic() + _SECONDS_TO_START
-        while not answers():
+        while not is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise LocalAirflowError(f"{self._name} did not start:\n{self._log()}")
             time.sleep(0.1)

@@ -1,12 +1,12 @@
 """
-End processes together with all that they started.
+End processes together with all processes that they started.
 
-Every component of Airflow is started in a session of its own. A task's process leaves its parent's process
-group, so that signals to the group miss it; the session it cannot leave unnoticed.
+Every component of Airflow runs in a session of its own. Signals to its process group would miss tasks, as the process
+of a task leaves its parent's group; it does not leave the session.
 
-Run as a script, this is the watcher: it reads ``+ID`` and ``-ID`` lines of sessions begun and ended, and
-``/FOLDER`` lines. When its standard input closes, in whatever way its parent has gone, it ends the sessions that
-are left and removes the folders.
+Run as a script, this module is the watcher. It reads a line ``+ID`` for each session that starts, ``-ID`` for each that
+ended, and ``/FOLDER`` for each temporary folder. When its standard input closes, however its parent ended, it ends the
+remaining sessions and removes the folders.
 """
 
 from __future__ import annotations
@@ -30,49 +30,49 @@ if TYPE_CHECKING:
 @contextmanager
 def signals_held(*, drop: bool) -> Iterator[None]:
     """
-    Hold back the signals that a person ends programs with, in the block.
+    Hold back SIGINT, SIGTERM and SIGHUP inside the block.
 
-    :param drop: forget them after it, else let them take effect then.
+    :param drop: ignore the signals that arrived; otherwise they take effect after the block.
     """
-    came: list[int] = []
-    before: dict[int, Any] = {}
-    with suppress(ValueError):  # Not in the main thread: then they do not come in here either.
+    received: list[int] = []
+    handlers: dict[int, Any] = {}
+    with suppress(ValueError):  # Raised in other threads than the main one, which get no signals anyway.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.signal(number, lambda number, frame: came.append(number))
+            handlers[number] = signal.signal(number, lambda number, frame: received.append(number))
     try:
         yield
     finally:
-        for held, handler in before.items():
-            signal.signal(held, handler)
-    if came and not drop:
-        signal.raise_signal(came[0])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if received and not drop:
+        signal.raise_signal(received[0])
 
 
 class Watcher:
-    """A process that ends sessions when this process has gone without ending them itself."""
+    """A process that ends sessions if this process ends without ending them itself."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     def add(self, session: int) -> None:
-        """Look after a session."""
-        self._tell(f"+{session}")
+        """End a session if this process ends."""
+        self._send(f"+{session}")
 
     def discard(self, session: int) -> None:
-        """Look after a session no more."""
-        self._tell(f"-{session}")
+        """Forget a session, which has ended."""
+        self._send(f"-{session}")
 
-    def remove_at_the_end(self, folder: Path) -> None:
-        """Remove a folder when all sessions have ended."""
-        self._tell(str(folder.resolve()))
+    def remove_at_exit(self, folder: Path) -> None:
+        """Remove a folder once all sessions have ended."""
+        self._send(str(folder.resolve()))
 
     def close(self) -> None:
-        """Let it do what is left to be done, and end."""
+        """End the remaining sessions, remove the folders, and wait for that."""
         if self._process is not None:
             self._process.communicate()
             self._process = None
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, __file__], stdin=subprocess.PIPE, start_new_session=True
@@ -83,7 +83,7 @@ class Watcher:
 
 
 def members(sessions: Collection[int]) -> list[psutil.Process]:
-    """Return the living processes of these sessions."""
+    """Return the running processes of these sessions."""
     found = []
     for pid in psutil.pids():
         with suppress(OSError, psutil.Error):
@@ -96,21 +96,21 @@ def members(sessions: Collection[int]) -> list[psutil.Process]:
 
 def end(sessions: Collection[int], *, grace: float) -> None:
     """
-    Ask these sessions to end, and kill what is left of them.
+    Send SIGTERM to these sessions, and SIGKILL to the processes that remain.
 
-    :param grace: seconds between asking and killing.
+    :param grace: seconds between the two.
     """
     for session in sessions:
         with suppress(OSError):
             os.killpg(session, signal.SIGTERM)
-    # A frozen process handles no SIGTERM.
+    # A frozen process does not handle SIGTERM.
     thaw(sessions)
-    if not _gone(sessions, grace):
+    if not _wait_for_end(sessions, grace):
         kill(sessions)
 
 
 def freeze(sessions: Collection[int]) -> None:
-    """Stop all processes of these sessions until :func:`thaw`, by SIGSTOP."""
+    """Stop all processes of these sessions with SIGSTOP, until :func:`thaw`."""
     for process in members(sessions):
         with suppress(psutil.Error):
             process.suspend()
@@ -124,18 +124,21 @@ def thaw(sessions: Collection[int]) -> None:
 
 
 def kill(sessions: Collection[int]) -> None:
-    """Kill these sessions without asking."""
+    """Send SIGKILL to all processes of these sessions."""
 
-    def strike() -> None:
+    def kill_members() -> None:
         for process in members(sessions):
             with suppress(psutil.Error):
                 process.kill()
 
-    # More than once: what is being forked meanwhile is not in the first list.
-    _gone(sessions, 5, strike)
+    # Repeatedly, as a process that is forked meanwhile is not in the first list.
+    _wait_for_end(sessions, 5, kill_members)
 
 
-def _gone(sessions: Collection[int], seconds: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
+def _wait_for_end(
+    sessions: Collection[int], seconds: float, meanwhile: Callable[[], None] = lambda: None
+) -> bool:
+    """Wait until these sessions have no processes, and return whether that happened in time."""
     deadline = time.monotonic() + seconds
     while members(sessions):
         if time.monotonic() > deadline:
@@ -146,7 +149,7 @@ def _gone(sessions: Collection[int], seconds: float, meanwhile: Callable[[], Non
 
 
 def watch() -> None:
-    """Be the watcher."""
+    """Run the watcher."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sessions: set[int] = set()

@@ -1,23 +1,23 @@
-"""Settings for an Airflow whose processes are killed or frozen."""
+"""Settings of an Airflow whose processes are killed or frozen."""
 
-#: With Airflow's own settings it takes minutes until it notices that something was killed. The times leave room
-#: for heartbeats that come late because the machine is busy, not because their sender is dead.
-SOON_NOTICED = {
-    # A worker was killed: its task counts as failed.
+#: With its defaults, Airflow takes minutes to notice a process that was killed. These thresholds still tolerate
+#: heartbeats that a busy machine delays.
+FAST_FAILURE_DETECTION = {
+    # Of a worker: its tasks fail.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-    # A scheduler was killed: the next one takes over its tasks.
+    # Of a scheduler: the next one adopts its tasks.
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "12",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "4",
-    # A triggerer was killed or frozen: another one takes over its triggers.
+    # Of a triggerer: another one takes over its triggers.
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
-    # A supervisor must not give up its task because the API server, which is not killed, is busy.
+    # The API server is never killed, so a supervisor must not give up its task while that is busy.
     "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "10",
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "20",
-    # Else requests of many tasks at once keep the API server's connections from each other, 30 s long.
+    # With fewer connections, requests of many tasks at once wait for up to 30 s in the API server.
     "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "60",
 }

@@ -1,4 +1,4 @@
-"""Runs tests/unit and tests/integration in several environments, and says how each went: ``make matrix``."""
+"""``make matrix``: run tests/unit and tests/integration in several environments, and print a table of the results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(environment: Path) -> tuple[list[str], bool]:
     """
     Run the tests in an environment.
 
-    :returns: its row of the table, and whether all is well.
+    :return: its row of the table, and whether all tests passed.
     """
     python, report = environment / "bin/python", environment / "report.xml"
     airflow, version = subprocess.check_output([python, "-c", VERSIONS], text=True).split()
@@ -26,35 +26,37 @@ def run(environment: Path) -> tuple[list[str], bool]:
         airflow += ", lowest"
     print(f"\nAirflow {airflow}, Python {version}", flush=True)
     report.unlink(missing_ok=True)
-    began = time.monotonic()
-    # A worker more than two cores have, as most of the time goes by in waiting.
+    started = time.monotonic()
+    # One more than CI has cores, as most tests wait most of their time.
     command = [python, "-m", "pytest", "-q", "-n", "3", f"--junitxml={report}"]
-    ended = subprocess.run([*command, TESTS / "unit", TESTS / "integration"], cwd=TESTS.parent)
+    done = subprocess.run([*command, TESTS / "unit", TESTS / "integration"], cwd=TESTS.parent)
     counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     if report.exists():
         for suite in ElementTree.parse(report).getroot():
             counts = {name: counts[name] + int(suite.get(name, 0)) for name in counts}
     failed = counts["failures"] + counts["errors"]
     passed = counts["tests"] - failed - counts["skipped"]
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     return [airflow, version, str(passed), str(failed), str(counts["skipped"]), f"{seconds:.0f}"], (
-        ended.returncode == 0 and passed > 0
+        done.returncode == 0 and passed > 0
     )
 
 
 def main(environments: list[str]) -> int:
     """
-    :param environments: directories of virtual environments.
-    :returns: 0 if all tests of all of them have passed.
+    Run the tests in each environment.
+
+    :param environments: folders of virtual environments.
+    :return: exit code: 0 if all tests passed in all of them.
     """
     results = [run(Path(environment).absolute()) for environment in environments]
     rows = [["Airflow", "Python", "passed", "failed", "skipped", "seconds"], *(row for row, _ in results)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print()
-    for row, well in zip(rows, [True, *(well for _, well in results)], strict=True):
+    for row, passed in zip(rows, [True, *(passed for _, passed in results)], strict=True):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip() if well else "  ".join([*cells, "RED"]))
-    return 0 if all(well for _, well in results) else 1
+        print("  ".join(cells).rstrip() if passed else "  ".join([*cells, "RED"]))
+    return 0 if all(passed for _, passed in results) else 1
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+"""A run of many deployments on CeleryExecutor, of which two workers and a triggerer are killed."""
+
 from __future__ import annotations
 
 import itertools
@@ -10,21 +12,22 @@ import pytest
 
 from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.emulator import Emulator
-from local_airflow import LocalAirflow, LocalAirflowError, TaskInstance
-from local_airflow.api import poll_until
-from local_airflow.invariants import Witness
+from local_airflow.components import LocalAirflow, LocalAirflowError
 from local_airflow.postgres import Postgres
 from local_airflow.redis import Redis
 from local_airflow.server import ServerMissingError
-from local_airflow.settings import SOON_NOTICED
-from tests.e2e.steps import AIRFLOW
+from local_airflow.settings import FAST_FAILURE_DETECTION
+from tests.chaos.invariants import Monitor
+from tests.e2e.steps import AIRFLOW, until
+from tests.programs import processes_in
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from airflow_provider_fireworks.emulator.records import Request
+    from airflow_provider_fireworks.emulator.records import ReceivedRequest
+    from local_airflow.api import TaskInstance
 
 DAG = "deploy_pairs"
 RUN = "all"
@@ -34,33 +37,33 @@ PRECISIONS = ["FP8", "FP4", "BF16"]
 PAIRS = list(itertools.product(MODELS, PRECISIONS))
 
 SETTINGS = {
-    **SOON_NOTICED,
-    # What a killed worker had fetched, but not begun, Redis gives to another one after this. It must be longer than any
-    # task, and no task here occupies its worker for long.
+    **FAST_FAILURE_DETECTION,
+    # After this, Redis gives a message that a killed worker had fetched to another one. It must be longer than any
+    # task, and here no task occupies its worker for long.
     "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "30",
-    # What was still on its way to the worker when that was killed is lost. The scheduler sends it again after this.
+    # After this, the scheduler sends a task again whose message was lost with its worker.
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
 }
 
 
 @pytest.fixture
-def witness(emulator: Emulator) -> Iterator[Witness]:
-    witness = Witness(emulator, DAG)
-    witness.start()
-    yield witness
-    witness.stop()
+def monitor(emulator: Emulator) -> Iterator[Monitor]:
+    monitor = Monitor(emulator, DAG)
+    monitor.start()
+    yield monitor
+    monitor.stop()
 
 
 @pytest.fixture
-def say() -> Callable[[str], None]:
-    begun = time.monotonic()
-    return lambda line: print(f"{time.monotonic() - begun:6.0f} s  {line}", flush=True)
+def report() -> Callable[[str], None]:
+    started = time.monotonic()
+    return lambda line: print(f"{time.monotonic() - started:6.0f} s  {line}", flush=True)
 
 
 @pytest.fixture
 def servers() -> tuple[Postgres, Redis]:
-    pytest.importorskip("airflow.providers.celery", reason="needs pyproject.toml's dependency group celery")
+    pytest.importorskip("airflow.providers.celery", reason="needs the dependency group e2e of pyproject.toml")
     try:
         return Postgres(), Redis()
     except ServerMissingError as error:
@@ -81,14 +84,13 @@ def airflow(
     dags: Path,
     emulator: Emulator,
     servers: tuple[Postgres, Redis],
-    processes_in: Callable[[Path], list[str]],
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Iterator[LocalAirflow]:
     postgres, redis = servers
-    # Not tmp_path, whose own end raises something else after Ctrl-C.
+    # Not tmp_path, whose teardown raises another error after Ctrl-C.
     home = tmp_path_factory.mktemp("celery")
     print()
-    say("Starting Airflow on PostgreSQL and Redis, with two workers of Celery and two triggerers …")
+    report("Starting Airflow on PostgreSQL and Redis, with two Celery workers and two triggerers …")
     with (
         postgres,
         redis,
@@ -101,10 +103,10 @@ def airflow(
             triggerers=2,
             parallelism=8,
             env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": emulator.connection, **SETTINGS},
-            say=say,
+            report=report,
         ) as airflow,
     ):
-        say(f"All of it is healthy: {', '.join(airflow.components)}.")
+        report(f"All components are healthy: {', '.join(airflow.components)}.")
         yield airflow
     assert processes_in(home) == []
 
@@ -114,101 +116,98 @@ def airflow(
     raises=LocalAirflowError,
     reason="The scheduler of Airflow 3.4.0b2 ends with an IntegrityError when a worker with a mapped task is killed.",
 )
-def test_losing_workers_and_a_triggerer_doubles_nothing_and_leaves_nothing(
-    airflow: LocalAirflow, emulator: Emulator, witness: Witness, say: Callable[[str], None]
+def test_killed_workers_and_triggerer_cause_no_duplicate_and_no_orphan(
+    airflow: LocalAirflow, emulator: Emulator, monitor: Monitor, report: Callable[[str], None]
 ) -> None:
-    def until(what: str, condition: Callable[[], object]) -> object:
-        return poll_until(condition, timeout=180, what=what, meanwhile=airflow.check, every=0.2)
-
-    def stuck(part: str) -> Request | None:
+    def hanging(part: str) -> ReceivedRequest | None:
         return next((r for r in emulator.requests if r.fault == "hang" and part in r.path), None)
 
     def kill_worker_of(task_id: str, index: int) -> None:
-        """Kill the worker that has this task, with all its tasks, and start it anew."""
+        """Kill the worker that runs this task, with all its tasks, and start it again."""
         (task,) = [task for task in airflow.api.task_instances(DAG, RUN, task_id) if task.map_index == index]
         assert task.state == "running"
-        with_it = [
+        tasks = [
             other.name
             for other in airflow.api.task_instances(DAG, RUN)
             if other.state == "running" and other.component == task.component
         ]
+        assert task.component is not None
         airflow.kill(task.component)
-        say(f"{task.component} is killed, which had {', '.join(with_it)}.")
+        report(f"{task.component} is killed, which ran {', '.join(tasks)}.")
         airflow.launch(task.component)
 
-    # Both are done, and whoever has asked never learns of it.
+    # The API carries out both requests, but the workers get no response.
     emulator.fault("hang", method="POST", path="model-d:prepare", after_work=True)
-    slow = Owner(DAG, RUN, "serve.deploy", 0).deployment_id
-    emulator.fault("hang", method="POST", path=f"deploymentId={slow}", after_work=True)
+    first_deployment = Owner(DAG, RUN, "serve.deploy", 0).deployment_id
+    emulator.fault("hang", method="POST", path=f"deploymentId={first_deployment}", after_work=True)
     airflow.wait_for_dag(DAG)
     airflow.api.trigger(DAG, {"models": MODELS, "precisions": PRECISIONS}, run_id=RUN)
-    say(f"The run has begun: {len(MODELS)} models at {len(PRECISIONS)} precisions.")
+    report(f"The run is triggered: {len(MODELS)} models at {len(PRECISIONS)} precisions.")
 
-    prepare = until("Waiting for a prepare to be stuck", lambda: stuck(":prepare"))
+    prepare = until(airflow, "a prepare to hang", lambda: hanging(":prepare"), timeout=180)
     prepared = PAIRS.index(("model-d", prepare.body["precision"]))
     kill_worker_of("serve.prepare", prepared)
 
-    def held() -> tuple[str, list[TaskInstance]] | None:
-        waits = airflow.waits(DAG, RUN)
-        most = max(waits, key=lambda name: len(waits[name]), default="")
-        return (most, waits[most]) if most and len(waits[most]) >= 3 else None
+    def busiest_triggerer() -> tuple[str, list[TaskInstance]] | None:
+        deferred = airflow.deferred_tasks(DAG, RUN)
+        name = max(deferred, key=lambda name: len(deferred[name]), default="")
+        return (name, deferred[name]) if name and len(deferred[name]) >= 3 else None
 
-    triggerer, waits = until("Waiting for a triggerer to have waits", held)
+    triggerer, tasks = until(airflow, "a triggerer to have triggers", busiest_triggerer, timeout=180)
     airflow.kill(triggerer)
-    say(f"{triggerer} is killed, which had {', '.join(task.name for task in waits)}.")
+    report(f"{triggerer} is killed, which ran the triggers of {', '.join(task.name for task in tasks)}.")
 
-    until("Waiting for a create to be stuck", lambda: stuck("/deployments"))
+    until(airflow, "a create to hang", lambda: hanging("/deployments"), timeout=180)
     kill_worker_of("serve.deploy", 0)
 
     state = airflow.wait(DAG, RUN, timeout=300)
     tasks = airflow.api.task_instances(DAG, RUN)
-    say(f"The run has ended: {state}.")
+    report(f"The run has ended: {state}.")
     assert state == "success", airflow.api.describe(DAG, RUN)
     removals = {task.name: airflow.api.first_start(task) for task in tasks if task.task_id == "serve.remove"}
-    witness.end_of_run(RUN, state, tasks, fails=False, removals=removals)
-    witness.finish()
-    witness.check()
-    assert witness.violations == []
+    monitor.on_run_finished(RUN, state, tasks, fails=False, removals=removals)
+    monitor.finish()
+    monitor.check()
+    assert monitor.violations == []
     assert {task.state for task in tasks} == {"success"}
     assert len(tasks) == 6 * len(PAIRS) + 3
 
     tries = {task.name: task.try_number for task in tasks}
-    # Else the kills would have met nothing.
+    # Otherwise the kills tested nothing.
     assert tries[f"serve.prepare[{prepared}]"] > 1
     assert tries["serve.deploy[0]"] > 1
 
-    assert Counter((done.model, done.precision) for done in emulator.preparations) == Counter(PAIRS)
-    asked = Counter(
+    preparations = emulator.preparations
+    assert Counter((each.model, each.precision) for each in preparations) == Counter(PAIRS)
+    requests = Counter(
         (post.path.rpartition("/")[2].removesuffix(":prepare"), post.body["precision"])
         for post in emulator.requests
         if post.path.endswith(":prepare")
     )
-    # The API does not say what it prepares a model for, so another try may ask again, without effect.
-    assert all(1 <= asked[pair] <= tries[f"serve.prepare[{index}]"] for index, pair in enumerate(PAIRS))
+    # The API does not say what it is preparing, so a further try may send its request again, without effect.
+    assert all(1 <= requests[pair] <= tries[f"serve.prepare[{index}]"] for index, pair in enumerate(PAIRS))
     expected = {
         Owner(DAG, RUN, "serve.deploy", index).deployment_id: pair for index, pair in enumerate(PAIRS)
     }
     created = [
-        (made.deployment, (made.base_model.rpartition("/")[2], made.precision)) for made in emulator.creations
+        (creation.deployment, (creation.base_model.rpartition("/")[2], creation.precision))
+        for creation in emulator.creations
     ]
     assert sorted(created) == sorted(expected.items())
-    # Deleting takes the API a moment more, which no task waits for.
-    until("Waiting for nothing to be left", lambda: not emulator.deployments_left)
+    # The API takes another second to delete, for which no task waits.
+    until(airflow, "all deployments to be deleted", lambda: not emulator.deployments_left)
 
-    again = sum(tries.values()) - len(tries)
-    say(
-        f"{len(emulator.preparations)} preparations, {len(created)} deployments created, "
-        f"{len(emulator.deployments_left)} left; {again} tries more than tasks."
+    retries = sum(tries.values()) - len(tries)
+    report(
+        f"{len(preparations)} preparations, {len(created)} deployments created, "
+        f"{len(emulator.deployments_left)} left, {retries} retries."
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 2), (signal.SIGKILL, -signal.SIGKILL)])
-def test_nothing_is_left_running_when_it_is_ended(
+def test_celery_run_ended_by_sigkill_leaves_no_process_or_folder(
     servers: tuple[Postgres, Redis],
     start: Callable[..., subprocess.Popen[str]],
-    end_early: Callable[..., None],
-    number: signal.Signals,
-    code: int,
+    end_early: Callable[..., str],
 ) -> None:
-    test = f"{__file__}::{test_losing_workers_and_a_triggerer_doubles_nothing_and_leaves_nothing.__name__}"
-    end_early(start("pytest", "-s", test), number, code)
+    test = f"{__file__}::{test_killed_workers_and_triggerer_cause_no_duplicate_and_no_orphan.__name__}"
+    end_early(start("pytest", "-s", test), signal.SIGKILL, -signal.SIGKILL)

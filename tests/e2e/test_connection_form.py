@@ -1,12 +1,14 @@
+"""Airflow's UI knows the connection type, and parses all example DAGs."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from local_airflow import LocalAirflow
+    from local_airflow.components import LocalAirflow
 
 
-def test_the_ui_is_given_the_form_of_the_connection(airflow: LocalAirflow) -> None:
+def test_connection_form_in_ui_has_fields_of_the_provider(airflow: LocalAirflow) -> None:
     forms = {form["connection_type"]: form for form in airflow.api.get("/ui/connections/hook_meta")}
 
     form = forms["fireworks"]
@@ -17,7 +19,7 @@ def test_the_ui_is_given_the_form_of_the_connection(airflow: LocalAirflow) -> No
     assert fields["host"]["title"] == "Base URL"
 
 
-def test_no_dag_file_is_broken(airflow: LocalAirflow) -> None:
+def test_example_dags_have_no_import_error(airflow: LocalAirflow) -> None:
     for dag in ("prepare_fan_out", "prepare_scheduled", "deploy_fan_out", "sweep_deployments"):
         airflow.wait_for_dag(dag)
 

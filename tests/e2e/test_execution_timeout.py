@@ -1,3 +1,5 @@
+"""Deferred waits end by ``execution_timeout``."""
+
 from __future__ import annotations
 
 from datetime import datetime
@@ -9,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_fireworks.emulator import Emulator
-    from local_airflow import LocalAirflow
+    from local_airflow.components import LocalAirflow
 
-DAG = "wait_within_limit"
-LIMIT = 12.0
-#: Seconds that a deferral and a resumption take, on a busy machine too.
+DAG = "wait_with_execution_timeout"
+EXECUTION_TIMEOUT = 12.0
+#: Seconds for deferral and resumption, on a busy machine.
 SLACK = 20.0
 
 
@@ -33,19 +35,19 @@ def test_deferred_waits_end_by_execution_timeout(
     }
     for name in ("create", "prepare", "ready"):
         assert "AirflowTaskTimeout" in airflow.api.log(tasks[name])
-    for name, took in seconds_of(airflow, run).items():
-        assert LIMIT - 1 <= took <= LIMIT + SLACK, name
+    for name, duration in durations_of(airflow, run).items():
+        assert EXECUTION_TIMEOUT - 1 <= duration <= EXECUTION_TIMEOUT + SLACK, name
     (creation,) = emulator.creations
     wait_until_deleted(airflow, emulator, creation.deployment, timeout=10)
 
 
-def seconds_of(airflow: LocalAirflow, run_id: str) -> dict[str, float]:
-    """Return how long each task took, from the start of the run."""
+def durations_of(airflow: LocalAirflow, run_id: str) -> dict[str, float]:
+    """Return the seconds between the start of the run and the end of each task."""
 
-    def when(text: str) -> datetime:
+    def parse(text: str) -> datetime:
         return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
     path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}"
-    began = when(airflow.api.get(path)["start_date"])
+    started = parse(airflow.api.get(path)["start_date"])
     tasks = airflow.api.get(f"{path}/taskInstances")["task_instances"]
-    return {task["task_id"]: (when(task["end_date"]) - began).total_seconds() for task in tasks}
+    return {task["task_id"]: (parse(task["end_date"]) - started).total_seconds() for task in tasks}

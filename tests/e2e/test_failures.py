@@ -1,3 +1,5 @@
+"""What cannot succeed fails at once, and fails nothing else."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -6,12 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_fireworks.emulator import Emulator
-    from local_airflow import LocalAirflow
+    from local_airflow.components import LocalAirflow
 
-DAG = "prepare_as_told"
+DAG = "prepare_and_wait"
 
 
-def test_a_model_that_does_not_exist_fails_at_once(
+def test_prepare_of_unknown_model_fails_without_retry(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     run = airflow.trigger(DAG, {"model": "no-such-model", "precisions": ["FP8"]})
@@ -23,7 +25,7 @@ def test_a_model_that_does_not_exist_fails_at_once(
     assert emulator.preparations == []
 
 
-def test_a_wrong_key_fails_at_once(
+def test_prepare_with_wrong_key_fails_without_retry(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     run = airflow.trigger(DAG, {"connection": "fireworks_wrong_key", "precisions": ["FP8"]})
@@ -36,10 +38,10 @@ def test_a_wrong_key_fails_at_once(
     assert len(emulator.requests) <= 2
 
 
-def test_a_preparation_that_fails_ends_its_own_wait_only(
+def test_failed_preparation_fails_only_its_own_wait(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    # FP8 is there already. Of two that are prepared at once, it would be chance whose status is left behind.
+    # FP8 is prepared already. Of two preparations at once, either could be the last to set the model's status.
     emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
     emulator.configure(duration=6, outcomes={"FP4": "failed_status"})
 
@@ -49,4 +51,4 @@ def test_a_preparation_that_fails_ends_its_own_wait_only(
     ready = airflow.api.task_instances(DAG, run, "ready")
     assert [(task.state, task.try_number) for task in ready] == [("success", 1), ("failed", 1)]
     assert "preparing the model at FP4 failed" in airflow.api.log(ready[1])
-    assert [done.precision for done in emulator.preparations] == ["FP4"]
+    assert [preparation.precision for preparation in emulator.preparations] == ["FP4"]

@@ -1,3 +1,5 @@
+"""One model is prepared at several precisions."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -6,13 +8,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_fireworks.emulator import Emulator
-    from local_airflow import LocalAirflow
+    from local_airflow.components import LocalAirflow
 
 MODEL = "accounts/demo/models/my-model"
 PRECISIONS = ["FP8", "FP4", "BF16"]
 
 
-def test_one_model_is_prepared_at_several_precisions(
+def test_fan_out_prepares_each_precision_once(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     emulator.configure(duration=8)
@@ -33,32 +35,32 @@ def test_one_model_is_prepared_at_several_precisions(
         assert airflow.api.xcom(tasks[f"ready[{index}]"], "precision") == precision
         assert f"{MODEL} is ready at {precision}." in airflow.api.log(tasks["report"])
 
-    assert sorted(done.precision for done in emulator.preparations) == sorted(PRECISIONS)
+    assert sorted(preparation.precision for preparation in emulator.preparations) == sorted(PRECISIONS)
     assert emulator.count("POST", ":prepare") == len(PRECISIONS)
-    # Per precision: the look before the prepare, the sensor's first look, and its polls every 10 s.
+    # Per precision: one before the POST, the sensor's first poll, and further ones every 10 s.
     assert emulator.count("GET", "/models/my-model") <= len(PRECISIONS) * 6
 
 
-def test_what_is_prepared_already_is_not_prepared_again(
+def test_fan_out_of_prepared_precisions_sends_no_post(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
 
-    run = airflow.trigger("prepare_as_told")
-    finish("prepare_as_told", run)
+    run = airflow.trigger("prepare_and_wait")
+    finish("prepare_and_wait", run)
 
     assert emulator.count("POST") == 0
 
 
-def test_each_precision_gets_its_turn_where_only_one_at_a_time_is_taken(
+def test_fan_out_prepares_in_turns_if_api_accepts_one_at_a_time(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     emulator.configure(duration=6, second_prepare="aborted")
 
-    run = airflow.trigger("prepare_as_told")
-    finish("prepare_as_told", run)
+    run = airflow.trigger("prepare_and_wait")
+    finish("prepare_and_wait", run)
 
-    tasks = airflow.api.task_instances("prepare_as_told", run)
+    tasks = airflow.api.task_instances("prepare_and_wait", run)
     assert {task.state for task in tasks} == {"success"}
     assert {task.try_number for task in tasks} == {1}
     first, second = emulator.preparations

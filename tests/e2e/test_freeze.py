@@ -1,4 +1,4 @@
-"""A triggerer that is frozen until Airflow gives its triggers to another one, and then goes on."""
+"""A triggerer is frozen until Airflow assigns its triggers to another one, and then continues."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_fireworks.emulator import Emulator
-from local_airflow import LocalAirflow
+from local_airflow.components import LocalAirflow
 from local_airflow.postgres import Postgres
 from local_airflow.server import ServerMissingError
-from local_airflow.settings import SOON_NOTICED
-from tests.e2e.steps import deleted, deployments_of, left, until, wait_until_deferred
+from local_airflow.settings import FAST_FAILURE_DETECTION
+from tests.e2e.steps import deleted, deployments_of, remaining, until, wait_until_deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +30,13 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def two_triggerers(folder: Path, dags: Path, emulator: Emulator) -> Iterator[LocalAirflow]:
-    """An Airflow with two triggerers, which notices soon that one of them is frozen."""
+    """An Airflow with two triggerers, which soon notices that one of them is frozen."""
     try:
         server = Postgres()
     except ServerMissingError as error:
         pytest.skip(str(error))
     env = {
-        **SOON_NOTICED,
+        **FAST_FAILURE_DETECTION,
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(HEALTH_THRESHOLD),
         "AIRFLOW_CONN_FIREWORKS_DEFAULT": emulator.connection,
     }
@@ -52,31 +52,32 @@ def test_frozen_triggerer_deletes_nothing_of_tasks_taken_over(
 ) -> None:
     airflow, stop = two_triggerers, tmp_path / "stop"
 
-    def waits() -> dict[str, set[str]]:
-        return {name: {task.name for task in tasks} for name, tasks in airflow.waits(DAG, run).items()}
+    def deferred() -> dict[str, set[str]]:
+        found = airflow.deferred_tasks(DAG, run)
+        return {name: {task.name for task in tasks} for name, tasks in found.items()}
 
     def state(task_id: str) -> str | None:
         (task,) = airflow.api.task_instances(DAG, run, task_id)
         return task.state
 
-    # So that the first triggerer gets all triggers.
+    # Now Airflow assigns all triggers to the first triggerer.
     airflow.freeze("triggerer-2")
     time.sleep(HEALTH_THRESHOLD + 1)
     run = airflow.trigger(DAG, {"stop": str(stop)})
     wait_until_deferred(airflow, emulator, DAG, run, "wait", "create")
     created = deployments_of(emulator, DAG, run)
-    assert waits() == {"triggerer": {"wait", "create"}}
+    assert deferred() == {"triggerer": {"wait", "create"}}
     airflow.thaw("triggerer-2")
 
     airflow.freeze("triggerer")
-    until(airflow, "the triggers to be taken over", lambda: waits() == {"triggerer-2": {"wait", "create"}})
+    until(airflow, "the triggers to be taken over", lambda: deferred() == {"triggerer-2": {"wait", "create"}})
     emulator.set_deployment(created["create"], state="READY")
     until(airflow, "the deployment to be used", lambda: state("use") == "running")
-    # Else the frozen trigger may end by itself, as it polls before it is canceled.
+    # Otherwise the frozen trigger may end by itself, as it polls before it is cancelled.
     emulator.fault("slow", method="GET", path=created["create"], delay=2)
     airflow.thaw("triggerer")
-    # Longer than it takes the triggerer to notice that the triggers are gone, and to delete: its first question
-    # to Airflow alone can take 9 s.
+    # Enough for the triggerer to notice that the triggers were reassigned, and to delete: its first request to
+    # Airflow alone can take 9 s.
     time.sleep(12)
 
     assert deleted(emulator) == set()
@@ -86,5 +87,5 @@ def test_frozen_triggerer_deletes_nothing_of_tasks_taken_over(
     assert airflow.wait(DAG, run) == "success", airflow.api.describe(DAG, run)
     tasks = airflow.api.task_instances(DAG, run)
     assert {(task.state, task.try_number) for task in tasks} == {("success", 1)}
-    assert left(emulator) == {*created.values()}
+    assert remaining(emulator) == {*created.values()}
     assert len(emulator.creations) == 2

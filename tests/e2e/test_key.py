@@ -1,4 +1,4 @@
-"""The key is found nowhere in a whole Airflow but in its connection, encrypted."""
+"""The API key is nowhere in a whole Airflow but, encrypted, in its connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from airflow_provider_fireworks.deployments.ownership import Owner
-from tests.e2e.search import Walk, files, find, rows
+from tests.e2e.search import Crawl, files, find, rows
 from tests.e2e.steps import AIRFLOW
 
 if TYPE_CHECKING:
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_fireworks.emulator import Emulator
-    from local_airflow import LocalAirflow
+    from local_airflow.components import LocalAirflow
 
-#: What the doc_md of one of the DAGs is.
-IN_THE_SOURCE = "control_in_the_source_of_a_dag"
+#: The doc_md of one of the DAGs.
+IN_SOURCE = "control_in_the_source_of_a_dag"
 
 MODELS = (
     *("good", "bad", "weekly", "deployed", "broken"),
-    *("never-ready", "refused-later", "hangs", "fails"),
+    *("never-ready", "rejected-later", "hangs", "fails"),
 )
 
-#: Runs, with the state that each is to end in.
-PLAN: list[tuple[str, dict[str, object], str]] = [
+#: DAG runs, and the expected state of each.
+RUNS: list[tuple[str, dict[str, object], str]] = [
     ("fail_in_every_way", {}, "failed"),
     ("prepare_scheduled", {"models": ["weekly"], "precisions": ["FP8"]}, "success"),
     ("prepare_scheduled", {"models": ["none"], "precisions": ["FP8"]}, "failed"),
@@ -48,7 +48,7 @@ PLAN: list[tuple[str, dict[str, object], str]] = [
     ("prepare_fan_out", {"model": "bad", "precisions": ["FP4"]}, "failed"),
 ]
 
-#: Where, at least, an answer has to have come from.
+#: Routes that must at least have responded.
 ROUTES = {
     "/api/v2/connections",
     "/api/v2/connections/{connection_id}",
@@ -79,13 +79,15 @@ ROUTES = {
 
 @pytest.fixture
 def connections(airflow: LocalAirflow, emulator: Emulator, wrong_key: str) -> dict[str, str]:
-    """Store connections that lead nowhere, with the right key; return the keys of all that are stored."""
+    """Add connections to wrong addresses with the right key. Return the keys of all connections."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    for name, host in (("fireworks_nobody", closed), ("fireworks_plain_http", "http://elsewhere")):
+    for name, host in (("fireworks_unreachable", closed), ("fireworks_plain_http", "http://elsewhere")):
         airflow.api.add_connection(name, json.loads(emulator.connection) | {"host": host})
-    right = dict.fromkeys(("fireworks_default", "fireworks_nobody", "fireworks_plain_http"), emulator.api_key)
+    right = dict.fromkeys(
+        ("fireworks_default", "fireworks_unreachable", "fireworks_plain_http"), emulator.api_key
+    )
     return right | {"fireworks_wrong_key": wrong_key}
 
 
@@ -97,17 +99,19 @@ def run_everything(
     deploy_by_hand: Callable[[str, str], None],
 ) -> Iterator[Callable[[str], set[str]]]:
     """
-    Run every example DAG to success and to failure, and fail in every other way; return the runs' ids.
+    Run every example DAG to success and to failure, and fail in every other way. Return the ids of the runs.
 
-    It is given a marker that Airflow gets to know as it does other parameters.
+    Its argument is a marker, which becomes a param of all runs.
     """
 
     def run(marker: str) -> set[str]:
         for model in MODELS:
             emulator.add_model(model)
-        # Unpaused, the scheduled DAG also makes a run of its own, with these.
+        # The scheduled DAG prepares these in a run of its own as soon as it is unpaused.
         for model in ("my-model", "my-other-model"):
             emulator.set_model(model, supportedPrecisions=["FP8", "FP4"])
+        # Prepared already, as this DAG polls only every 60 s.
+        emulator.set_model("weekly", supportedPrecisions=["FP8"])
         emulator.configure(
             duration=3,
             deploy_duration=2,
@@ -115,14 +119,14 @@ def run_everything(
             deploy_outcomes={"NF4": "failed"},
         )
         emulator.fault("hang", path="/models/hangs", times=-1)
-        emulator.fault("slow", path="/models/refused-later", delay=0)
-        emulator.fault("status", status=403, path="/models/refused-later", times=-1)
-        deploy_by_hand("left-behind", Owner("gone", "long_ago", "deploy").description)
-        started = [(dag, airflow.trigger(dag, conf | {"marker": marker}), end) for dag, conf, end in PLAN]
+        emulator.fault("slow", path="/models/rejected-later", delay=0)
+        emulator.fault("status", status=403, path="/models/rejected-later", times=-1)
+        deploy_by_hand("orphaned", Owner("gone", "long_ago", "deploy").description)
+        started = [(dag, airflow.trigger(dag, conf | {"marker": marker}), end) for dag, conf, end in RUNS]
         for dag, run, end in started:
             finish(dag, run, end)
         tasks = airflow.api.task_instances(*started[0][:2])
-        assert [task.name for task in tasks if task.state != "failed"] == ["tell"]
+        assert [task.name for task in tasks if task.state != "failed"] == ["log_marker"]
         return {run for _, run, _ in started}
 
     yield run
@@ -130,7 +134,7 @@ def run_everything(
         airflow.api.request("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": True})
 
 
-def test_a_search_finds_what_is_there(tmp_path: Path) -> None:
+def test_search_finds_text_in_every_encoding(tmp_path: Path) -> None:
     text = f"control_{secrets.token_hex(8)}"
     forms = {
         "plain": text.encode(),
@@ -152,7 +156,7 @@ def test_a_search_finds_what_is_there(tmp_path: Path) -> None:
     assert find(text, rows(tmp_path / "another.db")) == ["t.value"] * len(forms)
 
 
-def test_the_key_is_found_nowhere(
+def test_key_is_nowhere_in_airflow_after_successes_and_failures(
     airflow: LocalAirflow,
     emulator: Emulator,
     connections: dict[str, str],
@@ -163,28 +167,28 @@ def test_the_key_is_found_nowhere(
     airflow.api.request("POST", "/api/v2/variables", json={"key": "control", "value": marker})
     runs = run_everything(marker)
 
-    walk = Walk(airflow.url, runs)
+    crawl = Crawl(airflow.url, runs)
     for page in ("/", "/connections", "/dags/deploy_fan_out", "/variables", "/docs", "/redoc"):
-        assert b"<html" in walk.page(page)
-    assert ROUTES - walk.has_responded == set()
-    in_files, in_rows, in_answers = files(airflow.home), rows(airflow.home / "airflow.db"), walk.places
+        assert b"<html" in crawl.page(page)
+    assert ROUTES - crawl.succeeded == set()
+    in_files, in_rows, in_responses = files(airflow.home), rows(airflow.home / "airflow.db"), crawl.places
     for key in set(connections.values()):
-        assert find(key, [*in_files, *in_rows, *in_answers]) == []
+        assert find(key, [*in_files, *in_rows, *in_responses]) == []
 
-    # The keys were there to be found …
+    # The search would have found the keys, as they are stored …
     stored = dict(
         zip(values("connection.conn_id", in_rows), values("connection.password", in_rows), strict=True)
     )
     assert {name: Fernet(fernet_key).decrypt(stored[name]).decode() for name in stored} == connections
-    # … and what is there is found.
-    assert any("task_id=tell" in file for file in find(marker, in_files))
+    # … and it finds the markers everywhere.
+    assert any("task_id=log_marker" in file for file in find(marker, in_files))
     xcom = "xcom.value" if AIRFLOW < (3, 4) else "xcom_v2.value"
     assert {"dag_run.conf", xcom} <= set(find(marker, in_rows))
-    assert {"dag_code.source_code", "serialized_dag.data_compressed"} <= set(find(IN_THE_SOURCE, in_rows))
-    answers = [*find(marker, in_answers), *find(IN_THE_SOURCE, in_answers)]
+    assert {"dag_code.source_code", "serialized_dag.data_compressed"} <= set(find(IN_SOURCE, in_rows))
+    responses = [*find(marker, in_responses), *find(IN_SOURCE, in_responses)]
     for path in ("/logs/1", "/xcomEntries/plain", "/xcomEntries/encoded", "/variables/control"):
-        assert any(f"{path}?" in answer for answer in answers), path
-    assert "/api/v2/dagSources/fail_in_every_way?" in answers
+        assert any(f"{path}?" in response for response in responses), path
+    assert "/api/v2/dagSources/fail_in_every_way?" in responses
 
 
 def values(column: str, places: list[tuple[str, bytes]]) -> list[str]:

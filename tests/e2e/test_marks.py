@@ -1,4 +1,4 @@
-"""What becomes of a deployment whose task ends while it is deferred."""
+"""Deployments of tasks that a user or Airflow ends while they are deferred."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.e2e.steps import (
     clear,
     deleted,
     deployments_of,
-    left,
     mark,
+    remaining,
     until,
     wait_until_deferred,
     wait_until_deleted,
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_fireworks.emulator import Emulator
-    from local_airflow import LocalAirflow
+    from local_airflow.components import LocalAirflow
 
 DAG = "deploy_and_use"
 DEPLOY = [f"serve.deploy[{index}]" for index in range(3)]
 
 
 pytestmark = pytest.mark.skipif(
-    AIRFLOW < (3, 3), reason="Before Airflow 3.3 a trigger does not learn what becomes of its task."
+    AIRFLOW < (3, 3), reason="Before Airflow 3.3 a trigger does not notice that its task ended."
 )
 
 
@@ -42,14 +42,14 @@ def delete_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
     """
     Delete a run whose tasks are deferred.
 
-    Its DAG is paused first: the scheduler ends with an error if a run that it is about to change is deleted.
+    Its DAG is paused first: the scheduler crashes if a run that it is about to update is deleted.
     """
     airflow.api.request("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": True})
     time.sleep(3)
 
     def gone() -> bool:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
-        # Airflow refuses to delete a running one; queued again, its tasks stay deferred.
+        # Airflow does not delete a running run. Its tasks stay deferred while it is queued again.
         airflow.api.request("PATCH", path, json={"state": "queued"})
         try:
             airflow.api.request("DELETE", path)
@@ -63,7 +63,7 @@ def delete_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:
 
 
 def wait_until_logged(airflow: LocalAirflow, deployment: str, run_id: str, map_index: int) -> None:
-    """Wait until a line of the triggerer's own log says that it deleted what this mapped task had created."""
+    """Wait until the triggerer has logged that it deleted the deployment of this mapped task."""
     index = re.compile(rf"\[{map_index}\]|map.?index\W+{map_index}\b")
 
     def logged() -> bool:
@@ -95,7 +95,7 @@ def test_deferred_creates_marked_or_cleared_delete_only_what_is_unused(
     states = {task.name: task.state for task in airflow.api.task_instances(DAG, run)}
     assert [states[name] for name in DEPLOY] == ["failed", "success", "success"]
     assert [states[f"serve.use[{index}]"] for index in range(3)] == ["upstream_failed", "success", "success"]
-    assert left(emulator) == {succeeded, cleared}
+    assert remaining(emulator) == {succeeded, cleared}
     assert deleted(emulator) == {failed}
     assert sorted(creation.deployment for creation in emulator.creations) == sorted(created.values())
 
@@ -126,7 +126,7 @@ def test_deferred_create_ended_by_airflow_deletes_its_deployment(
     timeout, failure = "deploy_until_timeout", "deploy_until_failure"
     fail_now = tmp_path / "fail_now"
 
-    # Side by side, to save time.
+    # Concurrent runs, to save time.
     timed_out = airflow.trigger(timeout)
     failed_fast = airflow.trigger(failure, {"file": str(fail_now)})
     run_deleted = airflow.trigger(DAG)
@@ -169,7 +169,7 @@ def test_adopted_deployment_of_deferred_task_marked_failed_is_kept(
     finish(dag, run, "failed")
 
     wait_until_deleted(airflow, emulator, own)
-    # The deletion of the one says that the triggerer is about to end the other wait, too.
+    # By now the triggerer is ending the other wait, too.
     time.sleep(3)
-    assert left(emulator) == {shared}
+    assert remaining(emulator) == {shared}
     assert shared not in deleted(emulator)

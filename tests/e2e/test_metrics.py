@@ -1,3 +1,5 @@
+"""Metrics of waits arrive where Airflow sends its own."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -11,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_fireworks.emulator import Emulator
-    from local_airflow import LocalAirflow
+    from local_airflow.components import LocalAirflow
 
 
 @pytest.fixture
 def metrics(statsd: socket.socket) -> Callable[[], dict[str, list[float]]]:
-    """Return, by name, the values that Airflow has sent since the test began."""
+    """Return the values that Airflow has sent since the test began, by name."""
 
     def read() -> dict[str, list[float]]:
         values: dict[str, list[float]] = {}
@@ -33,25 +35,25 @@ def metrics(statsd: socket.socket) -> Callable[[], dict[str, list[float]]]:
     return read
 
 
-def test_waits_can_be_followed_where_airflow_sends_its_metrics(
+def test_metrics_of_waits_are_sent_to_statsd(
     airflow: LocalAirflow,
     emulator: Emulator,
     finish: Callable[..., None],
     metrics: Callable[[], dict[str, list[float]]],
 ) -> None:
     emulator.configure(duration=12)
-    run = airflow.trigger("prepare_as_told")
+    run = airflow.trigger("prepare_and_wait")
     poll_until(
         lambda: emulator.count("POST", ":prepare") == 2,
         timeout=90,
-        what="both are asked for",
+        what="both prepare requests",
         meanwhile=airflow.check,
     )
     emulator.fault("status", status=429, times=1, method="GET")
-    finish("prepare_as_told", run)
+    finish("prepare_and_wait", run)
 
     seen = metrics()
-    of_prepare = 2  # one look each, which is no wait
+    of_prepare = 2  # Each reads the model once before its POST, which is not a wait.
     assert len(seen.pop("fireworks.polls")) == emulator.count("GET", "/models/my-model") - of_prepare
     longest = max(seen["fireworks.wait_duration"])
     assert 0 < longest < 60_000
@@ -62,7 +64,7 @@ def test_waits_can_be_followed_where_airflow_sends_its_metrics(
     }
 
 
-def test_a_wait_that_ends_badly_is_told_from_one_that_ends_well(
+def test_metrics_of_failed_waits_are_not_those_of_ready_ones(
     airflow: LocalAirflow,
     emulator: Emulator,
     finish: Callable[..., None],
@@ -70,8 +72,8 @@ def test_a_wait_that_ends_badly_is_told_from_one_that_ends_well(
 ) -> None:
     emulator.configure(duration=2, outcome="failed_status")
 
-    run = airflow.trigger("prepare_as_told")
-    finish("prepare_as_told", run, "failed")
+    run = airflow.trigger("prepare_and_wait")
+    finish("prepare_and_wait", run, "failed")
 
     seen = metrics()
     assert sum(seen["fireworks.waits_ended.failed"]) == 2

@@ -1,4 +1,4 @@
-"""Creates that wait for GPUs by a retry policy, which can reschedule a task from Airflow 3.4 on."""
+"""Create operators wait for GPUs with a retry policy that reschedules them, as Airflow can from 3.4 on."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.steps import AIRFLOW, left, until
-from tests.e2e.test_worker_ends import supervisor_of
+from tests.e2e.steps import AIRFLOW, remaining, supervisor_of, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_fireworks.emulator import Emulator
-    from airflow_provider_fireworks.emulator.records import Request
-    from local_airflow import LocalAirflow
+    from airflow_provider_fireworks.emulator.records import ReceivedRequest
+    from local_airflow.components import LocalAirflow
 
 IN_TURNS = "deploy_in_turns"
 UNTIL_LIMIT = "deploy_until_limit"
@@ -28,15 +27,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def creates(emulator: Emulator) -> list[Request]:
-    """Return all requests to create a deployment, also those that were refused."""
+def creates(emulator: Emulator) -> list[ReceivedRequest]:
+    """Return all requests to create a deployment, rejected ones included."""
     return [
         each for each in emulator.requests if each.method == "POST" and each.path.endswith("/deployments")
     ]
 
 
-def refused(emulator: Emulator) -> int:
-    """Return how many creates were refused for the quota."""
+def count_rejected(emulator: Emulator) -> int:
+    """Return how many creates were rejected because of the quota."""
     return [each.status for each in creates(emulator)].count(429)
 
 
@@ -52,15 +51,15 @@ def test_policy_makes_two_precisions_take_turns_without_using_retries(
     (removal,) = [
         each for each in emulator.requests if each.method == "DELETE" and each.path.endswith(first.deployment)
     ]
-    # Until then, the first one takes the only GPU.
+    # Until then the first one uses the only GPU.
     assert second.at >= removal.at + DELETE_DURATION
-    until(airflow, "the second one to be deleted", lambda: not left(emulator))
+    until(airflow, "the second one to be deleted", lambda: not remaining(emulator))
 
     tasks = airflow.api.task_instances(IN_TURNS, run)
     assert {task.try_number for task in tasks} == {1}
     logs = [airflow.api.log(task) for task in tasks if task.task_id == "serve.deploy"]
     counts = sorted(log.count(RESCHEDULED) for log in logs)
-    assert counts == [0, refused(emulator)]
+    assert counts == [0, count_rejected(emulator)]
     assert counts[1] > 0
 
 
@@ -78,11 +77,11 @@ def test_policy_beyond_its_limit_uses_a_retry_and_then_fails(
     }
     assert tasks["deploy"].try_number == 2
     logs = [airflow.api.log(tasks["deploy"], try_number) for try_number in (1, 2)]
-    # Each try has the whole limit to itself. The operator's timeout, which is shorter, ends none.
+    # Each try has the whole limit. The operator's timeout, which is shorter, ends none.
     assert [log.count(LIMIT_REACHED) for log in logs] == [1, 1]
     counts = [log.count(RESCHEDULED) for log in logs]
     assert min(counts) > 0
-    assert refused(emulator) == sum(counts) + len(logs)
+    assert count_rejected(emulator) == sum(counts) + len(logs)
     assert not any("FireworksTimeout" in log for log in logs)
     assert emulator.creations == []
 
@@ -92,20 +91,20 @@ def test_killed_create_after_reschedules_uses_a_retry_and_waits_on(
 ) -> None:
     emulator.configure(gpu_quota=0, deploy_duration=1)
     run = airflow.trigger(UNTIL_LIMIT)
-    until(airflow, "a reschedule", lambda: refused(emulator) > 1)
+    until(airflow, "a reschedule", lambda: count_rejected(emulator) > 1)
     emulator.fault("hang", method="POST", path="/deployments")
     until(airflow, "a create to hang", lambda: "hang" in [each.fault for each in emulator.requests])
     (task,) = airflow.api.task_instances(UNTIL_LIMIT, run, "deploy")
     assert task.try_number == 1
-    before = refused(emulator)
+    before = count_rejected(emulator)
 
     (process,) = supervisor_of(airflow, task).children()
     process.send_signal(signal.SIGKILL)
-    until(airflow, "the retry to be rescheduled", lambda: refused(emulator) > before + 1)
+    until(airflow, "the retry to be rescheduled", lambda: count_rejected(emulator) > before + 1)
     emulator.configure(gpu_quota=1)
     finish(UNTIL_LIMIT, run)
 
     (task,) = airflow.api.task_instances(UNTIL_LIMIT, run, "deploy")
     assert task.try_number == 2
     assert len(emulator.creations) == 1
-    assert left(emulator) == set()
+    assert remaining(emulator) == set()

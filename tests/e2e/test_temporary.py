@@ -1,4 +1,4 @@
-"""What becomes of a temporary deployment when a person or Airflow ends or clears a task that needs it."""
+"""Temporary deployments of which a user or Airflow ends or clears a task."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_fireworks.deployments.ownership import Owner
-from tests.e2e.steps import AIRFLOW, clear, deleted, deployments_of, left, mark, until, wait_until_deleted
+from tests.e2e.steps import (
+    AIRFLOW,
+    clear,
+    deleted,
+    deployments_of,
+    mark,
+    remaining,
+    states,
+    until,
+    wait_until_deleted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_fireworks.emulator import Emulator
-    from local_airflow import LocalAirflow, TaskInstance
+    from local_airflow.api import TaskInstance
+    from local_airflow.components import LocalAirflow
 
 DEFERRED = "deploy_temporarily"
 IN_WORKER = "deploy_temporarily_in_worker"
@@ -22,27 +33,23 @@ UNTIL_TIMEOUT = "deploy_temporarily_until_timeout"
 SWEEP = "sweep_temporary_deployments"
 
 
-def states(airflow: LocalAirflow, dag: str, run: str) -> dict[str, str | None]:
-    return {task.name: task.state for task in airflow.api.task_instances(dag, run)}
-
-
 def wait_until_waiting(
     airflow: LocalAirflow, emulator: Emulator, runs: dict[str, str], task_id: str
 ) -> list[TaskInstance]:
-    """Wait until this task of each run waits, in the triggerer or in the worker, and polls its deployment."""
+    """Wait until this task of each run is deferred or runs, and polls its deployment. Return the tasks."""
     tasks = []
     for dag, run in runs.items():
         state = "deferred" if dag == DEFERRED else "running"
         tasks += airflow.wait_for_tasks(dag, run, task_id, {state}, count=1)
-    begun = time.time()
+    started = time.time()
     waiting = {Owner(dag, run, "deploy").deployment_id for dag, run in runs.items()}
 
     def polled() -> bool:
-        # Two polls: the first one of a trigger may have begun before the task was seen to be deferred.
+        # Two polls: the first one of a trigger may have been sent before the task was found to be deferred.
         paths = [
             request.path.rpartition("/")[2]
             for request in emulator.requests
-            if request.method == "GET" and request.at > begun
+            if request.method == "GET" and request.at > started
         ]
         return all(paths.count(deployment) >= 2 for deployment in waiting)
 
@@ -50,7 +57,7 @@ def wait_until_waiting(
     return tasks
 
 
-def test_up_marked_failed_while_it_waits_removes_the_deployment(
+def test_up_marked_failed_while_it_waits_removes_deployment(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     emulator.configure(deploy_outcome="never")
@@ -63,7 +70,7 @@ def test_up_marked_failed_while_it_waits_removes_the_deployment(
         assert (ended["deploy"], ended["up"], ended["remove"]) == ("success", "failed", "success")
         assert ended["ask"] == "upstream_failed"
     assert len(emulator.creations) == 2
-    assert left(emulator) == set()
+    assert remaining(emulator) == set()
 
 
 def test_deploy_marked_failed_before_its_create_creates_nothing(
@@ -77,7 +84,7 @@ def test_deploy_marked_failed_before_its_create_creates_nothing(
         finish(dag, run, "failed")
         ended = states(airflow, dag, run)
         assert (ended["deploy"], ended["remove"]) == ("failed", "upstream_failed")
-    # A worker learns of the mark at its next heartbeat only. Were the API available before that, it could still create.
+    # A worker notices the mark at its next heartbeat. If the API were available before that, it would still create.
     until(airflow, "the polls to end", lambda: time.time() - emulator.requests[-1].at > 10)
     emulator.clear_faults()
     time.sleep(5)
@@ -85,15 +92,15 @@ def test_deploy_marked_failed_before_its_create_creates_nothing(
 
 
 def lose_response_of_create(emulator: Emulator) -> None:
-    """Let the next create succeed without a response. Another fault decides what comes of the read that follows."""
+    """Lose the response of the next create, which succeeds. Another fault must handle the read that follows."""
     emulator.fault("status", status=404, method="GET", path="/deployments/")
     emulator.fault("drop", method="POST", path="/deployments", after_work=True)
 
 
 @pytest.mark.skipif(
-    AIRFLOW < (3, 3), reason="Before Airflow 3.3 a trigger does not learn what becomes of its task."
+    AIRFLOW < (3, 3), reason="Before Airflow 3.3 a trigger does not notice that its task ended."
 )
-def test_deferred_deploy_marked_failed_after_lost_response_leaves_nothing(
+def test_deferred_deploy_marked_failed_after_lost_response_is_deleted(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     lose_response_of_create(emulator)
@@ -101,7 +108,7 @@ def test_deferred_deploy_marked_failed_after_lost_response_leaves_nothing(
     run = airflow.trigger(DEFERRED)
     (task,) = wait_until_waiting(airflow, emulator, {DEFERRED: run}, "deploy")
     created = deployments_of(emulator, DEFERRED, run)["deploy"]
-    assert left(emulator) == {created}
+    assert remaining(emulator) == {created}
 
     mark(airflow, task, "failed")
     emulator.clear_faults()
@@ -110,17 +117,17 @@ def test_deferred_deploy_marked_failed_after_lost_response_leaves_nothing(
     assert len(emulator.creations) == 1
 
 
-def test_running_deploy_marked_failed_after_lost_response_leaves_nothing(
+def test_running_deploy_marked_failed_after_lost_response_is_deleted(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     lose_response_of_create(emulator)
-    # The read hangs until the worker is killed. Were it answered, the task could end before that, and then
-    # nothing but the sweep would find the deployment.
+    # The read hangs until the worker is killed. With a response, the task could end before that, and then only the
+    # sweep would find the deployment.
     emulator.fault("hang", method="GET", path="/deployments/")
     run = airflow.trigger(IN_WORKER)
     until(airflow, "the read to hang", lambda: "hang" in [request.fault for request in emulator.requests])
     created = deployments_of(emulator, IN_WORKER, run)["deploy"]
-    assert left(emulator) == {created}
+    assert remaining(emulator) == {created}
 
     (task,) = airflow.api.task_instances(IN_WORKER, run, "deploy")
     mark(airflow, task, "failed")
@@ -129,26 +136,26 @@ def test_running_deploy_marked_failed_after_lost_response_leaves_nothing(
     assert len(emulator.creations) == 1
 
 
-def test_cleared_task_of_the_block_gets_its_deployment_again(
+def test_cleared_task_of_block_gets_its_deployment_again(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     emulator.configure(deploy_duration=3)
     run = airflow.trigger(DEFERRED)
     finish(DEFERRED, run)
     created = deployments_of(emulator, DEFERRED, run)["deploy"]
-    assert left(emulator) == set()
+    assert remaining(emulator) == set()
 
     (task,) = airflow.api.task_instances(DEFERRED, run, "ask_again")
     emulator.clear()
     clear(airflow, task)
-    until(airflow, "the run to go on", lambda: airflow.api.run_state(DEFERRED, run) != "success")
+    until(airflow, "the run to continue", lambda: airflow.api.run_state(DEFERRED, run) != "success")
     finish(DEFERRED, run)
 
     tries = {task.name: task.try_number for task in airflow.api.task_instances(DEFERRED, run)}
     assert tries == {"deploy": 2, "up": 2, "ask": 1, "ask_again": 2, "done": 2, "remove": 2}
     assert deleted(emulator) == {created}
-    assert left(emulator) == set()
-    # It was deleted softly, so its id was taken: the same deployment came back.
+    assert remaining(emulator) == set()
+    # The deletion was soft, so the deployment was undeleted instead of created again.
     assert emulator.creations == []
     assert emulator.count("POST", f"{created}:undelete") == 1
     # By `up`, and by the task that was cleared.
@@ -157,19 +164,19 @@ def test_cleared_task_of_the_block_gets_its_deployment_again(
 
 @pytest.fixture
 def sweep(airflow: LocalAirflow, finish: Callable[..., None]) -> Callable[[], dict[str, bool]]:
-    """Sweep, and return which deployments were found, and whether they were deleted."""
+    """Sweep. Return the orphaned deployments, and whether each was deleted."""
 
-    def to_the_end() -> dict[str, bool]:
+    def run_sweep() -> dict[str, bool]:
         run = airflow.trigger(SWEEP)
         finish(SWEEP, run)
         (task,) = airflow.api.task_instances(SWEEP, run, "sweep")
         orphaned = airflow.api.xcom(task, "orphaned")
         return {each["deployment"].rpartition("/")[2]: each["deleted"] for each in orphaned}
 
-    return to_the_end
+    return run_sweep
 
 
-def test_deployment_left_by_dagrun_timeout_is_found_by_the_sweep(
+def test_sweep_deletes_deployment_left_by_dagrun_timeout(
     airflow: LocalAirflow,
     emulator: Emulator,
     finish: Callable[..., None],
@@ -190,11 +197,11 @@ def test_deployment_left_by_dagrun_timeout_is_found_by_the_sweep(
         "done": "skipped",
         "remove": "skipped",
     }
-    assert left(emulator) == {created}
+    assert remaining(emulator) == {created}
 
-    # That `up` asked for inference is recent traffic, for which the API refuses the deletion for an hour.
+    # The inference request of `up` is recent traffic: the API rejects a deletion for an hour after it.
     assert sweep() == {created: False}
-    assert left(emulator) == {created}
+    assert remaining(emulator) == {created}
     emulator.configure(recent_traffic=0)
     assert sweep() == {created: True}
-    assert left(emulator) == set()
+    assert remaining(emulator) == set()

@@ -1,19 +1,27 @@
-"""What becomes of a deployment whose task ends while it waits in the worker."""
+"""Deployments of tasks that end while they wait in the worker."""
 
 from __future__ import annotations
 
 import signal
 from typing import TYPE_CHECKING
 
-from tests.e2e.steps import AIRFLOW, deleted, deployments_of, left, mark, until, wait_until_deleted
+from tests.e2e.steps import (
+    AIRFLOW,
+    deleted,
+    deployments_of,
+    mark,
+    remaining,
+    supervisor_of,
+    until,
+    wait_until_deleted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import psutil
-
     from airflow_provider_fireworks.emulator import Emulator
-    from local_airflow import LocalAirflow, TaskInstance
+    from local_airflow.api import TaskInstance
+    from local_airflow.components import LocalAirflow
 
 DAG = "deploy_in_worker"
 RETRIED = ["evicted[0]", "evicted[1]"]
@@ -24,25 +32,11 @@ def tasks_of(airflow: LocalAirflow, run_id: str) -> dict[str, TaskInstance]:
     return {task.name: task for task in airflow.api.task_instances(DAG, run_id)}
 
 
-def supervisor_of(airflow: LocalAirflow, task: TaskInstance) -> psutil.Process:
-    """Return the process of LocalExecutor that supervises a running task; the task's own is its child."""
-    path = f"/api/v2/dags/{task.dag_id}/dagRuns/{task.run_id}/taskInstances"
-    (ti_id,) = [
-        found["id"]
-        for found in airflow.api.get(path, task_id=task.task_id)["task_instances"]
-        if found["map_index"] == task.map_index
-    ]
-    # Airflow names both processes after the task instance.
-    titles = {process: " ".join(process.cmdline()) for process in airflow.processes("scheduler")}
-    (found,) = [process for process, title in titles.items() if ti_id in title and "LocalExecutor" in title]
-    return found
-
-
 def evict(airflow: LocalAirflow, task: TaskInstance) -> None:
-    """End a running task by SIGTERM while Airflow takes it for running."""
+    """Send SIGTERM to a running task, which stays running for Airflow."""
     supervisor = supervisor_of(airflow, task)
     (process,) = supervisor.children()
-    # Airflow 3.3 forwards the signal from the supervisor; from 3.4 on that one waits for its task instead.
+    # In Airflow 3.3 the supervisor forwards the signal. From 3.4 on it waits for its task instead.
     target = supervisor if task.map_index == 1 and AIRFLOW == (3, 3) else process
     target.send_signal(signal.SIGTERM)
 
@@ -77,6 +71,6 @@ def test_creates_ended_in_worker_keep_what_next_try_adopts(
         **dict.fromkeys(RETRIED, ("success", 2)),
         **dict.fromkeys(ENDED, ("failed", 1)),
     }
-    assert left(emulator) == kept
+    assert remaining(emulator) == kept
     assert not deleted(emulator) & kept
     assert len(emulator.creations) == 5

@@ -1,4 +1,4 @@
-"""The harness reads listings of more than one page, against a server that pages as Airflow does."""
+"""The client of Airflow's API reads lists of any number of pages, from a server that pages as Airflow does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from local_airflow.api import AirflowApi
 
-MAXIMUM = 100
+MAX_PAGE_SIZE = 100
 RUN = "/api/v2/dags/fan_out/dagRuns/run/taskInstances"
 
 
@@ -37,14 +37,14 @@ def job(number: int) -> dict[str, Any]:
 
 class PagingServer:
     """
-    Serves listings by path, at most 100 rows a page whatever ``limit`` says, and filters by ``state``.
+    Serves lists by path, at most 100 rows per page whatever ``limit`` says, and filters by ``state``.
 
-    :ivar pages: how many pages were read, by path.
-    :ivar total_entries: what it says instead of the number of rows.
+    :ivar pages: number of pages that were read, by path.
+    :ivar total_entries: overrides the number of rows in the responses.
     """
 
     def __init__(self) -> None:
-        self.listings: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+        self.lists: dict[str, tuple[str, list[dict[str, Any]]]] = {}
         self.pages: Counter[str] = Counter()
         self.total_entries: int | None = None
         serve = self.respond
@@ -68,10 +68,10 @@ class PagingServer:
             return {"access_token": "token"}
         params = parse_qs(url.query)
         self.pages[url.path] += 1
-        key, rows = self.listings[url.path]
+        key, rows = self.lists[url.path]
         rows = [row for row in rows if row.get("state") in params.get("state", [row.get("state")])]
         first = int(params.get("offset", ["0"])[0])
-        size = min(int(params.get("limit", ["50"])[0]), MAXIMUM)
+        size = min(int(params.get("limit", ["50"])[0]), MAX_PAGE_SIZE)
         total = len(rows) if self.total_entries is None else self.total_entries
         return {key: rows[first : first + size], "total_entries": total}
 
@@ -95,10 +95,10 @@ def api(server: PagingServer) -> Iterator[AirflowApi]:
 
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (100, 1), (101, 2), (250, 3)])
-def test_task_instances_of_any_number_are_returned_whole(
+def test_task_instances_of_any_number_are_all_returned(
     server: PagingServer, api: AirflowApi, count: int, pages: int
 ) -> None:
-    server.listings[RUN] = ("task_instances", [mapped_task(index, "success") for index in range(count)])
+    server.lists[RUN] = ("task_instances", [mapped_task(index, "success") for index in range(count)])
 
     tasks = api.task_instances("fan_out", "run")
 
@@ -109,7 +109,7 @@ def test_task_instances_of_any_number_are_returned_whole(
 def test_task_instances_of_state_after_first_page_are_found(server: PagingServer, api: AirflowApi) -> None:
     states = ["success"] * 120 + ["failed"] * 130
     tasks = [mapped_task(index, state) for index, state in enumerate(states)]
-    server.listings[RUN] = ("task_instances", tasks)
+    server.lists[RUN] = ("task_instances", tasks)
 
     found = api.task_instances("fan_out", "run", state="failed")
 
@@ -117,25 +117,25 @@ def test_task_instances_of_state_after_first_page_are_found(server: PagingServer
 
 
 def test_dag_after_first_page_is_found(server: PagingServer, api: AirflowApi) -> None:
-    server.listings["/api/v2/dags"] = ("dags", [{"dag_id": f"dag_{number}"} for number in range(150)])
-    server.listings["/api/v2/importErrors"] = ("import_errors", [])
+    server.lists["/api/v2/dags"] = ("dags", [{"dag_id": f"dag_{number}"} for number in range(150)])
+    server.lists["/api/v2/importErrors"] = ("import_errors", [])
 
-    assert api.dag_is_there("dag_149")
-    assert not api.dag_is_there("dag_150")
+    assert api.has_dag("dag_149")
+    assert not api.has_dag("dag_150")
 
 
 def test_jobs_after_first_page_are_sorted_by_heartbeat(server: PagingServer, api: AirflowApi) -> None:
-    server.listings["/api/v2/jobs"] = ("jobs", [job(number) for number in range(119)])
+    server.lists["/api/v2/jobs"] = ("jobs", [job(number) for number in range(119)])
 
     jobs = api.jobs()
 
     assert len(jobs) == 119
     assert jobs[0].id == 59
-    assert [each.beat for each in jobs] == sorted((each.beat for each in jobs), reverse=True)
+    assert [each.heartbeat for each in jobs] == sorted((each.heartbeat for each in jobs), reverse=True)
 
 
-def test_rows_that_disappear_between_pages_end_the_listing(server: PagingServer, api: AirflowApi) -> None:
-    server.listings["/api/v2/dags"] = ("dags", [{"dag_id": f"dag_{number}"} for number in range(150)])
+def test_rows_that_disappear_between_pages_end_the_list(server: PagingServer, api: AirflowApi) -> None:
+    server.lists["/api/v2/dags"] = ("dags", [{"dag_id": f"dag_{number}"} for number in range(150)])
     server.total_entries = 1000
 
     assert len(api.rows("/api/v2/dags", "dags")) == 150

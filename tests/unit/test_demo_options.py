@@ -1,4 +1,4 @@
-"""``make demo`` refuses invalid options before it installs anything."""
+"""``make demo`` rejects invalid options before it installs or starts anything."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ REAL = {"MODEL": "my-model", "SPEND": "yes", "FIREWORKS_API_KEY": "fw_x"}
 
 
 def test_options_without_variables_are_the_defaults() -> None:
-    given = read([], {})
-    assert (given.precisions, given.fail, given.fail_deploy) == (PRECISIONS, [], [])
-    assert (given.keep, given.port, given.real) == (False, None, False)
+    options = read([], {})
+    assert (options.precisions, options.fail, options.fail_deploy) == (PRECISIONS, [], [])
+    assert (options.keep, options.port, options.real) == (False, None, False)
 
 
-def test_options_from_variables_are_taken() -> None:
+def test_options_are_read_from_variables() -> None:
     env = {"PRECISIONS": "FP8  NF4 FP8", "FAIL": "NF4", "KEEP": "1", "FIREWORKS_API_KEY": "fw_x"}
-    given = read([], env)
-    assert (given.precisions, given.fail, given.keep, given.real) == (["FP8", "NF4"], ["NF4"], True, False)
+    options = read([], env)
+    assert (options.precisions, options.fail, options.keep) == (["FP8", "NF4"], ["NF4"], True)
+    assert not options.real
 
 
 @pytest.mark.parametrize(("value", "keep"), [("", False), ("0", False), ("no", False), ("yes", True)])
-def test_keep_is_read_as_yes_or_no(value: str, keep: bool) -> None:
+def test_keep_is_parsed_as_yes_or_no(value: str, keep: bool) -> None:
     assert read([], {"KEEP": value}).keep is keep
 
 
@@ -52,26 +53,27 @@ def test_keep_is_read_as_yes_or_no(value: str, keep: bool) -> None:
         ({"PORT": "-1"}, "Invalid PORT=-1"),
         ({"SPEND": "yes"}, "SPEND is set, but MODEL is not"),
         ({"MODEL": "my-model"}, "MODEL=my-model needs FIREWORKS_API_KEY"),
-        ({**REAL, "SPEND": "1"}, "COSTS MONEY"),
+        *(
+            ({**REAL, "SPEND": spend}, "which COSTS MONEY as long as a deployment has replicas. Set SPEND=yes")
+            for spend in ("", "0", "no", "1")
+        ),
         ({**REAL, "FAIL": "FP4"}, "FAIL and FAIL_DEPLOY need the emulator"),
-        ({**REAL, "MODEL": "My Model"}, "MODEL: "),
-        ({**REAL, "FIREWORKS_BASE_URL": "http://example.com"}, "FIREWORKS_BASE_URL: "),
     ],
 )
-def test_options_that_are_invalid_are_refused_by_name(env: Mapping[str, str], message: str) -> None:
-    with pytest.raises(UsageError) as refused:
+def test_invalid_option_is_rejected_with_its_name(env: Mapping[str, str], message: str) -> None:
+    with pytest.raises(UsageError) as rejected:
         read([], env)
-    assert message in str(refused.value)
-    # That is an argument of the operators, which make cannot pass.
-    assert "allow_unknown" not in str(refused.value)
-    assert "fw_x" not in str(refused.value)
+    assert message in str(rejected.value)
+    # An argument of the operators, which make cannot pass.
+    assert "allow_unknown" not in str(rejected.value)
+    assert "fw_x" not in str(rejected.value)
 
 
-def test_options_for_fireworks_itself_need_all_three() -> None:
+def test_fireworks_is_used_with_model_key_and_spend() -> None:
     assert read([], REAL).real
 
 
-def test_port_that_is_taken_is_refused() -> None:
+def test_port_in_use_is_rejected() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -81,7 +83,7 @@ def test_port_that_is_taken_is_refused() -> None:
 
 
 def test_options_are_checked_without_installed_packages() -> None:
-    # -S leaves out all that is installed.
+    # -S hides all installed packages.
     command = [sys.executable, "-S", "-m", "local_airflow.options"]
     done = subprocess.run(
         command, cwd=CHECKOUT, env={"FAIL": "FP9"}, capture_output=True, text=True, timeout=30
@@ -91,10 +93,32 @@ def test_options_are_checked_without_installed_packages() -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="Runs the Makefile, and make is not installed.")
-def test_make_demo_refuses_before_it_installs() -> None:
-    # Without a Python in BIN, nothing can start if it is not refused.
+def test_make_demo_rejects_invalid_option_before_it_installs() -> None:
+    # Without a Python in BIN, nothing could start anyway.
     command = ["make", "demo", "PRECISIONS=FP9", f"PYTHON={sys.executable}", "BIN=/nowhere"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert "unknown precision 'FP9'" in done.stderr
     assert "Installing" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"MODEL": "my-model", "FIREWORKS_API_KEY": "fw_x"}, "COSTS MONEY"),
+        ({**REAL, "MODEL": "My Model"}, "MODEL: Invalid model id 'My Model'"),
+        ({**REAL, "FIREWORKS_BASE_URL": "http://example.com"}, "or FIREWORKS_BASE_URL: "),
+    ],
+)
+def test_demo_rejects_invalid_option_before_it_starts(
+    tmp_path: Path, env: Mapping[str, str], message: str
+) -> None:
+    home = tmp_path / "demo"
+    command = [sys.executable, "-m", "local_airflow.demo", "--home", str(home)]
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env={"HOME": str(tmp_path), **env}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert not home.exists()

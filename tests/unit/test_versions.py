@@ -1,4 +1,4 @@
-"""What is said to be tested is what is tested: README, pyproject.toml, constraints/ and CI name the same."""
+"""README, pyproject.toml, constraints/, the Makefile and CI name the same versions."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ except ImportError:  # Python 3.10
 CHECKOUT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
-#: The Airflow of .venv, which make test and all tools run on; it has to run on the oldest Python.
+#: The Airflow of .venv, which make test and all tools use. It must support the oldest Python.
 DEVELOPMENT = "3.3"
-#: The Airflows with end-to-end tests, and the dependency groups that are installed with each.
+#: The Airflows with end-to-end tests, and the dependency group that is installed with each.
 GROUPS = {DEVELOPMENT: "dev", "3.4": "e2e"}
-#: What Airflow needs, where that is more than we do.
+#: The oldest Python of an Airflow that does not support our oldest one.
 PYTHON_OF = {"3.4": "3.11"}
 
 
 def pins(name: str, python: str = "3.11") -> dict[str, str]:
-    """What ``constraints/airflow-<name>.txt`` holds a Python to."""
+    """Return the versions in ``constraints/airflow-<name>.txt`` for a Python."""
     lines = (CHECKOUT / f"constraints/airflow-{name}.txt").read_text().splitlines()
     requirements = [Requirement(line) for line in lines]
     return {
@@ -46,7 +46,7 @@ def applies(requirement: Requirement, python: str) -> bool:
 
 
 def group(name: str, python: str) -> set[str]:
-    """The names of the distributions in a group of dependencies."""
+    """Return the names of the distributions in a dependency group."""
     names = set()
     for each in PYPROJECT["dependency-groups"][name]:
         if isinstance(each, dict):
@@ -56,37 +56,37 @@ def group(name: str, python: str) -> set[str]:
     return names
 
 
-#: Airflow → the Pythons that it is run with, of the table in the README.
-SAID: dict[str, set[str]] = {}
+#: Airflow → the Pythons that it is tested with, from the table in the README.
+TESTED: dict[str, set[str]] = {}
 for version, pythons in re.findall(
     r"^\| (3\.\d+\.\d+(?:b\d+)?) \| ([\d., ]+) \|", (CHECKOUT / "README.md").read_text(), re.MULTILINE
 ):
-    SAID.setdefault(version, set()).update(pythons.split(", "))
+    TESTED.setdefault(version, set()).update(pythons.split(", "))
 FILES = sorted(
     file.stem.removeprefix("airflow-") for file in (CHECKOUT / "constraints").glob("airflow-*.txt")
 )
 
 
-def test_the_readme_names_every_airflow_that_the_tests_are_run_with():
-    assert sorted(SAID) == sorted(pins(name)["apache-airflow"] for name in FILES)
+def test_readme_names_every_airflow_with_constraints():
+    assert sorted(TESTED) == sorted(pins(name)["apache-airflow"] for name in FILES)
     assert sorted(minor for minor in FILES if minor != "lowest") == sorted(
-        {version.rpartition(".")[0] for version in SAID}
+        {version.rpartition(".")[0] for version in TESTED}
     )
 
 
-def test_a_file_holds_the_airflow_that_its_name_says():
+def test_constraints_pin_airflow_of_their_file_name():
     for name in FILES[:-1]:
         assert pins(name)["apache-airflow"].startswith(f"{name}.")
         assert pins(name)["apache-airflow-core"] == pins(name)["apache-airflow"]
 
 
-def test_the_pythons_that_are_declared_are_those_that_the_readme_names():
+def test_declared_pythons_are_those_of_the_readme():
     declared = [each.rpartition(" ")[2] for each in PROJECT["classifiers"] if "Python :: 3." in each]
-    assert set(declared) == set.union(*SAID.values())
+    assert set(declared) == set.union(*TESTED.values())
     assert PROJECT["requires-python"] == f">={min(declared, key=Version)}"
 
 
-def test_lowest_is_the_lowest_that_is_allowed():
+def test_lowest_constraints_are_the_lower_bounds_of_dependencies():
     lowest = pins("lowest")
     for each in map(Requirement, PROJECT["dependencies"]):
         floor = next(part.version for part in each.specifier if part.operator == ">=")
@@ -95,19 +95,19 @@ def test_lowest_is_the_lowest_that_is_allowed():
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
-def test_nothing_that_is_asked_for_is_left_to_chance(name, python):
+def test_constraints_pin_every_dependency(name, python):
     if Version(python) < Version(PYTHON_OF.get(name, python)):
         pytest.skip(f"Airflow {name} does not run on Python {python}.")
-    asked = {canonicalize_name(Requirement(each).name) for each in PROJECT["dependencies"]}
-    assert asked | group(GROUPS.get(name, "test"), python) <= set(pins(name, python))
+    required = {canonicalize_name(Requirement(each).name) for each in PROJECT["dependencies"]}
+    assert required | group(GROUPS.get(name, "test"), python) <= set(pins(name, python))
 
 
-def test_pythons_said_of_airflow_are_those_it_supports() -> None:
+def test_pythons_of_airflow_in_readme_are_supported_by_it() -> None:
     for name, oldest in PYTHON_OF.items():
-        assert Version(oldest) <= min(map(Version, SAID[pins(name)["apache-airflow"]]))
+        assert Version(oldest) <= min(map(Version, TESTED[pins(name)["apache-airflow"]]))
 
 
-def test_ci_runs_the_oldest_and_the_newest():
+def test_ci_runs_lowest_and_newest_airflow():
     commands = (CHECKOUT / ".ci/run").read_text()
     newest = FILES[-2]
     assert "\nmake test\n" in commands
@@ -118,7 +118,7 @@ def test_ci_runs_the_oldest_and_the_newest():
     assert f"E2E_KNOWN := {' '.join(GROUPS)}\n" in makefile
 
 
-def test_ci_end_to_end_tests_on_newest_airflow_exist() -> None:
+def test_ci_runs_existing_e2e_tests_on_newest_airflow() -> None:
     commands = (CHECKOUT / ".ci/run").read_text()
     names = re.search(r"tests/e2e/test_\{([a-z_,]+)\}\.py", commands)
     assert names is not None
@@ -128,12 +128,12 @@ def test_ci_end_to_end_tests_on_newest_airflow_exist() -> None:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="Runs the Makefile, and make is not installed.")
 @pytest.mark.parametrize(("old", "left_out"), [(True, True), (False, False)])
-def test_matrix_leaves_out_airflow_that_python_is_too_old_for(
+def test_matrix_leaves_out_airflow_for_which_python_is_too_old(
     tmp_path: Path, old: bool, left_out: bool
 ) -> None:
     python = tmp_path / "python"
     version = "3, 10" if old else "3, 11"
-    # Answers as a Python of that version, without one.
+    # Pretends to be a Python of that version.
     python.write_text(
         f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = ({version}); $2"\n'
     )
@@ -147,7 +147,7 @@ def test_matrix_leaves_out_airflow_that_python_is_too_old_for(
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="Runs the Makefile, and make is not installed.")
 @pytest.mark.parametrize("target", ["matrix", "e2e"])
-def test_make_with_unknown_airflow_is_refused(target: str) -> None:
+def test_make_with_unknown_airflow_is_rejected(target: str) -> None:
     command = ["make", target, "AIRFLOW=3.9", f"PYTHON={sys.executable}"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2

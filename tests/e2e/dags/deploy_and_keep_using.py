@@ -1,4 +1,4 @@
-"""One deployment that is waited for, and one that a task uses until it is told to stop."""
+"""One deployment that its task waits for, and one that a task uses until a file exists."""
 
 from __future__ import annotations
 

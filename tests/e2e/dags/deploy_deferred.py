@@ -1,4 +1,4 @@
-"""Deployments that their tasks wait for in the triggerer, with the operator's defaults for deleting them."""
+"""Deployments whose tasks are deferred until they are ready, with the operator's defaults for deleting them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def deploy(task_id: str = "deploy", **arguments: Any) -> FireworksCreateDeployme
 
 @dag(schedule=None, **DAG)
 def deploy_and_use():
-    """Three deployments, each used by a task after its creation."""
+    """Three deployments, each used by a task after it was created."""
 
     @task_group
     def serve(index):
         created = deploy()
-        # In the worker, so that it notices at once what becomes of the deployment.
+        # In the worker, so that it soon notices a deletion of the deployment.
         FireworksDeploymentReadySensor(
             task_id="use", deployment=created.output["deployment"], poke_interval=1, timeout=300
         )
@@ -56,13 +56,13 @@ def adopt_and_deploy():
 
 @dag(schedule=None, **DAG, dagrun_timeout=timedelta(seconds=30))
 def deploy_until_timeout():
-    """A run that Airflow ends while it waits."""
+    """A run that Airflow ends while its task is deferred."""
     deploy()
 
 
 @dag(schedule=None, **DAG, fail_fast=True, params={"file": ""})
 def deploy_until_failure():
-    """A run that fails as soon as there is a file of the name in its params."""
+    """A run that fails as soon as the file in its params exists."""
 
     @task
     def fail(params: dict) -> None:

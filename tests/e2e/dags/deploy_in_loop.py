@@ -1,4 +1,4 @@
-"""A task loop, each iteration of which deploys. Before Airflow 3.4 there are none, nor this DAG."""
+"""A task loop, each iteration of which deploys. Airflow has task loops, and this DAG, from 3.4 on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deployments that take turns under a GPU quota. Before Airflow 3.4 no retry policy can reschedule a task."""
+"""Deployments that take turns under a GPU quota. Retry policies can reschedule a task from Airflow 3.4 on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEPLOYMENT: dict[str, Any] = {
 
 
 def wait_for_gpus(*, limit: timedelta) -> Any:
-    """Return a policy that tries a create again every two seconds while the quota has no GPUs left for it."""
+    """Return a policy that reschedules a create every two seconds while the quota has too few GPUs left."""
     return ExceptionRetryPolicy(
         rules=[
             RetryRule(
@@ -58,7 +58,7 @@ if HAS_RESCHEDULE:
 
     @dag(schedule=None, **DAG)
     def deploy_in_turns():
-        """Deploy two precisions at once, as soon as the quota allows it."""
+        """Deploy two precisions, as soon as the quota allows each."""
 
         @task_group
         def serve(precision):

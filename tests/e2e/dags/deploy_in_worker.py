@@ -1,4 +1,4 @@
-"""Deployments that their tasks wait for in the worker, each task to be ended in another way."""
+"""Deployments whose tasks wait in the worker. The test ends each task in another way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_fireworks.operators.deployment import FireworksCreateDeplo
 def deploy_in_worker():
     FireworksCreateDeploymentOperator(task_id="marked", precision="FP16", retries=1)
     for task_id, retries in (("evicted", 1), ("evicted_in_last_try", 0)):
-        # The process of the first one gets the signal, and the supervisor of the second one.
+        # The test sends a signal to the process of the first one and to the supervisor of the second one.
         FireworksCreateDeploymentOperator.partial(task_id=task_id, retries=retries).expand(
             precision=["FP16", "FP16"]
         )

@@ -1,4 +1,4 @@
-"""Each of several models at each of several precisions: prepared, deployed, asked and removed on its own way."""
+"""Prepare, deploy, use and remove each of several models at each of several precisions, independently."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
     catchup=False,
     max_active_tasks=100,
     params={"models": ["my-model"], "precisions": ["FP8"]},
-    # A killed worker costs each task that it has a try.
+    # A killed worker costs each of its tasks a try.
     default_args={"retries": 5, "retry_delay": timedelta(seconds=1)},
 )
 def deploy_pairs():
     @task
-    def listed(name: str, params: dict) -> list[str]:
+    def read_param(name: str, params: dict) -> list[str]:
         return params[name]
 
     @task
@@ -69,14 +69,14 @@ def deploy_pairs():
         tested >> remove.as_teardown(setups=deploy, on_failure_fail_dagrun=True)
 
     @task
-    def all_answered() -> None:
-        print("All of them were deployed and have answered.")
+    def report() -> None:
+        print("All of them were deployed and have responded.")
 
     served = serve.expand(
-        model=listed.override(task_id="models")("models"),
-        precision=listed.override(task_id="precisions")("precisions"),
+        model=read_param.override(task_id="models")("models"),
+        precision=read_param.override(task_id="precisions")("precisions"),
     )
-    served >> all_answered()
+    served >> report()
 
 
 deploy_pairs()

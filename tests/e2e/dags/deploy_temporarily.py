@@ -1,4 +1,4 @@
-"""A deployment for one task, waited for in the triggerer or in the worker, and a sweep of what is orphaned."""
+"""Temporary deployments, whose tasks wait in the triggerer or in the worker, and a sweep of orphaned deployments."""
 
 from __future__ import annotations
 

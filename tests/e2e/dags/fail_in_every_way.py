@@ -1,4 +1,4 @@
-"""Every way to fail that prints an exception, each in a task of its own; one more tells a marker, as a control."""
+"""Each way to fail with an exception in the log, in a task of its own; another task logs a marker, as a control."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 )
 def fail_in_every_way():
     FireworksModelReadySensor(task_id="deadline_error", timeout=2)
-    FireworksModelReadySensor(task_id="too_late_deferred", timeout=8, deferrable=True)
+    FireworksModelReadySensor(task_id="deadline_error_deferred", timeout=8, deferrable=True)
     FireworksModelReadySensor(task_id="hangs", model="hangs", execution_timeout=timedelta(seconds=4))
-    FireworksModelReadySensor(task_id="key_refused_deferred", model="refused-later", deferrable=True)
-    FireworksPrepareModelOperator(task_id="key_refused", fireworks_conn_id="fireworks_wrong_key")
+    FireworksModelReadySensor(task_id="key_rejected_deferred", model="rejected-later", deferrable=True)
+    FireworksPrepareModelOperator(task_id="key_rejected", fireworks_conn_id="fireworks_wrong_key")
     FireworksPrepareModelOperator(task_id="plain_http", fireworks_conn_id="fireworks_plain_http")
     FireworksPrepareModelOperator(
         task_id="not_found", model="none", fireworks_conn_id="fireworks_of_environment"
@@ -35,26 +35,26 @@ def fail_in_every_way():
     )
 
     @task(retries=1, retry_delay=timedelta(seconds=1))
-    def nobody_there():
+    def unreachable():
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
-        FireworksHook("fireworks_nobody").get_model("my-model")
+        FireworksHook("fireworks_unreachable").get_model("my-model")
 
     @task
-    def by_the_session():
+    def with_session():
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
         hook = FireworksHook()
         hook.get_conn().get(hook.config.url("v1/accounts/demo/models/none"), timeout=5).raise_for_status()
 
     @task
-    def tell(params: dict) -> dict[str, str]:
+    def log_marker(params: dict) -> dict[str, str]:
         print("The marker is", params["marker"])
         return {"plain": params["marker"], "encoded": base64.b64encode(params["marker"].encode()).decode()}
 
-    nobody_there()
-    by_the_session()
-    tell()
+    unreachable()
+    with_session()
+    log_marker()
 
 
 fail_in_every_way()

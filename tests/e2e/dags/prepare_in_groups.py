@@ -1,4 +1,4 @@
-"""Each precision on its own way, with nothing deployed."""
+"""Prepare each precision in a task group of its own, and deploy nothing."""
 
 from __future__ import annotations
 

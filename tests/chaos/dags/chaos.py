@@ -1,4 +1,4 @@
-"""Deploy in each of the ways there are, and clean up, whatever is killed meanwhile: see local_airflow/kills.py."""
+"""Deploy in each of the possible ways, and delete the deployments, whatever is killed meanwhile: see ../run.py."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentRea
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 
 MODEL = "my-model"
-DEPLOYED = {"accelerator_type": "NVIDIA_H100_80GB", "min_replica_count": 1}
-
-
-#: A deployment that fails costs the task that waits for it a try, and is made anew.
+DEPLOYMENT = {"accelerator_type": "NVIDIA_H100_80GB", "min_replica_count": 1}
+#: Each failed deployment costs the task that waits for it a try.
 WAITING = {"retries": 6, "poll_interval": 2}
 
 
@@ -42,10 +40,10 @@ def remove(deploy: FireworksCreateDeploymentOperator) -> FireworksDeleteDeployme
     max_active_runs=100,
     max_active_tasks=200,
     params={"serve": ["FP8", "FP4"], "deferred": "FP8", "worker": "FP4"},
-    # Every kill costs a try, and where a scheduler is killed all of its tasks do.
+    # Each kill costs a task a try; the kill of a scheduler costs all running tasks one.
     default_args={"retries": 50, "retry_delay": timedelta(seconds=1)},
 )
-def kill_run():
+def chaos():
     @task
     def precisions(params: dict) -> list[str]:
         return params["serve"]
@@ -60,7 +58,7 @@ def kill_run():
             poke_interval=2,
         )
         deploy = FireworksCreateDeploymentOperator(
-            **DEPLOYED,
+            **DEPLOYMENT,
             task_id="deploy",
             prepared=ready.output,
             wait_for_completion=False,
@@ -74,12 +72,12 @@ def kill_run():
     @task_group
     def deferred():
         deploy = FireworksCreateDeploymentOperator(
-            **DEPLOYED,
+            **DEPLOYMENT,
             **WAITING,
             task_id="deploy",
             model=MODEL,
             precision="{{ params.deferred }}",
-            # A triggerer that was frozen calls the trigger's on_kill: it must not delete what is in use.
+            # A triggerer that was frozen calls the trigger's on_kill, which must not delete a deployment in use.
             deferrable=True,
         )
         use(deploy.output["inference_model"]) >> remove(deploy)
@@ -87,7 +85,7 @@ def kill_run():
     @task_group
     def worker():
         deploy = FireworksCreateDeploymentOperator(
-            **DEPLOYED,
+            **DEPLOYMENT,
             **WAITING,
             task_id="deploy",
             model=MODEL,
@@ -101,4 +99,4 @@ def kill_run():
     worker()
 
 
-kill_run()
+chaos()

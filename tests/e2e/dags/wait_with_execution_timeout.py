@@ -1,4 +1,4 @@
-"""Waits in the triggerer whose execution_timeout is far below their timeout."""
+"""Deferred waits whose execution_timeout is far below their timeout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
         "poke_interval": 2,
     },
 )
-def wait_within_limit():
+def wait_with_execution_timeout():
     FireworksCreateDeploymentOperator(
         task_id="create", model="my-model", precision="FP16", accelerator_type="NVIDIA_H100_80GB"
     )
@@ -35,4 +35,4 @@ def wait_within_limit():
     FireworksModelReadySensor(task_id="ready_or_skip", model="my-model", precision="FP8", soft_fail=True)
 
 
-wait_within_limit()
+wait_with_execution_timeout()

@@ -1,4 +1,4 @@
-"""Fan out as the example does, but with a connection to choose, quick polls, and retries."""
+"""Prepare several precisions as the example does, but with a connection in the params, short polls, and retries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
         "retry_delay": timedelta(seconds=5),
     },
 )
-def prepare_as_told():
+def prepare_and_wait():
     @task(retries=0)
     def precisions(params: dict) -> list[str]:
         return params["precisions"]
@@ -34,4 +34,4 @@ def prepare_as_told():
     FireworksModelReadySensor.partial(task_id="ready", poke_interval=2).expand(prepared=prepare.output)
 
 
-prepare_as_told()
+prepare_and_wait()

@@ -1,4 +1,4 @@
-"""One deployment in each way of waiting for it."""
+"""One deployment for each way of waiting for it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from airflow_provider_fireworks.operators.deployment import FireworksCreateDeplo
         "poll_interval": 2,
     },
 )
-def deploy_unread():
+def deploy_unreadable():
     FireworksCreateDeploymentOperator(task_id="in_worker")
     FireworksCreateDeploymentOperator(task_id="deferred", deferrable=True)
     FireworksCreateDeploymentOperator(task_id="without_waiting", wait_for_completion=False)
 
 
-deploy_unread()
+deploy_unreadable()
