@@ -1,4 +1,4 @@
-"""Shorter durations than a user's, for everything that a test runs."""
+"""Shorter durations for tests than in production."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.operators.base import FireworksOperator
-from airflow_provider_fireworks.sensors.base import FireworksSensor
+from airflow_provider_fireworks.task import FireworksTask
 from airflow_provider_fireworks.timing import Timing
 from airflow_provider_fireworks.triggers.base import FireworksTrigger
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def use_timing(monkeypatch: pytest.MonkeyPatch, **durations: float) -> Timing:
-    """Change these durations of the current timing, for the hook, all operators, sensors and triggers."""
+    """Change these durations of the current timing of the hook and of all operators, sensors and triggers."""
     timing = replace(FireworksHook.timing, **durations)
-    for each in (FireworksHook, FireworksOperator, FireworksSensor, FireworksTrigger):
-        monkeypatch.setattr(each, "timing", timing)
+    for user in (FireworksHook, FireworksTask, FireworksTrigger):
+        monkeypatch.setattr(user, "timing", timing)
     return timing
