@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from airflow_provider_fireworks.emulator.options import Options
-from airflow_provider_fireworks.emulator.server import Emulator, check_loopback
+from airflow_provider_fireworks.emulator.server import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,10 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     host, port, quiet = given.pop("host"), given.pop("port"), given.pop("quiet")
     try:
         options = Options.model_validate(given)
+        emulator = Emulator(options, host=host, port=port, log=None if quiet else _print_request)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         parser.error(f"argument {_flag(str(first['loc'][0]))}: {first['msg']}")
-    emulator = Emulator(options, host=host, port=port, log=None if quiet else _print_request)
+    except ValueError as error:
+        parser.error(f"argument --host: {error}")
     # SIGINT too, which shells ignore for background processes.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -85,7 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        type=_host,
         help="Loopback address to listen at. (default: %(default)s)",
     )
     parser.add_argument(
@@ -135,13 +136,6 @@ class _AddPair(argparse.Action):
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _host(text: str) -> str:
-    try:
-        return check_loopback(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _port(text: str) -> int:

@@ -13,11 +13,11 @@ from airflow_provider_fireworks.client.names import (
     ModelName,
     check_id,
 )
-from airflow_provider_fireworks.emulator.emulated_deployment import BLANK, MUTABLE, EmulatedDeployment
+from airflow_provider_fireworks.emulator.emulated_deployment import BLANK, EmulatedDeployment
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT
 from airflow_provider_fireworks.emulator.records import CreatedDeployment
 from airflow_provider_fireworks.emulator.responses import ErrorResponse, not_found
-from airflow_provider_fireworks.emulator.schema import PRECISION_UNSPECIFIED, camel
+from airflow_provider_fireworks.emulator.schema import PRECISION_UNSPECIFIED, DeploymentBody, camel
 from airflow_provider_fireworks.emulator.shapes import initial_shapes
 
 if TYPE_CHECKING:
@@ -31,6 +31,22 @@ _SET_BY_SHAPE = {
     "acceleratorType": "ACCELERATOR_TYPE_UNSPECIFIED",
     "acceleratorCount": 0,
     "precision": PRECISION_UNSPECIFIED,
+}
+#: Fields that ``PATCH`` can change. The real list is not published: those that need new replicas are left out.
+MUTABLE = DeploymentBody.model_fields.keys() - {
+    "acceleratorCount",
+    "acceleratorType",
+    "activeModelVersion",
+    "baseModel",
+    "deploymentShape",
+    "deploymentTemplate",
+    "disableDeploymentSizeValidation",
+    "enableAddons",
+    "hotLoadBucketUrl",
+    "hotLoadTrainerJob",
+    "maxContextLength",
+    "placement",
+    "precision",
 }
 
 

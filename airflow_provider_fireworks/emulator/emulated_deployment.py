@@ -73,34 +73,6 @@ _COUNTED = frozenset({"desiredReplicaCount", "region", "replicaCount", "replicaS
 # enableMtp is sent by the official SDK, but is not in schema 4.259.0.
 DEPLOYMENT_FIELDS = frozenset({*BLANK, *_COUNTED, "enableMtp"})
 
-#: Fields that ``PATCH`` can change. The real list is not published: fields that need new replicas are left out.
-MUTABLE = frozenset(
-    {
-        "annotations",
-        "autoTune",
-        "autoscalingPolicy",
-        "description",
-        "directRouteApiKeys",
-        "directRouteType",
-        "displayName",
-        "draftModel",
-        "draftTokenCount",
-        "enableHotLoad",
-        "enableHotReloadLatestAddon",
-        "enableMtp",
-        "enableSessionAffinity",
-        "expireTime",
-        "hotLoadBucketType",
-        "maxReplicaCount",
-        "maxWithRevocableReplicaCount",
-        "minReplicaCount",
-        "ngramSpeculationLength",
-        "numPeftDeviceCached",
-        "pricingPlanId",
-        "targetModelVersion",
-    }
-)
-
 
 @dataclass
 class Replica:

@@ -50,7 +50,7 @@ class Emulator:
         log: Callable[[ReceivedRequest], None] | None = None,
         **fields: Any,
     ) -> None:
-        self._host = check_loopback(host)
+        self._host = _check_loopback(host)
         self._port = port
         self._log = log
         self._state = State((options or Options()).changed(**fields))
@@ -301,7 +301,7 @@ class Emulator:
         return found
 
 
-def check_loopback(host: str) -> str:
+def _check_loopback(host: str) -> str:
     """
     Return a loopback address unchanged.
 

@@ -173,28 +173,6 @@ def test_invalid_request_is_400(client, emulator, method, path, body):
     assert [found["name"] for found in emulator.deployments] == [before]
 
 
-def test_state_of_the_deployment_forbids_requests(client):
-    client.deploy()
-    undelete = client("POST", f"{ONE}:undelete", json={})
-    assert (undelete.status_code, undelete.json()["code"]) == (400, 9)
-    client("DELETE", ONE)
-    again = client("DELETE", ONE)
-    assert (again.status_code, again.json()["code"]) == (404, 5)
-    scale = client("PATCH", f"{ONE}:scale", json={"replicaCount": 1})
-    assert (scale.status_code, scale.json()["code"]) == (400, 9)
-
-
-def test_validate_only_creates_nothing(client, emulator):
-    emulator.configure(deploy_duration=0)
-    query = {"validateOnly": "true"}
-    assert client.deploy(query=query).json()["name"] == "accounts/demo/deployments/d"
-    assert client.deploy(query=query, precision="FP8").json()["code"] == 9
-    emulator.configure(gpu_quota=0)
-    assert client.deploy(query=query).status_code == 429
-    assert client.get(ONE).status_code == 404
-    assert (emulator.deployments, emulator.creations, emulator.gpu_seconds) == ([], [], 0)
-
-
 @pytest.mark.parametrize("status", [429, 400, 403])
 def test_quota_error_has_the_configured_status(client, emulator, status):
     emulator.configure(gpu_quota=3, quota_status=status)
@@ -238,16 +216,6 @@ def test_deleted_deployment_is_404_if_configured(client, emulator):
     assert client.deploy().status_code == 409
     assert emulator.deployment("d")["state"] == "DELETED"
     assert client("POST", f"{ONE}:undelete").status_code == 200
-
-
-def test_create_lag_hides_the_deployment_but_takes_its_id(client, emulator):
-    emulator.configure(create_lag=0.3)
-    client.deploy()
-    assert (client.get(ONE).status_code, client.get(ALL).json()["totalSize"]) == (404, 0)
-    assert client.deploy().status_code == 409
-    assert emulator.deployments_left == ["accounts/demo/deployments/d"]
-    time.sleep(0.35)
-    assert (client.get(ONE).status_code, client.get(ALL).json()["totalSize"]) == (200, 1)
 
 
 def test_inference_depends_on_the_state_of_the_deployment(client, emulator):
@@ -352,13 +320,3 @@ def test_deployments_can_be_read_set_and_removed(client, emulator):
             method("d")
     with pytest.raises(LookupError, match="other"):
         emulator.deployment("d", account="other")
-
-
-def test_cost_grows_until_the_deployment_is_deleted(client, emulator):
-    emulator.configure(deploy_duration=0)
-    client.deploy(acceleratorCount=8)
-    first = emulator.gpu_seconds
-    time.sleep(0.1)
-    assert emulator.gpu_seconds - first >= 0.8
-    client("DELETE", ONE)
-    assert emulator.gpu_seconds == emulator.gpu_seconds

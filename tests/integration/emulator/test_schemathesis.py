@@ -20,7 +20,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from airflow_provider_fireworks.emulator import Emulator
-from airflow_provider_fireworks.emulator.emulated_deployment import MUTABLE
+from airflow_provider_fireworks.emulator.deployment_store import MUTABLE
 from airflow_provider_fireworks.emulator.routes import API_ROUTES
 from tests.integration.emulator.documents import ABSENT, GATEWAY, WHY
 
