@@ -121,7 +121,7 @@ def remove(
                 if state is None:
                     return _left(name, "Airflow did not say whether it will still be used")
                 if not is_over(state):
-                    return RemovalResult("kept", f"Not deleting {name}: its task is {state}.")
+                    return RemovalResult("kept", f"Not deleting {name}: the state of its task is {state}.")
             reply = yield api.delete_deployment(name, hard=hard, ignore_checks=ignore_checks(found))
             if not isinstance(reply, ApiError):
                 return deleted

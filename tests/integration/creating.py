@@ -1,4 +1,4 @@
-"""What the tests of the operator that creates deployments share."""
+"""Helpers for tests of the operator that creates deployments."""
 
 from __future__ import annotations
 
@@ -18,12 +18,25 @@ from airflow_provider_fireworks.operators.deployment import FireworksCreateDeplo
 from tests.integration.conftest import MODEL, TaskInstance
 
 H100 = "NVIDIA_H100_80GB"
-MINE = Owner.from_context({"ti": TaskInstance()})
-NAME = f"accounts/demo/deployments/{MINE.deployment_id}"
+OWNER = Owner.from_context({"ti": TaskInstance()})
+"""The task instance that runs unless a test says otherwise."""
+NAME = f"accounts/demo/deployments/{OWNER.deployment_id}"
 SPEC = {"baseModel": MODEL, "precision": "FP16", "acceleratorType": H100, "minReplicaCount": 0}
 
+UNKNOWN_OUTCOMES: list[dict[str, Any]] = [
+    {"kind": "drop"},
+    {"kind": "status", "status": 503},
+    {"kind": "html", "status": 502},
+    {"kind": "truncate"},
+]
+"""Faults after which a client cannot know whether the API has carried out the request."""
 
-def task(**arguments: Any) -> FireworksCreateDeploymentOperator:
+
+def fault_id(fault: dict[str, Any]) -> str:
+    return " ".join(str(value) for value in fault.values())
+
+
+def make_task(**arguments: Any) -> FireworksCreateDeploymentOperator:
     arguments = {
         "task_id": "deploy",
         "model": "my-model",
@@ -36,50 +49,59 @@ def task(**arguments: Any) -> FireworksCreateDeploymentOperator:
     return FireworksCreateDeploymentOperator(**arguments)
 
 
-def again(**arguments: Any) -> TaskInstance:
-    """Return the same task instance at its second try."""
+def second_try(**arguments: Any) -> TaskInstance:
+    """Return the same task instance in its second try."""
     return TaskInstance(try_number=2, **arguments)
 
 
-def posts(emulator: Any) -> int:
-    return emulator.count("POST", "/deployments")
+def defer_task(make: Callable[[], Any], instance: TaskInstance | None = None) -> TaskDeferred:
+    """Run a task until its first deferral."""
+    with pytest.raises(TaskDeferred) as deferral:
+        make().execute({"ti": instance or TaskInstance()})
+    return deferral.value
 
 
-def touched(emulator: Any) -> int:
-    """Return how often anything was asked that changes a deployment which is there."""
-    return emulator.count("DELETE") + emulator.count("PATCH") + emulator.count("POST", ":undelete")
+def create_by_hand(emulator: Any, deployment_id: str = OWNER.deployment_id, **fields: Any) -> None:
+    """Create a deployment without a task, and clear the emulator's records of that."""
+    FireworksHook().create_deployment(deployment_id, {**SPEC, **fields})
+    emulator.clear()
 
 
-def payload(emulator: Any, deployment_id: str = MINE.deployment_id) -> dict[str, Any]:
+def shown(emulator: Any, deployment_id: str = OWNER.deployment_id) -> dict[str, Any]:
+    """Return the deployment as the API shows it."""
     return emulator.deployment(deployment_id)
 
 
-def gone(emulator: Any, deployment_id: str = MINE.deployment_id) -> bool:
-    """Whether nothing is left of a deployment, so that its id is free."""
+def count_creates(emulator: Any) -> int:
+    """Return how many requests to create a deployment the API has received."""
+    return emulator.count("POST", "/deployments")
+
+
+def count_changes(emulator: Any) -> int:
+    """Return how many requests to change an existing deployment the API has received."""
+    return emulator.count("DELETE") + emulator.count("PATCH") + emulator.count("POST", ":undelete")
+
+
+def is_id_free(emulator: Any, deployment_id: str = OWNER.deployment_id) -> bool:
+    """Whether nothing is left of a deployment, not even a softly deleted one."""
     return all(each["name"] != f"accounts/demo/deployments/{deployment_id}" for each in emulator.deployments)
 
 
 def costs_nothing(emulator: Any) -> bool:
-    """Whether no deployment is left, and none is billed any more."""
+    """Whether no deployment is left, and no GPU is billed any more."""
     spent = emulator.gpu_seconds
     time.sleep(0.02)
     return emulator.deployments_left == [] and emulator.gpu_seconds == spent
 
 
-def make(emulator: Any, deployment_id: str = MINE.deployment_id, **fields: Any) -> None:
-    """Make a deployment by hand, and let the API forget that it was asked for it."""
-    FireworksHook().create_deployment(deployment_id, {**SPEC, **fields})
-    emulator.clear()
-
-
 @contextmanager
-def meanwhile(when: Callable[[], Any], act: Callable[[], Any]) -> Iterator[None]:
-    """Do something as soon as a condition holds, beside what runs in the block."""
+def act_when(condition: Callable[[], Any], act: Callable[[], Any]) -> Iterator[None]:
+    """Act in another thread as soon as a condition holds while the block runs."""
     done = threading.Event()
 
     def run() -> None:
         while not done.wait(0.01):
-            if when():
+            if condition():
                 act()
                 return
 
@@ -93,12 +115,16 @@ def meanwhile(when: Callable[[], Any], act: Callable[[], Any]) -> Iterator[None]
 
 
 @contextmanager
-def interrupted(when: Callable[[], Any], act: Callable[[], Any]) -> Iterator[None]:
-    """Do something in a signal handler, as Airflow calls ``on_kill``, as soon as a condition holds."""
+def signal_when(condition: Callable[[], Any], act: Callable[[], Any], *, times: int = 1) -> Iterator[None]:
+    """Act in a signal handler, as Airflow calls ``on_kill``, as soon as a condition holds while the block runs."""
+    left = times
 
     def handle(*_: Any) -> None:
-        if when():
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        nonlocal left
+        if condition():
+            left -= 1
+            if left == 0:
+                signal.setitimer(signal.ITIMER_REAL, 0)
             act()
 
     before = signal.signal(signal.SIGALRM, handle)
@@ -108,10 +134,3 @@ def interrupted(when: Callable[[], Any], act: Callable[[], Any]) -> Iterator[Non
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def defer(make_task: Callable[[], Any], instance: TaskInstance | None = None) -> TaskDeferred:
-    """Run a task up to its first deferral."""
-    with pytest.raises(TaskDeferred) as deferral:
-        make_task().execute({"ti": instance or TaskInstance()})
-    return deferral.value

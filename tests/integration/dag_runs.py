@@ -1,4 +1,4 @@
-"""Whole runs of DAGs that are defined in tests, by ``dag.test()``."""
+"""Run DAGs that are defined in tests, with ``dag.test()``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ except ImportError:  # Airflow 3.0 and 3.1
     from airflow.models import dagbag
 
 DagBag: Any = dagbag.DagBag
-#: Airflow 3.0 has it as a method.
+#: In Airflow 3.0 it is a method of the bag.
 sync_bag_to_db: Any = getattr(dagbag, "sync_bag_to_db", None)
 
 _NUMBERS = count(1)
 
 
 def new_dag(**arguments: Any) -> DAG:
-    """Return a DAG of its own id, since Airflow 3.4 keeps the DAGs that it has read from the database."""
+    """Return a DAG with an id of its own, because Airflow 3.4 caches the DAGs that it has read from the database."""
     dag_id = f"of_a_test_{next(_NUMBERS)}"
     return DAG(dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), **arguments)
 
@@ -45,10 +45,10 @@ def run_dag(dag: DAG, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     if airflow.__version__ in ("3.0.0", "3.0.1"):
         pytest.skip("dag.test() came with Airflow 3.0.2")
     _migrate_database()
-    # Airflow 3.0 makes a server for each task, which takes a second.
+    # Airflow 3.0 starts a server for each task, which takes a second.
     monkeypatch.setattr(supervisor, "in_process_api_server", _api_server)
     monkeypatch.setattr(settings, "DAGS_FOLDER", str(folder))
-    # It sleeps for a second whenever all it has to do is to pass a state on.
+    # dag.test() sleeps for a second whenever no task can run yet.
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.1)))
     _store(dag, folder)
@@ -56,7 +56,7 @@ def run_dag(dag: DAG, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def states(run: Any) -> dict[str, str]:
-    """Return the state of each task of a run, mapped ones as ``task[0]``."""
+    """Return the state of each task of a run, a mapped one as ``task[0]``."""
     return {
         f"{ti.task_id}[{ti.map_index}]" if ti.map_index >= 0 else ti.task_id: str(ti.state)
         for ti in run.get_task_instances()
@@ -77,7 +77,7 @@ def _migrate_database() -> None:
 
 
 def _store(dag: DAG, folder: Path) -> None:
-    """Store a DAG in the database, as the DAG processor does with the DAGs it finds in files."""
+    """Store a DAG in the database, as the DAG processor does with the DAGs that it finds in files."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
     DagBundlesManager().sync_bundles_to_db()

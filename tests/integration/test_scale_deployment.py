@@ -1,25 +1,21 @@
-"""Scaling a deployment, in a worker and deferred, with the API's own record as the proof."""
+"""``FireworksScaleDeploymentOperator``; the emulator's records say what happened."""
 
 from __future__ import annotations
 
-import time
-from threading import Thread, Timer
+from threading import Timer
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.operators.deployment import FireworksScaleDeploymentOperator
 from tests.integration.conftest import MODEL, TaskInstance, run_task
+from tests.integration.creating import act_when, defer_task, fault_id
 from tests.timing import use_timing
 
 NAME = "accounts/demo/deployments/d"
-KEY_ERROR = (
-    "Until.RESPONSE takes a 404 for an end that is READY, and _patiently fails with it: KeyError: 'ready'"
-)
-FINAL = "Wait._judge_error knows no quota: REFUSED, so FireworksRefused, which is final"
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +25,8 @@ def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=[False, True], ids=["worker", "deferrable"])
 def scale(request: pytest.FixtureRequest) -> Any:
+    """Runs a scale task to its end, in both ways of waiting."""
+
     def run(replica_count: Any, instance: TaskInstance | None = None, **arguments: Any) -> dict[str, Any]:
         arguments = {
             "deployment": "d",
@@ -49,7 +47,7 @@ def scale(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def deployed(emulator: Any) -> Any:
-    """An API with the deployment ``d``, READY with one replica, of which nothing was asked yet."""
+    """An API with the deployment ``d``, READY with one replica, and no records of requests yet."""
     emulator.configure(deploy_duration=0, scale_duration=0.3)
     spec = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB", "maxReplicaCount": 2}
     FireworksHook().create_deployment("d", spec)
@@ -57,46 +55,53 @@ def deployed(emulator: Any) -> Any:
     return emulator
 
 
-def asked(emulator: Any) -> list[int]:
-    """The counts that were asked for."""
+def requested_counts(emulator: Any) -> list[int]:
     return [request.body["replicaCount"] for request in emulator.requests if request.path.endswith(":scale")]
 
 
-def replicas(emulator: Any) -> int:
+def count_ready_replicas(emulator: Any) -> int:
     return emulator.deployment("d")["replicaStats"]["readyReplicaCount"]
 
 
+# ---- scaling
+
+
 @pytest.mark.parametrize("deployment", ["d", NAME])
-def test_asks_once_and_does_not_wait(deployed, scale, deployment):
+def test_scale_sends_one_request_and_does_not_wait(deployed, scale, deployment):
     instance = TaskInstance()
     assert scale(0, instance, deployment=deployment) == {"deployment": NAME}
     assert [(request.method, request.path) for request in deployed.requests] == [
         ("PATCH", f"/v1/{NAME}:scale")
     ]
-    assert asked(deployed) == [0]
+    assert requested_counts(deployed) == [0]
     assert instance.xcoms["deployment"] == NAME
 
 
-def test_to_zero_and_back(deployed, scale):
+def test_scale_waits_for_zero_and_for_more_replicas(deployed, scale):
     scale(0, wait_for_completion=True)
-    read = deployed.deployment("d")
-    assert (read["state"], read["replicaCount"], replicas(deployed)) == ("READY", 0, 0)
+    deployment = deployed.deployment("d")
+    assert (deployment["state"], deployment["replicaCount"]) == ("READY", 0)
+    assert count_ready_replicas(deployed) == 0
     scale("2", wait_for_completion=True)
-    read = deployed.deployment("d")
-    assert (read["state"], read["replicaCount"], replicas(deployed)) == ("READY", 2, 2)
-    assert asked(deployed) == [0, 2]
+    deployment = deployed.deployment("d")
+    assert (deployment["state"], deployment["replicaCount"]) == ("READY", 2)
+    assert count_ready_replicas(deployed) == 2
+    assert requested_counts(deployed) == [0, 2]
 
 
-def test_what_is_so_already_is_asked_for_all_the_same(deployed, scale):
+def test_scale_to_current_count_sends_request(deployed, scale):
     assert scale(1, wait_for_completion=True) == {"deployment": NAME}
-    assert asked(deployed) == [1]
+    assert requested_counts(deployed) == [1]
 
 
-def test_a_look_comes_only_after_a_pause(deployed, scale):
+def test_scale_first_polls_after_poll_interval(deployed, scale):
     scale(2, wait_for_completion=True, poll_interval=0.5)
     first, second = deployed.requests[:2]
     assert second.method == "GET"
     assert second.at - first.at >= 0.4
+
+
+# ---- errors
 
 
 @pytest.mark.parametrize(
@@ -111,35 +116,35 @@ def test_a_look_comes_only_after_a_pause(deployed, scale):
         {"kind": "html", "status": 403},
         {"kind": "status", "status": 429, "retry_after": "0"},
     ],
-    ids=lambda fault: " ".join(map(str, fault.values())),
+    ids=fault_id,
 )
-def test_a_lost_answer_is_asked_for_again(deployed, scale, fault):
+def test_scale_continues_over_transient_errors(deployed, scale, fault):
     deployed.fault(**fault, method="PATCH", times=2)
     assert scale(2, wait_for_completion=True) == {"deployment": NAME}
-    assert set(asked(deployed)) == {2}
-    assert replicas(deployed) == 2
+    assert set(requested_counts(deployed)) == {2}
+    assert count_ready_replicas(deployed) == 2
 
 
-def test_a_gateway_that_is_away_for_a_while_is_waited_for(deployed, scale):
+def test_scale_waits_until_api_is_back(deployed, scale):
     deployed.stop()
     back = Timer(0.3, deployed.start)
     back.start()
     assert scale(0) == {"deployment": NAME}
     back.join()
-    assert asked(deployed) == [0]
+    assert requested_counts(deployed) == [0]
 
 
-def test_a_gateway_that_stays_away_is_named_by_the_timeout(deployed, scale):
+def test_scale_without_api_times_out_and_says_so(deployed, scale):
     deployed.stop()
     with pytest.raises(
         exceptions.FireworksTimeout,
         match=r"d with 0 replicas: timeout of 0 s is over, last seen: .*cannot be reached",
-    ) as ending:
+    ) as failure:
         scale(0, timeout=0.5)
-    assert not isinstance(ending.value, AirflowFailException)
+    assert not isinstance(failure.value, AirflowFailException)
 
 
-def test_a_timeout_says_what_was_last_seen(deployed, scale):
+def test_scale_timeout_names_last_state(deployed, scale):
     deployed.configure(scale_duration=60)
     with pytest.raises(
         exceptions.FireworksTimeout,
@@ -149,27 +154,24 @@ def test_a_timeout_says_what_was_last_seen(deployed, scale):
 
 
 @pytest.mark.parametrize("status", [429, 400, 403])
-def test_a_quota_that_is_used_up_can_be_retried(deployed, scale, status):
+def test_scale_without_quota_sends_one_request_and_can_be_retried(deployed, scale, status):
     deployed.configure(gpu_quota=1, quota_status=status)
-    with pytest.raises(exceptions.FireworksQuotaExceeded, match="in use: 1, quota: 1, requesting: 1"):
+    with pytest.raises(
+        exceptions.FireworksQuotaExceeded, match="in use: 1, quota: 1, requesting: 1"
+    ) as failure:
         scale(2)
+    assert not isinstance(failure.value, AirflowFailException)
+    assert requested_counts(deployed) == [2]
+    assert count_ready_replicas(deployed) == 1
 
 
-def test_a_quota_is_asked_for_once_and_told_of(deployed, scale):
-    deployed.configure(gpu_quota=1)
-    with pytest.raises(exceptions.FireworksError, match="in use: 1, quota: 1, requesting: 1"):
-        scale(2)
-    assert asked(deployed) == [2]
-    assert replicas(deployed) == 1
-
-
-def test_a_deployment_that_is_missing_is_not_found(deployed, scale):
+def test_scale_of_unknown_deployment_is_not_found(deployed, scale):
     with pytest.raises(exceptions.FireworksNotFound, match="404"):
         scale(1, deployment="none")
 
 
 @pytest.mark.parametrize("state", ["FAILED", "DELETED", "DELETING"])
-def test_one_that_cannot_be_scaled_is_refused_in_the_gateways_words(deployed, scale, state):
+def test_scale_in_wrong_state_is_refused_in_words_of_api(deployed, scale, state):
     deployed.set_deployment("d", state=state)
     with pytest.raises(exceptions.FireworksRefused, match=f"FAILED_PRECONDITION: .*is {state}") as refusal:
         scale(1)
@@ -177,7 +179,7 @@ def test_one_that_cannot_be_scaled_is_refused_in_the_gateways_words(deployed, sc
 
 
 @pytest.mark.parametrize(
-    ("end", "told"),
+    ("end", "reason"),
     [
         (lambda emulator: emulator.remove_deployment("d"), "deleted"),
         (lambda emulator: emulator.set_deployment("d", state="DELETED"), "DELETED"),
@@ -188,24 +190,22 @@ def test_one_that_cannot_be_scaled_is_refused_in_the_gateways_words(deployed, sc
             "no capacity",
         ),
     ],
-    ids=["vanished", "deleted", "failed"],
+    ids=["vanishes", "is deleted", "fails"],
 )
-def test_one_that_ends_while_it_is_waited_for_fails_the_task(deployed, scale, end, told):
+def test_scale_fails_if_deployment_ends_while_waiting(deployed, scale, end, reason):
     deployed.configure(scale_duration=60)
 
-    def end_when_scaled() -> None:
-        while not any(request.method == "PATCH" and request.status == 200 for request in deployed.requests):
-            time.sleep(0.05)
-        end(deployed)
+    def is_scaling() -> bool:
+        return any(request.method == "PATCH" and request.status == 200 for request in deployed.requests)
 
-    ending = Thread(target=end_when_scaled, daemon=True)
-    ending.start()
-    with pytest.raises(exceptions.FireworksDeploymentFailed, match=told):
+    with (
+        act_when(is_scaling, lambda: end(deployed)),
+        pytest.raises(exceptions.FireworksDeploymentFailed, match=reason),
+    ):
         scale(2, wait_for_completion=True)
-    ending.join()
 
 
-def test_a_wrong_key_fails_at_once(deployed, scale):
+def test_scale_with_wrong_key_fails_at_once_without_showing_it(deployed, scale):
     deployed.revoke_key()
     with pytest.raises(exceptions.FireworksAccessDenied) as failure:
         scale(0)
@@ -214,43 +214,45 @@ def test_a_wrong_key_fails_at_once(deployed, scale):
     assert len(deployed.requests) == 1
 
 
-@pytest.mark.parametrize("count", [-1, "-1", 1.5, "two", True])
-def test_a_bad_count_is_refused_when_the_dag_is_parsed(count):
+# ---- invalid arguments and events; which arguments are invalid is in tests/unit/test_arguments.py
+
+
+def test_scale_rejects_invalid_literal_when_dag_is_parsed():
     with pytest.raises(exceptions.FireworksInvalidArgument, match="replica_count"):
-        FireworksScaleDeploymentOperator(task_id="scale", deployment="d", replica_count=count)
+        FireworksScaleDeploymentOperator(task_id="scale", deployment="d", replica_count=-1)
 
 
 @pytest.mark.parametrize(
-    ("field", "rendered", "told"),
-    [
-        ("replica_count", "-1", "replica_count"),
-        ("replica_count", "None", "replica_count"),
-        ("replica_count", None, "replica_count"),
-        ("deployment", "None", "is no deployment id"),
-        ("deployment", MODEL, "is no deployment"),
-        ("timeout", "soon", "timeout"),
-    ],
+    ("argument", "rendered"),
+    [("replica_count", "None"), ("deployment", "None"), ("deployment", MODEL), ("timeout", "soon")],
 )
-def test_a_bad_rendering_is_refused_before_anything_is_sent(emulator, field, rendered, told):
+def test_scale_rejects_invalid_rendering_before_any_request(emulator, argument, rendered):
     task = FireworksScaleDeploymentOperator(
         task_id="scale", deployment="{{ x }}", replica_count="{{ params.count }}"
     )
     task.deployment, task.replica_count = "d", 1
-    setattr(task, field, rendered)
-    with pytest.raises(exceptions.FireworksInvalidArgument, match=told):
+    setattr(task, argument, rendered)
+    with pytest.raises(exceptions.FireworksInvalidArgument, match=argument):
         task.execute({"ti": TaskInstance()})
     assert emulator.requests == []
 
 
 @pytest.mark.parametrize(
-    "event", [None, {}, {"resume_state": {}}, {"resume_state": {"x": 1}, "verdict": None}], ids=str
+    "event",
+    [
+        None,
+        {},
+        {"resume_state": {}},
+        {"resume_state": {"x": 1}, "verdict": None},
+        {"resume_state": {}, "wait": {}, "verdict": {"outcome": "ready", "reason": ""}},
+    ],
+    ids=str,
 )
-def test_an_event_that_makes_no_sense_fails_the_task(deployed, event):
+def test_scale_with_invalid_event_fails(deployed, event):
     task = FireworksScaleDeploymentOperator(
         task_id="scale", deployment="d", replica_count=2, wait_for_completion=True, deferrable=True
     )
-    with pytest.raises(TaskDeferred) as deferred:
-        task.execute({"ti": TaskInstance()})
-    assert deployed.api_key not in repr(deferred.value.trigger.serialize())
+    deferral = defer_task(lambda: task)
+    assert deployed.api_key not in repr(deferral.trigger.serialize())
     with pytest.raises(exceptions.FireworksInvalidEvent):
         task.resume_execution("execute_complete", {"event": event}, {})

@@ -70,7 +70,11 @@ class CleanUp:
             delete = self.creation.delete_on_kill and state is not None and is_over(state)
         if delete:
             return self._delete()
-        why = "Airflow did not say whether it will still be used" if state is None else f"the task is {state}"
+        why = (
+            "Airflow did not say whether it will still be used"
+            if state is None
+            else f"the state of its task is {state}"
+        )
         return f"{name} is kept, because {why}: {MONEY}."
 
     def _delete(self) -> str | None:

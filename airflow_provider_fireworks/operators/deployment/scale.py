@@ -14,7 +14,7 @@ from airflow_provider_fireworks.deployments.wait import DeploymentWait
 from airflow_provider_fireworks.exceptions import FireworksDeploymentFailed
 from airflow_provider_fireworks.links import FireworksDeploymentLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
-from airflow_provider_fireworks.polling import Event, Outcome, Verdict, Wait
+from airflow_provider_fireworks.polling import Event, Outcome, Verdict
 from airflow_provider_fireworks.task import parse_resumed
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 
@@ -62,6 +62,7 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
     operator_extra_links = (FireworksDeploymentLink(),)
     ui_color = "#ffe9d6"
     failure = FireworksDeploymentFailed
+    trigger_class = FireworksDeploymentReadyTrigger
 
     def __init__(
         self,
@@ -128,11 +129,6 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
             raise self._error_from(verdict, self._what)
         self.log.info("%s: %s.", name, verdict.reason)
         return {"deployment": str(name)}
-
-    def _trigger(self, wait: Wait, resume_state: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
-        return FireworksDeploymentReadyTrigger(
-            fireworks_conn_id=self._arguments.fireworks_conn_id, wait=wait.to_arguments()
-        )
 
     @property
     def _what(self) -> str:
