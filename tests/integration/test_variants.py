@@ -1,8 +1,8 @@
 """
-The tasks on gateways that behave in ways that are not known of the real one.
+Tasks on APIs that behave in ways which are not known of the real one.
 
-One section for each option of the emulator that no other test of the tasks turns; what is not to be expected of
-the tasks there is pinned as the docs tell it.
+There is a section for each option of the emulator that no other test of the tasks sets. Known limits are tested as the
+docs describe them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from airflow_provider_fireworks.models import readiness
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksDeleteDeploymentOperator,
@@ -28,13 +27,10 @@ from airflow_provider_fireworks.operators.model import FireworksPrepareModelOper
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import MODEL, TaskInstance, run_task
+from tests.integration.creating import H100
+from tests.integration.sensing import MODES
 
 REFUSALS = ["aborted", "already_exists", "failed_precondition"]
-MODES = {
-    "poke": {"mode": "poke"},
-    "reschedule": {"mode": "reschedule"},
-    "deferrable": {"deferrable": True},
-}
 NAME = f"accounts/demo/deployments/{Owner.from_context({'ti': TaskInstance()}).deployment_id}"
 
 Run = Callable[..., Any]
@@ -45,59 +41,56 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
     return request.param
 
 
-@pytest.fixture
-def prepare(deferrable: bool) -> Run:
-    def run(precision: str = "FP8", model: str = "my-model", **arguments: Any) -> dict[str, Any]:
-        how = {"poll_interval": 0.1, "timeout": 20, "deferrable": deferrable, **arguments}
-        return run_task(
-            lambda: FireworksPrepareModelOperator(task_id="prepare", model=model, precision=precision, **how)
-        )
-
-    return run
-
-
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def run_prepare(precision: str = "FP8", model: str = "my-model", **arguments: Any) -> dict[str, Any]:
+    arguments = {"poll_interval": 0.1, "timeout": 20, **arguments}
+    return run_task(
+        lambda: FireworksPrepareModelOperator(
+            task_id="prepare", model=model, precision=precision, **arguments
+        )
+    )
+
+
 @pytest.fixture
-def ready(mode: str) -> Run:
-    def run(**arguments: Any) -> dict[str, Any]:
-        how = {
-            "model": "my-model",
-            "precision": "FP8",
-            "poke_interval": 0.1,
-            "timeout": 20,
-            **MODES[mode],
-            **arguments,
-        }
-        return run_task(lambda: FireworksModelReadySensor(task_id="ready", **how))
+def prepare(deferrable: bool) -> Run:
+    """Runs the prepare operator, in the worker and deferred."""
+
+    def run(precision: str = "FP8", **arguments: Any) -> dict[str, Any]:
+        return run_prepare(precision, deferrable=deferrable, **arguments)
 
     return run
 
 
 @pytest.fixture
-def asked(emulator: Any) -> Run:
-    """Ask for a preparation, and return what the sensor takes."""
+def ready(mode: str) -> Run:
+    """Runs the model sensor in each mode."""
 
-    def ask(precision: str = "FP8", model: str = "my-model") -> dict[str, Any]:
-        return run_task(
-            lambda: FireworksPrepareModelOperator(
-                task_id="prepare", model=model, precision=precision, poll_interval=0.1, timeout=20
-            )
-        )
+    def run(**arguments: Any) -> dict[str, Any]:
+        arguments = {
+            "model": "my-model",
+            "precision": "FP8",
+            "poke_interval": 0.1,
+            "timeout": 20,
+            **arguments,
+        }
+        return run_task(lambda: FireworksModelReadySensor(task_id="ready", **MODES[mode], **arguments))
 
-    return ask
+    return run
 
 
 @pytest.fixture
 def create(deferrable: bool) -> Run:
+    """Runs the create operator, in the worker and deferred."""
+
     def run(instance: TaskInstance | None = None, **arguments: Any) -> dict[str, Any]:
-        how = {"poll_interval": 0.1, "timeout": 20, "deferrable": deferrable, **arguments}
+        arguments = {"poll_interval": 0.1, "timeout": 20, "deferrable": deferrable, **arguments}
         return run_task(
             lambda: FireworksCreateDeploymentOperator(
-                task_id="deploy", model="my-model", accelerator_type="NVIDIA_H100_80GB", **how
+                task_id="deploy", model="my-model", accelerator_type=H100, **arguments
             ),
             instance,
         )
@@ -105,107 +98,105 @@ def create(deferrable: bool) -> Run:
     return run
 
 
-def posts(emulator: Any) -> int:
+def count_requests(emulator: Any) -> int:
     return emulator.count("POST", ":prepare")
 
 
-# same_prepare: asking for what is being prepared already
+# ---- same_prepare: a request for what is being prepared already
 
 
 @pytest.mark.parametrize("lists", ["present", "absent"])
-@pytest.mark.parametrize("answer", ["ok", *REFUSALS])
-def test_a_second_task_for_the_same_precision_waits_for_the_one_preparation(emulator, prepare, answer, lists):
-    emulator.configure(same_prepare=answer, precision_lists=lists, duration=0.6)
+@pytest.mark.parametrize("response", ["ok", *REFUSALS])
+def test_second_prepare_task_waits_for_same_preparation(emulator, prepare, response, lists):
+    emulator.configure(same_prepare=response, precision_lists=lists, duration=0.6)
     prepare()
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
     assert emulator.model("my-model")["calibrated"]
     assert len(emulator.preparations) == 1
 
 
-@pytest.mark.parametrize("answer", ["ok", *REFUSALS])
-def test_a_sensor_behind_a_second_task_for_the_same_precision(emulator, asked, ready, answer):
-    emulator.configure(same_prepare=answer, duration=0.6)
-    asked()
-    assert ready(**asked()) == {"model": MODEL, "precision": "FP8"}
+@pytest.mark.parametrize("response", ["ok", *REFUSALS])
+def test_sensor_after_second_prepare_task_waits_for_same_preparation(emulator, ready, response):
+    emulator.configure(same_prepare=response, duration=0.6)
+    run_prepare()
+    assert ready(**run_prepare()) == {"model": MODEL, "precision": "FP8"}
     assert len(emulator.preparations) == 1
 
 
-@pytest.mark.parametrize("answer", REFUSALS)
-def test_a_refusal_before_the_preparation_shows_is_not_final(emulator, prepare, answer):
-    emulator.configure(same_prepare=answer, start_lag=0.4)
+@pytest.mark.parametrize("response", REFUSALS)
+def test_refusal_before_preparation_is_visible_is_not_final(emulator, prepare, response):
+    emulator.configure(same_prepare=response, start_lag=0.4)
     prepare()
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
     assert "FP8" in emulator.model("my-model")["supportedPrecisions"]
     assert len(emulator.preparations) == 1
 
 
-# lists_lag: the lists come to name a precision some time after the model is READY again
+# ---- lists_lag: a precision is listed some time after the model is READY again
 
 
-@pytest.mark.parametrize("lag", [0.15, 1.0], ids=["short", "longer than three looks"])
+@pytest.mark.parametrize("lag", [0.15, 1.0], ids=["short", "longer than three polls"])
 @pytest.mark.parametrize("outcome", ["ok", "calibrated"])
-def test_the_operator_outwaits_lists_that_lag(emulator, prepare, outcome, lag):
+def test_prepare_operator_waits_out_lagging_lists(emulator, prepare, outcome, lag):
     emulator.configure(lists_lag=lag, outcome=outcome)
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
     assert len(emulator.preparations) == 1
-    # Once more at the most: to the API that is prepared already.
-    assert posts(emulator) <= 2
+    # To the API the model is prepared already, so a second request does no harm.
+    assert count_requests(emulator) <= 2
 
 
-def test_a_sensor_takes_lists_that_lag_for_three_looks(emulator, asked, ready):
+def test_sensor_waits_three_polls_for_lagging_lists(emulator, ready):
     emulator.configure(lists_lag=0.3)
-    assert ready(**asked(), poke_interval=0.2)["precision"] == "FP8"
+    assert ready(**run_prepare(), poke_interval=0.2)["precision"] == "FP8"
 
 
 @pytest.mark.parametrize("mode", ["poke", "deferrable"], indirect=True)
-def test_a_sensor_that_has_seen_it_end_gives_lists_no_more_than_three_looks(emulator, asked, ready):
+def test_sensor_that_saw_preparation_end_fails_after_three_polls(emulator, ready):
     emulator.configure(lists_lag=30)
     with pytest.raises(AirflowFailException, match="has to be prepared again"):
-        ready(**asked())
+        ready(**run_prepare())
 
 
 @pytest.mark.parametrize("mode", ["reschedule"], indirect=True)
-def test_a_sensor_that_remembers_nothing_gives_lists_the_grace(emulator, asked, ready):
+def test_sensor_without_history_waits_start_time_for_lagging_lists(emulator, ready):
     emulator.configure(lists_lag=0.8)
-    assert ready(**asked())["precision"] == "FP8"
+    assert ready(**run_prepare())["precision"] == "FP8"
 
 
 @pytest.mark.parametrize("mode", ["reschedule"], indirect=True)
-def test_what_moves_no_time_and_lists_late_can_be_failed_by_a_sensor_that_remembers_nothing(
-    emulator, asked, ready
-):
-    """The limit that docs/readiness.md tells of, and what it says to do."""
+def test_sensor_without_history_and_update_time_can_fail_on_lagging_lists(emulator, ready):
+    """A limit described in docs/readiness.md, and what to do about it."""
     emulator.configure(lists_lag=1.0, bump_update_time=False, duration=1.5)
-    assert emulator.options.duration > readiness.START_GRACE
-    baseline = asked()
+    assert emulator.options.duration > FireworksModelReadySensor.timing.preparation_start
+    baseline = run_prepare()
     with pytest.raises(AirflowFailException, match="has not begun"):
         ready(**baseline)
     time.sleep(1.2)
     assert ready(**baseline)["precision"] == "FP8"
 
 
-# bump_update_time: a preparation need not move the model's updateTime
+# ---- bump_update_time: a preparation may leave the model's updateTime unchanged
 
 
 @pytest.mark.parametrize("lists", ["present", "absent"])
-def test_a_time_that_does_not_move_keeps_nothing_from_getting_ready(emulator, asked, ready, lists):
+def test_sensor_needs_no_change_of_update_time(emulator, ready, lists):
     emulator.configure(bump_update_time=False, precision_lists=lists)
     before = emulator.model("my-model")["updateTime"]
-    assert ready(**asked())["precision"] == "FP8"
+    assert ready(**run_prepare())["precision"] == "FP8"
     assert emulator.model("my-model")["updateTime"] == before
-    # Calibrated already, the model shows less of the second one.
-    assert ready(**asked("FP4"))["precision"] == "FP4"
+    # The model is calibrated already, so less of the second preparation is visible.
+    assert ready(**run_prepare("FP4"))["precision"] == "FP4"
 
 
 @pytest.mark.parametrize("outcome", ["failed_state", "failed_status"])
-def test_a_failure_is_told_though_no_time_moves(emulator, asked, ready, outcome):
+def test_sensor_fails_without_change_of_update_time(emulator, ready, outcome):
     emulator.configure(bump_update_time=False, outcome=outcome)
     with pytest.raises(AirflowFailException, match="preparing the model at FP8 failed"):
-        ready(**asked())
+        ready(**run_prepare())
 
 
 @pytest.mark.parametrize("outcome", ["failed_state", "failed_status"])
-def test_the_same_failure_again_is_told_at_once_where_it_was_seen_in_preparation(emulator, prepare, outcome):
+def test_identical_second_failure_is_noticed_at_once_after_preparing(emulator, prepare, outcome):
     emulator.configure(bump_update_time=False, outcome=outcome, duration=1)
     for _ in range(2):
         emulator.clear()
@@ -214,17 +205,17 @@ def test_the_same_failure_again_is_told_at_once_where_it_was_seen_in_preparation
         ) as error:
             prepare(wait_for_completion=True)
         assert "has not begun" not in str(error.value)
-        assert posts(emulator) == 1
+        assert count_requests(emulator) == 1
     emulator.configure(outcome="ok")
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
 
 
-# upload_duration: a new model cannot be used yet
+# ---- upload_duration: a new model cannot be used yet
 
 
 @pytest.fixture
 def uploading(emulator: Any) -> Any:
-    """An API with ``new``, which is UPLOADING for a while and of which nothing was asked yet."""
+    """The emulator with the model ``new``, UPLOADING for a while, and nothing recorded yet."""
     emulator.configure(upload_duration=0.8)
     requests.post(
         f"{emulator.url}/v1/accounts/demo/models",
@@ -236,24 +227,31 @@ def uploading(emulator: Any) -> Any:
     return emulator
 
 
-@pytest.mark.parametrize("precision", ["FP8", "FP16"])
-def test_an_upload_is_waited_for_like_another_preparation(uploading, prepare, precision):
+@pytest.mark.parametrize(
+    ("precision", "preparations", "prepare_requests"),
+    [
+        # Refused while the model is uploading, and accepted afterwards.
+        ("FP8", ["FP8"], 2),
+        # Refused, and then ready without a preparation.
+        ("FP16", [], 1),
+    ],
+)
+def test_prepare_waits_for_upload(uploading, prepare, precision, preparations, prepare_requests):
     assert prepare(precision, model="new", wait_for_completion=True)["precision"] == precision
-    # Asked for while it was uploading, and then, unless that had made it ready.
-    assert posts(uploading) == (2 if precision == "FP8" else 1)
-    assert [p.precision for p in uploading.preparations] == (["FP8"] if precision == "FP8" else [])
+    assert [p.precision for p in uploading.preparations] == preparations
+    assert count_requests(uploading) == prepare_requests
 
 
-def test_a_sensor_waits_for_an_upload_though_the_precision_is_named(uploading, ready):
+def test_sensor_waits_for_upload_even_if_precision_is_listed(uploading, ready):
     assert ready(model="new", precision="FP16")["precision"] == "FP16"
     assert uploading.model("new")["state"] == "READY"
     assert {request.method for request in uploading.requests} == {"GET"}
 
 
-# purge_after: what is softly deleted is gone for good some day
+# ---- purge_after: a softly deleted deployment is gone for good after some time
 
 
-def test_what_was_purged_is_made_anew(emulator, create):
+def test_purged_deployment_is_created_again(emulator, create):
     create()
     emulator.configure(purge_after=0.3)
     FireworksHook().delete_deployment(NAME)
@@ -264,7 +262,7 @@ def test_what_was_purged_is_made_anew(emulator, create):
 
 
 @pytest.mark.parametrize("shown", ["deleted", "not_found"])
-def test_what_is_purged_between_the_look_and_bringing_it_back_is_made_anew(emulator, create, shown):
+def test_deployment_purged_before_undelete_is_created_again(emulator, create, shown):
     create()
     emulator.configure(purge_after=1.5, deleted_get=shown)
     FireworksHook().delete_deployment(NAME)
@@ -274,7 +272,7 @@ def test_what_is_purged_between_the_look_and_bringing_it_back_is_made_anew(emula
     assert emulator.deployments_left == [NAME]
 
 
-def test_deleting_what_was_purged_is_a_success(emulator, create):
+def test_delete_of_purged_deployment_succeeds(emulator, create):
     emulator.configure(purge_after=0)
     create()
     for _ in range(2):
@@ -282,76 +280,66 @@ def test_deleting_what_was_purged_is_a_success(emulator, create):
     assert emulator.deployments == []
 
 
-# scale_to_zero_after: the API takes the replicas away where nobody asks them anything
+# ---- scale_to_zero_after: the API removes the replicas of an idle deployment
 
 
 @pytest.fixture
-def asleep(emulator: Any) -> Any:
-    """An API with the deployment ``d``, which has gone to zero and does so soon after each request."""
+def idle(emulator: Any) -> Any:
+    """The emulator with the deployment ``d``, scaled to zero, and scaled to zero again soon after each request."""
     emulator.configure(deploy_duration=0, scale_duration=0.1, scale_to_zero_after=0.5)
-    FireworksHook().create_deployment("d", {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"})
+    FireworksHook().create_deployment("d", {"baseModel": MODEL, "acceleratorType": H100})
     time.sleep(0.8)
     assert emulator.deployment("d")["replicaCount"] == 0
     emulator.clear()
     return emulator
 
 
-@pytest.mark.parametrize("serving", [False, True], ids=["ready", "serving"])
-def test_what_goes_to_zero_by_itself_is_created_and_ready(emulator, create, serving):
+@pytest.mark.parametrize("wait_for_inference", [False, True])
+def test_create_adopts_own_deployment_that_scaled_to_zero(emulator, create, wait_for_inference):
     emulator.configure(scale_to_zero_after=0.5)
-    create(wait_for_inference=serving)
-    # A retry long after it has gone to zero takes it as it is.
+    create(wait_for_inference=wait_for_inference)
     time.sleep(0.8)
     assert create(TaskInstance(try_number=2)) == {"deployment": NAME}
     [deployment] = emulator.deployments
     assert (deployment["state"], deployment["replicaCount"], len(emulator.creations)) == ("READY", 0, 1)
 
 
-@pytest.mark.parametrize("serving", [False, True], ids=["ready", "serving"])
-def test_a_sensor_takes_what_has_gone_to_zero(asleep, mode, serving):
-    found = run_task(
+@pytest.mark.parametrize("wait_for_inference", [False, True])
+def test_sensor_succeeds_on_deployment_that_scaled_to_zero(idle, mode, wait_for_inference):
+    result = run_task(
         lambda: FireworksDeploymentReadySensor(
             task_id="up",
             deployment="d",
-            wait_for_inference=serving,
+            wait_for_inference=wait_for_inference,
             poke_interval=0.1,
             timeout=20,
             **MODES[mode],
         )
     )
-    assert found == {"deployment": "accounts/demo/deployments/d"}
-    served = [request for request in asleep.requests if request.path.endswith("chat/completions")]
-    assert bool(served) is serving
-    assert not serving or served[-1].status == 200
+    assert result == {"deployment": "accounts/demo/deployments/d"}
+    statuses = [request.status for request in idle.requests if request.path.endswith("chat/completions")]
+    assert bool(statuses) is wait_for_inference
+    assert not wait_for_inference or statuses[-1] == 200
 
 
-def test_what_goes_to_zero_before_it_is_seen_is_not_taken_for_scaled(asleep, deferrable):
-    """What the autoscaler makes of the replicas is its own affair: the wait ends with what was seen last."""
-    with pytest.raises(exceptions.FireworksTimeout, match="not with 1 yet"):
-        run_task(
-            lambda: FireworksScaleDeploymentOperator(
-                task_id="scale",
-                deployment="d",
-                replica_count=1,
-                wait_for_completion=True,
-                poll_interval=1.5,
-                timeout=3,
-                deferrable=deferrable,
-            )
-        )
-    assert asleep.count("PATCH") == 1
-
-
-def test_scaling_to_zero_what_has_gone_there_is_done(asleep, deferrable):
-    run_task(
+def scale(replica_count: int, **arguments: Any) -> dict[str, Any]:
+    return run_task(
         lambda: FireworksScaleDeploymentOperator(
             task_id="scale",
             deployment="d",
-            replica_count=0,
+            replica_count=replica_count,
             wait_for_completion=True,
-            poll_interval=0.1,
-            timeout=20,
-            deferrable=deferrable,
+            **arguments,
         )
     )
-    assert asleep.deployment("d")["replicaCount"] == 0
+
+
+def test_scale_times_out_if_autoscaler_removes_replica_between_polls(idle, deferrable):
+    with pytest.raises(exceptions.FireworksTimeout, match="not with 1 yet"):
+        scale(1, poll_interval=1.5, timeout=3, deferrable=deferrable)
+    assert idle.count("PATCH") == 1
+
+
+def test_scale_to_zero_of_deployment_that_scaled_to_zero_succeeds(idle, deferrable):
+    scale(0, poll_interval=0.1, timeout=20, deferrable=deferrable)
+    assert idle.deployment("d")["replicaCount"] == 0
