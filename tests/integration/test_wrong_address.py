@@ -15,7 +15,7 @@ from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
-from tests.faults.network import certificate
+from tests.faults.network import create_certificate
 from tests.integration.conftest import run_task
 from tests.integration.servers import Server, http_response
 from tests.timing import use_timing
@@ -91,7 +91,7 @@ def test_task_fails_if_the_host_has_no_address(connect, task, deferrable):
 @pytest.fixture
 def untrusted_url(tmp_path: Path) -> Iterator[str]:
     """The URL of a server with a certificate that no client trusts."""
-    with Server(lambda: [], certificate=certificate(tmp_path)) as server:
+    with Server(lambda: [], certificate=create_certificate(tmp_path)) as server:
         yield server.url
 
 
