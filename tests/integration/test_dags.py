@@ -1,4 +1,4 @@
-"""The example DAGs through ``dag.test()``, which runs triggers in line; its outcome is the run's state."""
+"""The example DAGs, run by ``dag.test()``, which runs triggers inline."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import pytest
 
 from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.polling import Wait
+from tests.integration.creating import create_by_hand
+from tests.integration.dag_runs import DagBag, states
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
+PREPARING = ["prepare_and_wait", "prepare_fan_out", "prepare_scheduled", "deploy_fan_out"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,16 +28,12 @@ def _database() -> None:
 
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The examples poll as often as suits the real API."""
+    """Shorten the poll intervals of the examples, which are for the real API."""
     monkeypatch.setattr(Wait, "next_delay", lambda self, now: 0.5)
 
 
 def dag_of(name: str) -> Any:
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:  # Airflow 3.0 and 3.1
-        from airflow.models.dagbag import DagBag
-
+    """Return the DAG of an example."""
     bag = DagBag(str(EXAMPLES / f"{name}.py"))
     assert bag.import_errors == {}
     (dag,) = bag.dags.values()
@@ -43,48 +42,38 @@ def dag_of(name: str) -> Any:
     return dag
 
 
-def states(run: Any) -> dict[str, str]:
-    return {
-        f"{ti.task_id}[{ti.map_index}]" if ti.map_index >= 0 else ti.task_id: str(ti.state)
-        for ti in run.get_task_instances()
-    }
+def test_every_example_is_tested_here():
+    tested = {*PREPARING, "sweep_deployments"}
+    assert {file.stem for file in EXAMPLES.glob("*.py")} == tested
 
 
-def test_every_example_is_run_here():
-    here = {"prepare_and_wait", "prepare_fan_out", "prepare_scheduled", "deploy_fan_out", "sweep_deployments"}
-    assert {file.stem for file in EXAMPLES.glob("*.py")} == here
-
-
-@pytest.mark.parametrize(
-    "name", ["prepare_and_wait", "prepare_fan_out", "prepare_scheduled", "deploy_fan_out"]
-)
-def test_what_prepares_asks_once_for_each(emulator, name):
+@pytest.mark.parametrize("name", PREPARING)
+def test_example_requests_each_preparation_once(emulator, name):
     emulator.configure(duration=1.5, deploy_duration=1)
     run = dag_of(name).test()
     assert run.state == "success", states(run)
-    wanted = {(p.model, p.precision) for p in emulator.preparations}
-    assert len(wanted) == len(emulator.preparations) > 0
-    for model, precision in wanted:
+    requested = {(p.model, p.precision) for p in emulator.preparations}
+    assert len(requested) == len(emulator.preparations) > 0
+    for model, precision in requested:
         assert precision in emulator.model(model)["supportedPrecisions"]
     assert emulator.deployments_left == []
 
 
-def test_a_preparation_that_fails_deploys_nothing(emulator):
+def test_example_deploys_nothing_after_failed_preparation(emulator):
     emulator.configure(outcome="failed_state")
     run = dag_of("deploy_fan_out").test(run_conf={"precisions": ["FP8"]})
     assert run.state == "failed"
+    skipped = ("deploy", "up", "smoke_test", "done", "remove")
     assert states(run) == {
         "precisions": "success",
         "serve.prepare[0]": "success",
         "serve.ready[0]": "failed",
-        **{
-            f"serve.{task}[0]": "upstream_failed" for task in ("deploy", "up", "smoke_test", "done", "remove")
-        },
+        **{f"serve.{task}[0]": "upstream_failed" for task in skipped},
     }
     assert emulator.creations == []
 
 
-def test_a_deployment_that_cannot_be_removed_fails_the_run(emulator):
+def test_example_fails_if_deployment_cannot_be_deleted(emulator):
     emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
     emulator.configure(deploy_duration=0.5)
     emulator.fault("status", status=403, method="DELETE", times=-1)
@@ -95,12 +84,12 @@ def test_a_deployment_that_cannot_be_removed_fails_the_run(emulator):
     assert len(emulator.deployments_left) == 1
 
 
-def test_the_sweep_fails_as_long_as_something_is_left(emulator, monkeypatch):
-    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
-    by = Owner("gone", "an earlier run", "deploy")
-    _deploy(emulator, by.deployment_id, by.description)
-    _deploy(emulator, "kept", Owner("gone", "an earlier run", "other").description)
-    _deploy(emulator, "somebodys", "Made by hand.")
+def test_sweep_example_fails_while_orphaned_deployment_is_left(emulator):
+    orphaned = Owner("gone", "an earlier run", "deploy")
+    kept = Owner("gone", "an earlier run", "other")
+    create_by_hand(emulator, orphaned.deployment_id, description=orphaned.description)
+    create_by_hand(emulator, "kept", description=kept.description)
+    create_by_hand(emulator, "foreign", description="Made by hand.")
 
     listed = dag_of("sweep_deployments").test(run_conf={"keep": ["kept"]})
     assert listed.state == "failed"
@@ -108,18 +97,10 @@ def test_the_sweep_fails_as_long_as_something_is_left(emulator, monkeypatch):
 
     deleted = dag_of("sweep_deployments").test(run_conf={"keep": ["kept"], "delete": True})
     assert deleted.state == "success", states(deleted)
-    assert {name.rpartition("/")[2] for name in emulator.deployments_left} == {"kept", "somebodys"}
+    assert {name.rpartition("/")[2] for name in emulator.deployments_left} == {"kept", "foreign"}
 
 
-def _deploy(emulator: Any, deployment_id: str, description: str) -> None:
-    from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-
-    spec = {"baseModel": "accounts/demo/models/my-model", "acceleratorType": "NVIDIA_H100_80GB"}
-    FireworksHook().create_deployment(deployment_id, {**spec, "precision": "FP8", "description": description})
-
-
-def test_a_misspelt_precision_in_a_template_fails_the_task_and_sends_nothing(emulator):
-    dag = dag_of("prepare_fan_out")
-    run = dag.test(run_conf={"model": "my-model", "precisions": ["FP9"]})
+def test_example_with_unknown_precision_fails_without_any_request(emulator):
+    run = dag_of("prepare_fan_out").test(run_conf={"model": "my-model", "precisions": ["FP9"]})
     assert run.state == "failed"
     assert emulator.requests == []

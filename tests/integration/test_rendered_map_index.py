@@ -1,4 +1,4 @@
-"""The label that Airflow's grid shows for a mapped task: its precision, unless the DAG gives it another one."""
+"""The label of a mapped task in Airflow's grid: its precision, unless the DAG sets another one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_mapped_operators_show_their_precision(
     assert labels(dag, tmp_path, monkeypatch) == dict.fromkeys(("prepare", "ready", "deploy"), BOTH)
 
 
-def test_map_index_template_of_dag_wins_over_precision(
+def test_map_index_template_of_dag_replaces_precision(
     emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with new_dag() as dag:
@@ -97,7 +97,7 @@ def test_map_index_template_of_dag_wins_over_precision(
     }
 
 
-def test_task_that_is_not_mapped_shows_no_label(
+def test_task_that_is_not_mapped_has_no_label(
     emulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with new_dag() as dag:
