@@ -45,7 +45,11 @@ class _BearerAuth(httpx.Auth):
 
 
 class AsyncClient:
-    """Sends requests without blocking the event loop. It does not retry: a trigger polls again anyway."""
+    """
+    Sends requests without blocking the event loop. It does not retry: a trigger polls again anyway.
+
+    :param config: the base URL, the key and the timing.
+    """
 
     def __init__(self, config: ClientConfig) -> None:
         self.config = config

@@ -76,6 +76,7 @@ class SyncClient:
     """
     Sends requests and waits for their responses.
 
+    :param config: the base URL, the key and the timing.
     :param session: from :func:`make_session`.
     :ivar has_responded: whether the API has responded to this client: with a success, or with one of its own errors.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -14,7 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred
 
 from airflow_provider_fireworks.emulator import Emulator
-from tests.integration.clients import send_async, send_sync
+from tests.integration.clients import KEY, send_async, send_sync
 from tests.timing import use_timing
 
 try:
@@ -51,6 +52,19 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Any:
     with Emulator(duration=0.3, deploy_duration=0.1, scale_duration=0.1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         yield emulator
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Changes fields of the connection ``fireworks_default``, and creates it if there is none."""
+    variable = "AIRFLOW_CONN_FIREWORKS_DEFAULT"
+
+    def change(**fields: Any) -> None:
+        connection = {"conn_type": "fireworks", "password": KEY, "login": "demo"}
+        connection |= json.loads(os.environ.get(variable, "{}")) | fields
+        monkeypatch.setenv(variable, json.dumps(connection))
+
+    return change
 
 
 @pytest.fixture(params=[send_sync, send_async], ids=["sync", "async"])

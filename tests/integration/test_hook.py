@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,17 +18,6 @@ from tests.integration.clients import send_shared
 from tests.integration.conftest import MODEL
 from tests.integration.servers import Server, json_response
 from tests.timing import use_timing
-
-
-@pytest.fixture
-def connect(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Changes fields of the connection."""
-
-    def change(**fields: Any) -> None:
-        connection = json.loads(emulator.connection) | fields
-        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
-
-    return change
 
 
 def get_model_once() -> Any:
@@ -52,7 +39,7 @@ def get_model_once() -> Any:
     ],
     ids=["no key", "malformed key", "plain http", "ftp", "malformed account"],
 )
-def test_invalid_connection_is_explained(connect, fields, message):
+def test_invalid_connection_is_explained(emulator, connect, fields, message):
     connect(**fields)
     with pytest.raises(exceptions.FireworksBadConnection, match=message) as failure:
         FireworksHook().get_model("my-model")
@@ -268,13 +255,12 @@ def test_retry_after_delays_the_retry(emulator):
     assert time.monotonic() - started >= 1
 
 
-def test_refused_connection_is_unreachable(monkeypatch):
+def test_refused_connection_is_unreachable(connect):
     with socket.socket() as bound:
         # Bound but not listening, so that nobody else takes the port.
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        connection = json.dumps({"host": url, "password": "k", "login": "a"})
-        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", connection)
+        connect(host=url)
         with pytest.raises(exceptions.UnreachableError, match=f"cannot be reached at {url}"):
             get_model_once()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -194,15 +193,14 @@ def test_match_deployment_shapes_of_a_public_model(emulator, account_id):
 # ---- names
 
 
-def test_deployment_belongs_to_the_given_account(emulator, monkeypatch):
+def test_deployment_belongs_to_the_given_account(emulator, connect):
     hook, second = FireworksHook(), FireworksHook(account_id="second")
     assert str(hook.deployment_name("d")) == DEPLOYMENT
     assert str(second.deployment_name("d")) == "accounts/second/deployments/d"
     assert str(hook.deployment_name("accounts/other/deployments/d")) == "accounts/other/deployments/d"
     with pytest.raises(exceptions.FireworksInvalidArgument, match="belongs to account 'demo'"):
         second.deployment_name(DEPLOYMENT)
-    connection = json.loads(emulator.connection) | {"login": ""}
-    monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
+    connect(login="")
     assert emulator.requests == []
     assert str(FireworksHook().deployment_name("d")) == DEPLOYMENT
     assert emulator.count("GET", "/v1/accounts") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,7 +21,6 @@ from airflow_provider_fireworks.operators.deployment import (
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
-from tests.integration.clients import KEY
 from tests.integration.conftest import TaskInstance
 from tests.integration.plain_text import assert_plain
 from tests.integration.servers import Server, json_response
@@ -104,17 +102,6 @@ def test_free_text_is_sent_in_the_body_only(emulator, hostile):
     assert post.body["acceleratorType"] == post.body["displayName"] == post.body[hostile] == hostile
 
 
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets the URL and other fields of the connection."""
-
-    def change(url: str, **fields: Any) -> None:
-        connection = {"conn_type": "fireworks", "host": url, "password": KEY, "login": "demo"} | fields
-        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
-
-    return change
-
-
 @pytest.mark.parametrize("parameter", ["filter", "pageToken"])
 @EACH_HOSTILE
 def test_query_parameter_stays_one_value(connect, parameter, hostile):
@@ -122,7 +109,7 @@ def test_query_parameter_stays_one_value(connect, parameter, hostile):
     hostile = hostile[:1000].replace("\ud800", "")
     pages = iter([{"models": [], "nextPageToken": hostile if parameter == "pageToken" else ""}, {}])
     with Server(lambda: [json_response(next(pages))]) as server:
-        connect(server.url)
+        connect(host=server.url)
         FireworksHook().list_models(filter=hostile if parameter == "filter" else "")
     for request in server.requests:
         request_line, *headers = request.decode("ascii").removesuffix("\r\n\r\n").split("\r\n")
@@ -138,7 +125,7 @@ def test_query_parameter_stays_one_value(connect, parameter, hostile):
     "hostile", ["x\r\nX-Evil: 1", "x\ny", "x\x00y", "x\u0130y", "x y", "\x7f"], ids=ascii
 )
 def test_connection_field_that_fits_no_header_is_rejected(connect, emulator, field, hostile):
-    connect(emulator.url, **{field: hostile})
+    connect(**{field: hostile})
     hook = FireworksHook()
     for method in (hook.list_models, hook.list_deployments, lambda: hook.match_deployment_shapes("m")):
         with pytest.raises(exceptions.FireworksBadConnection) as rejected:

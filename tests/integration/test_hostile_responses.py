@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,23 +21,10 @@ from airflow_provider_fireworks.operators.deployment import (
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
-from tests.integration.clients import KEY
 from tests.integration.conftest import TaskInstance, run_task
 from tests.integration.plain_text import assert_plain
 from tests.integration.servers import Server, http_response, json_response
 from tests.timing import use_timing
-
-
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets the URL and other fields of the connection."""
-
-    def change(url: str, **fields: Any) -> None:
-        connection = {"conn_type": "fireworks", "host": url, "password": KEY, "login": "demo"} | fields
-        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
-
-    return change
-
 
 # ---- names in responses
 
@@ -62,7 +48,7 @@ def test_response_does_not_choose_what_the_sweep_deletes(connect, monkeypatch, n
     instance.runs = {owner.run_id: "success"}
     listed = {"deployments": [{"name": name, "description": owner.description, "state": "READY"}]}
     with Server(lambda: [json_response(listed)]) as server:
-        connect(server.url)
+        connect(host=server.url)
         with pytest.raises(exceptions.FireworksError, match="the list has an invalid entry") as rejected:
             FireworksSweepDeploymentsOperator(task_id="sweep", delete=True).execute({"ti": instance})
     assert_plain(str(rejected.value))
@@ -74,7 +60,7 @@ def test_response_does_not_choose_what_the_sweep_deletes(connect, monkeypatch, n
 )
 def test_account_returned_for_the_key_is_checked(connect, account):
     with Server(lambda: [json_response({"accounts": [{"name": account}]})]) as server:
-        connect(server.url, login="")
+        connect(host=server.url, login="")
         for method in (FireworksHook().list_deployments, lambda: FireworksHook().get_model("m")):
             with pytest.raises(exceptions.FireworksBadConnection, match="has an invalid id: '") as rejected:
                 method()
@@ -188,7 +174,7 @@ def test_response_forges_no_line_of_the_log(connect, monkeypatch, caplog, capsys
     instance = TaskInstance("t")
     result: Any = None
     with Server(lambda: [sent]) as server, caplog.at_level("INFO"):
-        connect(server.url)
+        connect(host=server.url)
         try:
             result = run_task(make, instance)
         except AirflowException as error:
@@ -205,7 +191,7 @@ def test_response_forges_no_line_of_the_log(connect, monkeypatch, caplog, capsys
 @pytest.mark.parametrize("sent", RESPONSES.values(), ids=RESPONSES)
 def test_connection_test_shows_one_plain_line(connect, sent):
     with Server(lambda: [sent]) as server:
-        connect(server.url, login="")
+        connect(host=server.url, login="")
         _, message = FireworksHook().test_connection()
     assert_plain(message)
 
@@ -213,7 +199,7 @@ def test_connection_test_shows_one_plain_line(connect, sent):
 def test_hook_shows_many_accounts_in_one_plain_line(connect):
     accounts = [{"name": f"accounts/{HOSTILE_TEXT[:200]}{number}"} for number in range(100)]
     with Server(lambda: [json_response({"accounts": accounts})]) as server:
-        connect(server.url, login="")
+        connect(host=server.url, login="")
         with pytest.raises(exceptions.FireworksBadConnection, match="several accounts") as failure:
             FireworksHook().get_model("m")
     assert_plain(str(failure.value))

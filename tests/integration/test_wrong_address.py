@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,17 +38,6 @@ def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     use_timing(monkeypatch, misdirected_timeout=0.6)
 
 
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Sets the Base URL of the connection."""
-
-    def change(url: str) -> None:
-        connection = {"conn_type": "fireworks", "host": url, "password": "k", "login": "demo"}
-        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
-
-    return change
-
-
 def prepare(**arguments: Any) -> Any:
     arguments = {"poll_interval": 0.1, "timeout": 30, **arguments}
     return run_task(
@@ -73,7 +61,7 @@ BOTH_MODES = pytest.mark.parametrize("deferrable", [False, True], ids=["worker",
 @pytest.mark.parametrize(("sent", "shown"), SITES.values(), ids=SITES)
 def test_task_fails_if_a_web_site_responds(connect, task, deferrable, sent, shown):
     with Server(lambda: [sent]) as server:
-        connect(server.url)
+        connect(host=server.url)
         with pytest.raises(exceptions.FireworksUnreachable, match=shown) as failure:
             task(deferrable=deferrable)
     assert "Check the connection's Base URL" in str(failure.value)
@@ -83,7 +71,7 @@ def test_task_fails_if_a_web_site_responds(connect, task, deferrable, sent, show
 @BOTH_TASKS
 @BOTH_MODES
 def test_task_fails_if_the_host_has_no_address(connect, task, deferrable):
-    connect("https://no-such-host.invalid")
+    connect(host="https://no-such-host.invalid")
     with pytest.raises(exceptions.FireworksUnreachable, match=r"no-such-host\.invalid"):
         task(deferrable=deferrable)
 
@@ -98,7 +86,7 @@ def untrusted_url(tmp_path: Path) -> Iterator[str]:
 @BOTH_TASKS
 @BOTH_MODES
 def test_task_fails_if_the_certificate_is_untrusted(connect, untrusted_url, task, deferrable):
-    connect(untrusted_url)
+    connect(host=untrusted_url)
     with pytest.raises(exceptions.FireworksUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
         task(deferrable=deferrable)
 
@@ -107,7 +95,7 @@ def test_task_fails_if_the_certificate_is_untrusted(connect, untrusted_url, task
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
 def test_sensor_never_skips_for_a_wrong_address(connect, deferrable, option):
     with Server(lambda: [SITES["page with 404"][0]]) as server:
-        connect(server.url)
+        connect(host=server.url)
         with pytest.raises(exceptions.FireworksUnreachable):
             wait_for_model(deferrable=deferrable, **{option: True})
 
@@ -130,6 +118,6 @@ def test_task_survives_a_page_after_the_api_has_responded(emulator):
     fault.join()
 
 
-def test_sensor_advises_to_clear_the_task_that_creates_a_missing_deployment(emulator):
+def test_missing_deployment_advises_to_clear_the_task_that_creates_it(emulator):
     with pytest.raises(exceptions.FireworksNotFound, match="Clear the task that creates it"):
         run_task(lambda: FireworksDeploymentReadySensor(task_id="t", deployment="gone"))

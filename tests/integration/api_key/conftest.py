@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -14,14 +12,8 @@ from tests.timing import use_timing
 
 
 @pytest.fixture(autouse=True)
-def connect(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Gives the key to the emulator and to the connection; changes other fields of the connection when called."""
-    use_timing(monkeypatch, first_retry_delay=0.01)
-
-    def change(**fields: Any) -> None:
-        connection = json.loads(emulator.connection) | fields
-        monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", json.dumps(connection))
-
+def _key(emulator: Emulator, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the key to the emulator and to the connection."""
     emulator.api_key = KEY
-    change()
-    return change
+    connect(password=KEY)
+    use_timing(monkeypatch, first_retry_delay=0.01)
