@@ -1,4 +1,4 @@
-"""What counts as changed between the deployment that was requested once and the one that is requested now."""
+"""What counts as changed between the deployment that was requested then and the one that is requested now."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SPEC: dict[str, Any] = {
 SHAPED = {"baseModel": MODEL, "displayName": "made", "deploymentShape": "default", "minReplicaCount": 0}
 
 
-def shown(spec: dict[str, Any] = SPEC, **fields: Any) -> Deployment:
-    """Return the deployment of this request as the API shows it, with these fields otherwise."""
+def deployment(spec: dict[str, Any] = SPEC, **fields: Any) -> Deployment:
+    """Return the deployment of this request as the API shows it, but with these fields."""
     return Deployment.model_validate({**spec, "state": "READY", **fields})
 
 
@@ -36,7 +36,7 @@ def shown(spec: dict[str, Any] = SPEC, **fields: Any) -> Deployment:
 
 
 def test_digest_is_the_same_in_every_release() -> None:
-    # Another one would make every deployment that exists one with changed arguments.
+    # Otherwise the arguments of every existing deployment would count as changed.
     assert digest_of(SPEC) == "b97024db4f1fd475fe"
     assert digest_of(SHAPED) == "a89a5d742f1f7425fe"
 
@@ -51,7 +51,7 @@ def test_digest_ignores_order_of_fields(names: list[str]) -> None:
     assert digest_of({name: SPEC[name] for name in names}) == digest_of(SPEC)
 
 
-def test_digest_ignores_order_inside_of_fields() -> None:
+def test_digest_ignores_order_inside_fields() -> None:
     policy = dict(reversed(SPEC["autoscalingPolicy"].items()))
     assert list(policy) != list(SPEC["autoscalingPolicy"])
     assert digest_of(SPEC | {"autoscalingPolicy": policy}) == digest_of(SPEC)
@@ -73,13 +73,9 @@ def test_digest_ignores_spelling_of_extra_fields(camel: str, snake: str) -> None
 
 
 @pytest.mark.parametrize("name", SPEC)
-@pytest.mark.parametrize("change", ["another value", "left out"])
-def test_digest_tells_which_updatable_field_has_changed(name: str, change: str) -> None:
-    changed = (
-        SPEC | {name: "another"}
-        if change == "another value"
-        else {k: v for k, v in SPEC.items() if k != name}
-    )
+@pytest.mark.parametrize("is_omitted", [False, True], ids=["changed", "omitted"])
+def test_digest_shows_which_updatable_field_changed(name: str, is_omitted: bool) -> None:
+    changed = {k: v for k, v in SPEC.items() if k != name} if is_omitted else SPEC | {name: "another"}
     places = {"fixed": slice(6)} | {
         each: slice(6 + 3 * at, 9 + 3 * at) for at, each in enumerate(sorted(UPDATABLE))
     }
@@ -87,33 +83,33 @@ def test_digest_tells_which_updatable_field_has_changed(name: str, change: str) 
     assert differ == [name if name in UPDATABLE else "fixed"]
 
 
-def test_updatable_fields_are_those_of_the_contract() -> None:
+def test_updatable_fields() -> None:
     assert sorted(UPDATABLE) == ["autoscalingPolicy", "displayName", "maxReplicaCount", "minReplicaCount"]
 
 
 # ---- with a digest
 
-SPELLINGS = [
-    ({"deploymentShape": "accounts/fireworks/deploymentShapes/default/versions/abc"}),
-    ({"deploymentShape": None}),
-    ({"baseModel": "accounts/demo/models/my-model@2"}),
-    ({"precision": "fp8"}),
-    ({"precision": "PRECISION_UNSPECIFIED"}),
-    ({"acceleratorType": "H100", "acceleratorCount": 8}),
-    ({"displayName": "made by hand"}),
-    ({"minReplicaCount": 1, "maxReplicaCount": 9}),
-    ({"autoscalingPolicy": {"scaleDownWindow": "1m0s", "scaleToZeroWindow": "5m", "loadTargets": {}}}),
-    ({"autoscalingPolicy": None}),
-    ({"enableAddons": False, "more": 1}),
+SPELLINGS: list[dict[str, Any]] = [
+    {"deploymentShape": "accounts/fireworks/deploymentShapes/default/versions/abc"},
+    {"deploymentShape": None},
+    {"baseModel": "accounts/demo/models/my-model@2"},
+    {"precision": "fp8"},
+    {"precision": "PRECISION_UNSPECIFIED"},
+    {"acceleratorType": "H100", "acceleratorCount": 8},
+    {"displayName": "made by hand"},
+    {"minReplicaCount": 1, "maxReplicaCount": 9},
+    {"autoscalingPolicy": {"scaleDownWindow": "1m0s", "scaleToZeroWindow": "5m", "loadTargets": {}}},
+    {"autoscalingPolicy": None},
+    {"enableAddons": False, "more": 1},
 ]
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=str)
-@pytest.mark.parametrize("spec", [SPEC, SHAPED], ids=["accelerators", "a shape"])
-def test_changes_with_same_digest_are_none_whatever_the_api_shows(
+@pytest.mark.parametrize("spec", [SPEC, SHAPED], ids=["accelerators", "shape"])
+def test_same_digest_means_no_changes_whatever_the_api_shows(
     spec: dict[str, Any], spelling: dict[str, Any]
 ) -> None:
-    assert changes_since(shown(spec, **spelling), digest_of(spec), spec) == Changes()
+    assert changes_since(deployment(spec, **spelling), digest_of(spec), spec) == Changes()
 
 
 @pytest.mark.parametrize(
@@ -129,32 +125,32 @@ def test_changes_with_same_digest_are_none_whatever_the_api_shows(
         ),
     ],
 )
-def test_changes_of_updatable_field_are_updates(name: str, value: Any, note: str) -> None:
+def test_changed_updatable_field_is_update(name: str, value: Any, note: str) -> None:
     now = SPEC | {name: value}
-    changes = changes_since(shown(), digest_of(SPEC), now)
+    changes = changes_since(deployment(), digest_of(SPEC), now)
     assert changes.fixed == ()
-    # No other one: a person may have changed it by hand meanwhile.
+    # No other field: somebody may have changed it by hand.
     assert changes.updates == {name: value}
     assert changes.notes == (note,)
 
 
-def test_changes_of_updatable_field_in_snake_case_are_sent_in_camel_case() -> None:
+def test_update_of_snake_case_field_is_sent_in_camel_case() -> None:
     now = {name: value for name, value in SPEC.items() if name != "autoscalingPolicy"}
     now["autoscaling_policy"] = {"scaleDownWindow": "90s"}
-    changes = changes_since(shown(), digest_of(SPEC), now)
+    changes = changes_since(deployment(), digest_of(SPEC), now)
     assert changes.updates["autoscalingPolicy"] == {"scaleDownWindow": "90s"}
     assert "autoscaling_policy" not in changes.updates
 
 
-def test_changes_of_updatable_field_the_api_does_not_show_say_unset() -> None:
+def test_note_of_field_that_api_does_not_show_says_unset() -> None:
     now = SPEC | {"maxReplicaCount": 5}
-    changes = changes_since(shown(maxReplicaCount=None), digest_of(SPEC), now)
+    changes = changes_since(deployment(maxReplicaCount=None), digest_of(SPEC), now)
     assert changes.notes == ("max_replica_count unset → 5",)
 
 
-def test_changes_made_by_hand_already_are_updates_without_notes() -> None:
+def test_update_already_made_by_hand_has_no_note() -> None:
     now = SPEC | {"maxReplicaCount": 5}
-    changes = changes_since(shown(maxReplicaCount=5), digest_of(SPEC), now)
+    changes = changes_since(deployment(maxReplicaCount=5), digest_of(SPEC), now)
     assert (changes.fixed, changes.notes) == ((), ())
     assert changes.updates["maxReplicaCount"] == 5
 
@@ -173,30 +169,30 @@ def test_changes_made_by_hand_already_are_updates_without_notes() -> None:
     ],
     ids=str,
 )
-def test_changes_of_fixed_fields_name_each_with_old_and_new(
+def test_changed_fixed_fields_are_named_with_old_and_new_value(
     change: dict[str, Any], phrases: list[str]
 ) -> None:
-    changes = changes_since(shown(), digest_of(SPEC), SPEC | change)
+    changes = changes_since(deployment(), digest_of(SPEC), SPEC | change)
     assert sorted(changes.fixed) == sorted(phrases)
     assert (changes.updates, changes.notes) == ({}, ())
 
 
-def test_changes_of_fixed_and_updatable_fields_are_both_told() -> None:
-    changes = changes_since(shown(), digest_of(SPEC), SPEC | {"precision": "FP4", "displayName": "mine"})
+def test_changed_fixed_and_updatable_fields_are_both_reported() -> None:
+    changes = changes_since(deployment(), digest_of(SPEC), SPEC | {"precision": "FP4", "displayName": "mine"})
     assert changes.fixed == ("precision FP8 → FP4",)
     assert changes.updates["displayName"] == "mine"
     assert changes.notes == ("display_name made → mine",)
 
 
 @pytest.mark.parametrize("old", [None, "", "PRECISION_UNSPECIFIED"])
-def test_changes_of_field_the_api_does_not_show_are_told_all_the_same(old: str | None) -> None:
+def test_changed_fixed_field_that_api_does_not_show_is_reported(old: str | None) -> None:
     now = SPEC | {"precision": "FP4"}
-    changes = changes_since(shown(precision=old), digest_of(SPEC), now)
+    changes = changes_since(deployment(precision=old), digest_of(SPEC), now)
     assert any(phrase.startswith("precision ") and phrase.endswith(" → FP4") for phrase in changes.fixed)
 
 
 @pytest.mark.parametrize(
-    ("left_out", "phrases"),
+    ("omitted", "phrases"),
     [
         (["precision"], ("precision FP8 → unset",)),
         (["acceleratorCount"], ("accelerator_count 1 → unset",)),
@@ -204,14 +200,14 @@ def test_changes_of_field_the_api_does_not_show_are_told_all_the_same(old: str |
     ],
     ids=str,
 )
-def test_changes_of_argument_left_out_now_name_it(left_out: list[str], phrases: tuple[str, ...]) -> None:
-    now = {name: value for name, value in SPEC.items() if name not in left_out}
-    assert changes_since(shown(), digest_of(SPEC), now).fixed == phrases
+def test_omitted_fixed_field_is_named(omitted: list[str], phrases: tuple[str, ...]) -> None:
+    now = {name: value for name, value in SPEC.items() if name not in omitted}
+    assert changes_since(deployment(), digest_of(SPEC), now).fixed == phrases
 
 
-def test_changes_of_fixed_field_that_nothing_shows_name_all() -> None:
+def test_changed_fixed_field_that_cannot_be_determined_names_all() -> None:
     now = {name: value for name, value in SPEC.items() if name != "enableAddons"}
-    changes = changes_since(shown(), digest_of(SPEC), now)
+    changes = changes_since(deployment(), digest_of(SPEC), now)
     assert [phrase.split()[0] for phrase in changes.fixed] == [
         "base_model",
         "precision",
@@ -220,46 +216,44 @@ def test_changes_of_fixed_field_that_nothing_shows_name_all() -> None:
     ]
 
 
-def test_changes_of_updatable_field_left_out_now_leave_it_as_it_is() -> None:
+def test_omitted_updatable_field_is_not_updated() -> None:
     now = {name: value for name, value in SPEC.items() if name != "maxReplicaCount"}
-    changes = changes_since(shown(), digest_of(SPEC), now)
+    changes = changes_since(deployment(), digest_of(SPEC), now)
     assert (changes.fixed, changes.updates) == ((), {})
-    assert changes.notes == ("max_replica_count left out, stays as it is",)
+    assert changes.notes == ("max_replica_count omitted, not updated",)
 
 
-# ---- without a digest: an earlier version's
+# ---- without a digest, as earlier versions signed
 
 
 @pytest.mark.parametrize(
     ("now", "found"),
     [
-        (SPEC, shown()),
-        ({name: value for name, value in SPEC.items() if name != "precision"}, shown()),
-        ({"baseModel": MODEL}, shown()),
+        (SPEC, deployment()),
+        ({name: value for name, value in SPEC.items() if name != "precision"}, deployment()),
+        ({"baseModel": MODEL}, deployment()),
         (SPEC, Deployment()),
-        (SPEC, shown(precision=None)),
-        (SPEC, shown(precision="")),
-        (SPEC, shown(precision="PRECISION_UNSPECIFIED")),
-        (SPEC, shown(acceleratorCount=0, maxReplicaCount=0)),
-        (SPEC | {"minReplicaCount": 3}, shown(minReplicaCount=0)),
-        (SPEC, shown(more=1)),
+        (SPEC, deployment(precision=None)),
+        (SPEC, deployment(precision="")),
+        (SPEC, deployment(precision="PRECISION_UNSPECIFIED")),
+        (SPEC, deployment(acceleratorCount=0, maxReplicaCount=0)),
+        (SPEC | {"minReplicaCount": 3}, deployment(minReplicaCount=0)),
+        (SPEC, deployment(more=1)),
     ],
     ids=[
         "equal",
-        "one left out now",
-        "the least now",
-        "nothing shown",
+        "one omitted",
+        "all omitted",
+        "none shown",
         "one not shown",
         "one empty",
         "one unspecified",
-        "zero is how the API spells unset",
+        "zero for unset",
         "zero replicas",
-        "more is shown",
+        "more shown",
     ],
 )
-def test_changes_without_digest_need_a_field_set_on_both_sides(
-    now: dict[str, Any], found: Deployment
-) -> None:
+def test_no_digest_means_no_changes_unless_set_on_both_sides(now: dict[str, Any], found: Deployment) -> None:
     assert changes_since(found, "", now) == Changes()
 
 
@@ -279,10 +273,10 @@ def test_changes_without_digest_need_a_field_set_on_both_sides(
     ],
     ids=str,
 )
-def test_changes_without_digest_compare_fields_set_on_both_sides(
+def test_no_digest_compares_fields_set_on_both_sides(
     change: dict[str, Any], fixed: tuple[str, ...], updates: dict[str, Any]
 ) -> None:
-    changes = changes_since(shown(), "", SPEC | change)
+    changes = changes_since(deployment(), "", SPEC | change)
     assert changes.fixed == fixed
     assert changes.updates == updates
     assert len(changes.notes) == len(updates)
@@ -302,17 +296,16 @@ SPECS = st.fixed_dictionaries(
 
 
 @given(then=SPECS, now=SPECS, seen=SPECS)
-def test_changes_with_digest_are_what_was_requested_otherwise(
+def test_changes_depend_only_on_the_two_requests(
     then: dict[str, Any], now: dict[str, Any], seen: dict[str, Any]
 ) -> None:
-    changes = changes_since(shown(seen), digest_of(then), now)
+    changes = changes_since(deployment(seen), digest_of(then), now)
 
-    def of(spec: dict[str, Any], *, updatable: bool) -> dict[str, Any]:
+    def part(spec: dict[str, Any], *, updatable: bool) -> dict[str, Any]:
         return {name: value for name, value in spec.items() if (name in UPDATABLE) is updatable}
 
-    # Whatever the API shows, only the requests decide.
-    assert bool(changes.fixed) is (of(then, updatable=False) != of(now, updatable=False))
-    before, after = of(then, updatable=True), of(now, updatable=True)
+    assert bool(changes.fixed) is (part(then, updatable=False) != part(now, updatable=False))
+    before, after = part(then, updatable=True), part(now, updatable=True)
     assert changes.updates == {
         name: value for name, value in after.items() if name not in before or before[name] != value
     }

@@ -1,3 +1,5 @@
+"""Which step :class:`DeploymentCreation` picks next."""
+
 from __future__ import annotations
 
 import json
@@ -11,284 +13,111 @@ from pydantic import ValidationError
 from airflow_provider_fireworks.client.errors import NoResponseError
 from airflow_provider_fireworks.client.resources import Deployment, Status
 from airflow_provider_fireworks.deployments.changes import digest_of
-from airflow_provider_fireworks.deployments.creation import (
-    LONGEST_PAUSE,
-    SHORTEST_PAUSE,
-    CreateStep,
-    DeploymentCreation,
-    Ownership,
-)
-from airflow_provider_fireworks.deployments.ownership import Owner
+from airflow_provider_fireworks.deployments.creation import CreateStep, DeploymentCreation
+from airflow_provider_fireworks.deployments.ownership import Owner, Ownership
+from airflow_provider_fireworks.timing import DEFAULT_TIMING
 
 NAME = "accounts/demo/deployments/d"
 MODEL = "accounts/demo/models/my-model"
-OTHERS_MODEL = "accounts/demo/models/my-other-model"
+OTHER_MODEL = "accounts/demo/models/my-other-model"
 NOW = 1_750_000_000.0
-
-STATES = ["CREATING", "READY", "UPDATING", "DELETING", "DELETED", "FAILED", "SOMETHING_NEW", "", None]
-ALIVE = ["CREATING", "READY", "UPDATING", "SOMETHING_NEW", "", None]
-MINE = [Ownership.THIS_TASK, Ownership.EARLIER_RUN]
-BOTH = [True, False]
-
-CHANGED = ["nothing", "updatable", "fixed"]
-
-# What is found: state, owner, changed arguments, made in this try → (step, there may be one of ours)
-ROWS = [
-    (STATES, [Ownership.OTHER], CHANGED, BOTH, CreateStep.CONFLICT, False),
-    (["DELETING"], MINE, CHANGED, BOTH, CreateStep.PAUSE, True),
-    (["DELETED"], MINE, ["nothing", "updatable"], BOTH, CreateStep.UNDELETE, True),
-    (["DELETED"], MINE, ["fixed"], [True], CreateStep.UNDELETE, True),
-    (["DELETED"], MINE, ["fixed"], [False], CreateStep.REPLACE, True),
-    (["FAILED"], MINE, CHANGED, [True], CreateStep.FAILED, True),
-    (["FAILED"], MINE, CHANGED, [False], CreateStep.REPLACE, True),
-    (["CREATING"], [Ownership.THIS_TASK], ["fixed"], [False], CreateStep.REPLACE, True),
-    (["CREATING"], [Ownership.EARLIER_RUN], ["fixed"], [False], CreateStep.CONFLICT, False),
-    ([state for state in ALIVE if state != "CREATING"], MINE, ["fixed"], [False], CreateStep.CONFLICT, False),
-    (ALIVE, [Ownership.EARLIER_RUN], ["nothing", "updatable"], [False], CreateStep.UPDATE, True),
-    (ALIVE, [Ownership.EARLIER_RUN], CHANGED, [True], CreateStep.UPDATE, True),
-    (ALIVE, [Ownership.THIS_TASK], ["updatable"], [False], CreateStep.UPDATE, True),
-    (ALIVE, [Ownership.THIS_TASK], ["nothing"], [False], CreateStep.EXISTS, True),
-    # What this try has made is not given up because the API spells things otherwise.
-    (ALIVE, [Ownership.THIS_TASK], CHANGED, [True], CreateStep.EXISTS, True),
-]
-TABLE = [
-    (*found, step, ours)
-    for states, owners, changed, made, step, ours in ROWS
-    for found in product(states, owners, changed, made)
-]
+MIN_PAUSE, MAX_PAUSE = DEFAULT_TIMING.min_pause, DEFAULT_TIMING.max_pause
+LAG = DEFAULT_TIMING.visibility_lag
 
 SPEC: dict[str, Any] = {
     "baseModel": MODEL,
-    "displayName": "made",
+    "displayName": "created",
     "precision": "FP8",
     "acceleratorType": "NVIDIA_H100_80GB",
     "minReplicaCount": 0,
     "maxReplicaCount": 2,
 }
-NOW_ASKED: dict[str, dict[str, Any]] = {
+SPECS: dict[str, dict[str, Any]] = {
     "nothing": SPEC,
     "updatable": SPEC | {"maxReplicaCount": 5, "displayName": "mine"},
     "fixed": SPEC | {"precision": "FP4"},
 }
-ME = Owner("my_dag", "manual__2", "deploy", airflow="http://airflow.example", digest=digest_of(SPEC))
-EARLIER = replace(ME, run_id="manual__1")
+"""What is requested now, by what has changed since ``SPEC``."""
+OWNER = Owner("my_dag", "manual__2", "deploy", airflow="http://airflow.example", digest=digest_of(SPEC))
+EARLIER = replace(OWNER, run_id="manual__1")
+
+STATES = ["CREATING", "READY", "UPDATING", "DELETING", "DELETED", "FAILED", "SOMETHING_NEW", "", None]
+ALIVE = ["CREATING", "UPDATING", "SOMETHING_NEW", "", None]
+OWN = [Ownership.THIS_TASK, Ownership.EARLIER_RUN]
+BOTH = [True, False]
 
 
-def creation(**fields: Any) -> DeploymentCreation:
+def new(**fields: Any) -> DeploymentCreation:
     return DeploymentCreation(**{"deployment": NAME, "base_model": MODEL, "deadline": NOW + 3600} | fields)
 
 
-def deployment(state: str | None = "READY", signed: Owner | None = ME, **fields: Any) -> Deployment:
-    """Return a deployment as it was requested with ``SPEC``, signed so."""
-    description = signed.description if signed else "Made by hand."
+def deployment(state: str | None = "READY", signed: Owner | None = OWNER, **fields: Any) -> Deployment:
+    """Return a deployment as it was requested with ``SPEC``, with this signature."""
+    description = signed.description if signed else "Created by hand."
     return Deployment.model_validate(
         SPEC | {"name": NAME, "state": state, "description": description} | fields
     )
 
 
-def test_the_table_has_one_row_for_everything_that_can_be_found():
-    found = [row[:4] for row in TABLE]
-    assert sorted(map(repr, found)) == sorted(map(repr, product(STATES, Ownership, CHANGED, BOTH)))
-
-
-@pytest.mark.parametrize("taken", BOTH, ids=["taken", "free"])
-@pytest.mark.parametrize(("state", "owner", "changed", "made", "step", "ours"), TABLE)
-def test_what_is_found_decides_the_step(state, owner, changed, made, taken, step, ours):
-    standing = creation(created_now=made, taken=taken, uncertain=True, was_uncertain=True, may_exist=True)
-    standing.on_read(deployment(state), owner, NOW_ASKED[changed], now=NOW)
-    assert (standing.step, standing.may_exist) == (step, ours)
-    # It has been seen, so nothing is left to guess.
-    assert (standing.taken, standing.uncertain, standing.was_uncertain) == (False, False, False)
-    assert standing.made is made
-
-
-@pytest.mark.parametrize("made", BOTH, ids=["made", "not made"])
-@pytest.mark.parametrize("changed", CHANGED)
-@pytest.mark.parametrize("owner", MINE)
-@pytest.mark.parametrize("state", STATES)
-def test_creation_updates_only_what_was_requested_otherwise(
-    state: str | None, owner: Ownership, changed: str, made: bool
+def read(
+    creation: DeploymentCreation,
+    found: Deployment | None,
+    ownership: Ownership = Ownership.THIS_TASK,
+    spec: dict[str, Any] = SPEC,
+    *,
+    now: float = NOW,
 ) -> None:
-    standing = creation(created_now=made, updates={"displayName": "of an earlier look"})
-    standing.on_read(deployment(state, maxReplicaCount=9), owner, NOW_ASKED[changed], now=NOW)
-    if made or changed != "updatable":
-        assert standing.updates == {}
-    else:
-        assert standing.updates == {"displayName": "mine", "maxReplicaCount": 5}
+    creation.on_read(found, ownership, spec, now=now)
 
 
-@pytest.mark.parametrize("changed", ["nothing", "updatable"])
-def test_creation_is_there_again_once_the_update_is_signed(changed: str) -> None:
-    standing = creation()
-    asked = NOW_ASKED[changed]
-    standing.on_read(deployment(signed=EARLIER), Ownership.EARLIER_RUN, asked, now=NOW)
-    assert standing.step is CreateStep.UPDATE
-    standing.pause("It was updated.")
-    standing.pause(15, NOW)
-    signed = replace(ME, kept=standing.kept, digest=digest_of(asked))
-    standing.on_read(deployment(signed=signed), Ownership.THIS_TASK, asked, now=NOW)
-    assert (standing.step, standing.updates, standing.kept) == (CreateStep.EXISTS, {}, True)
+# ---- a deployment was read
 
-
-def test_creation_conflict_names_each_changed_field_old_and_new() -> None:
-    standing = creation()
-    standing.on_read(
-        deployment(), Ownership.THIS_TASK, SPEC | {"precision": "FP4", "baseModel": OTHERS_MODEL}, now=NOW
-    )
-    assert standing.step is CreateStep.CONFLICT
-    assert "precision FP8 → FP4" in standing.note
-    assert f"base_model {MODEL} → {OTHERS_MODEL}" in standing.note
-    assert "may cost money" in standing.note
-
-
-def test_creation_notes_name_what_is_replaced_and_updated() -> None:
-    standing = creation()
-    standing.on_read(deployment("CREATING"), Ownership.THIS_TASK, NOW_ASKED["fixed"], now=NOW)
-    assert (standing.step, "precision FP8 → FP4" in standing.note) == (CreateStep.REPLACE, True)
-    standing.on_read(deployment(), Ownership.THIS_TASK, NOW_ASKED["updatable"], now=NOW)
-    assert standing.note == "Its arguments have changed: display_name made → mine, max_replica_count 2 → 5."
-    standing.on_read(deployment(), Ownership.EARLIER_RUN, NOW_ASKED["updatable"], now=NOW)
-    assert standing.note.startswith(
-        "It was created in an earlier run, which is over. Its arguments have changed: "
-    )
-    standing.on_read(deployment(), Ownership.EARLIER_RUN, SPEC, now=NOW)
-    assert standing.note == "It was created in an earlier run, which is over."
-
-
-SPELLINGS: list[dict[str, Any]] = [
-    {"deploymentShape": "accounts/fireworks/deploymentShapes/default/versions/abc"},
-    {"autoscalingPolicy": {"scaleToZeroWindow": "5m0s"}},
-    {"acceleratorCount": 8, "maxReplicaCount": 1, "displayName": "x"},
-    {"precision": "fp8"},
+# States, owners, what has changed, whether this try created it → the step, whether one of this task's may exist.
+ROWS: list[tuple[list[Any], list[Ownership], list[str], list[bool], CreateStep, bool]] = [
+    (STATES, [Ownership.OTHER], [*SPECS], BOTH, CreateStep.CONFLICT, False),
+    (["DELETING"], OWN, [*SPECS], BOTH, CreateStep.PAUSE, True),
+    (["DELETED"], OWN, ["nothing", "updatable"], BOTH, CreateStep.UNDELETE, True),
+    (["DELETED"], OWN, ["fixed"], [True], CreateStep.UNDELETE, True),
+    (["DELETED"], OWN, ["fixed"], [False], CreateStep.REPLACE, True),
+    (["FAILED"], OWN, [*SPECS], [True], CreateStep.FAILED, True),
+    (["FAILED"], OWN, [*SPECS], [False], CreateStep.REPLACE, True),
+    (["CREATING"], [Ownership.THIS_TASK], ["fixed"], [False], CreateStep.REPLACE, True),
+    (["READY", *ALIVE[1:]], [Ownership.THIS_TASK], ["fixed"], [False], CreateStep.CHANGED, False),
+    (["READY", *ALIVE], [Ownership.EARLIER_RUN], ["fixed"], [False], CreateStep.CONFLICT, False),
+    (["READY", *ALIVE], [Ownership.EARLIER_RUN], ["nothing", "updatable"], [False], CreateStep.UPDATE, True),
+    (["READY", *ALIVE], [Ownership.EARLIER_RUN], [*SPECS], [True], CreateStep.UPDATE, True),
+    (["READY", *ALIVE], [Ownership.THIS_TASK], ["updatable"], [False], CreateStep.UPDATE, True),
+    (ALIVE, [Ownership.THIS_TASK], ["nothing"], [False], CreateStep.EXISTS, True),
+    (["READY"], [Ownership.THIS_TASK], ["nothing"], [False], CreateStep.READY, True),
+    # What this try has created is not changed: the API may spell things its own way.
+    (ALIVE, [Ownership.THIS_TASK], [*SPECS], [True], CreateStep.EXISTS, True),
+    (["READY"], [Ownership.THIS_TASK], [*SPECS], [True], CreateStep.READY, True),
+]
+TABLE = [
+    (*found, step, may_exist)
+    for states, owners, changed, created_now, step, may_exist in ROWS
+    for found in product(states, owners, changed, created_now)
 ]
 
 
-@pytest.mark.parametrize("state", ["CREATING", "READY", "UPDATING"])
-@pytest.mark.parametrize("spelling", SPELLINGS, ids=str)
-def test_creation_retry_adopts_whatever_the_api_spells_otherwise(
-    spelling: dict[str, Any], state: str
-) -> None:
-    asked = {
-        "baseModel": MODEL,
-        "deploymentShape": "default",
-        "autoscalingPolicy": {"scaleToZeroWindow": "300s"},
-    }
-    standing = creation()
-    found = deployment(state, replace(ME, digest=digest_of(asked)), **spelling)
-    standing.on_read(found, Ownership.THIS_TASK, asked, now=NOW)
-    assert standing.step is CreateStep.EXISTS
+def test_table_has_one_row_for_each_combination():
+    found = [row[:4] for row in TABLE]
+    assert sorted(map(repr, found)) == sorted(map(repr, product(STATES, Ownership, SPECS, BOTH)))
+
+
+@pytest.mark.parametrize("id_taken", BOTH, ids=["taken", "free"])
+@pytest.mark.parametrize(("state", "ownership", "changed", "created_now", "step", "may_exist"), TABLE)
+def test_step_after_read_follows_table(state, ownership, changed, created_now, id_taken, step, may_exist):
+    creation = new(created_now=created_now, id_taken=id_taken, unresolved=2, may_exist=True)
+    read(creation, deployment(state), ownership, SPECS[changed])
+    assert (creation.step, creation.may_exist) == (step, may_exist)
+    # A read that shows a deployment resolves everything.
+    assert (creation.id_taken, creation.unresolved) == (False, 0)
+    assert creation.created_now is created_now
 
 
 @pytest.mark.parametrize(
-    ("state", "fields", "step"),
-    [
-        ("READY", {}, CreateStep.EXISTS),
-        ("READY", {"precision": None}, CreateStep.EXISTS),
-        ("READY", {"precision": "FP4"}, CreateStep.CONFLICT),
-        ("READY", {"baseModel": OTHERS_MODEL}, CreateStep.CONFLICT),
-        ("READY", {"maxReplicaCount": 5}, CreateStep.UPDATE),
-        ("READY", {"maxReplicaCount": None}, CreateStep.EXISTS),
-        ("READY", {"deploymentShape": "s"}, CreateStep.EXISTS),
-        ("CREATING", {"precision": "FP4"}, CreateStep.REPLACE),
-        ("DELETED", {"precision": "FP4"}, CreateStep.REPLACE),
-        ("DELETED", {}, CreateStep.UNDELETE),
-    ],
-)
-def test_creation_without_digest_compares_what_both_sides_have(
-    state: str, fields: dict[str, Any], step: CreateStep
-) -> None:
-    # An earlier version of this package has signed it.
-    standing = creation()
-    standing.on_read(deployment(state, replace(ME, digest=""), **fields), Ownership.THIS_TASK, SPEC, now=NOW)
-    assert standing.step is step
-
-
-@pytest.mark.parametrize(
-    "signed", [ME, replace(ME, kept=True), replace(ME, named=True)], ids=["", "kept", "named"]
-)
-@pytest.mark.parametrize("made", BOTH, ids=["made", "not made"])
-@pytest.mark.parametrize("state", STATES)
-def test_creation_of_this_task_stays_kept_if_it_was_signed_so(
-    signed: Owner, made: bool, state: str | None
-) -> None:
-    standing = creation(created_now=made)
-    found = deployment(state, signed)
-    standing.on_read(found, Ownership.THIS_TASK, SPEC, now=NOW)
-    # What was READY before this try under an id that the user gave is meant to stay.
-    stays = signed.named and state == "READY" and not made
-    assert standing.kept is (signed.kept or stays)
-    # Whatever it turns to later in the same try.
-    standing.on_read(deployment("UPDATING", signed), Ownership.THIS_TASK, SPEC, now=NOW)
-    assert standing.kept is (signed.kept or stays)
-    assert standing.previous_owner is None
-    assert standing.is_own(found, ME) is not signed.kept
-
-
-@pytest.mark.parametrize("signed", [EARLIER, replace(EARLIER, named=True)], ids=["not named", "named"])
-@pytest.mark.parametrize("state", [state for state in STATES if state != "DELETED"])
-def test_creation_of_earlier_run_is_kept_and_not_its_own(signed: Owner, state: str | None) -> None:
-    standing = creation()
-    found = deployment(state, signed)
-    standing.on_read(found, Ownership.EARLIER_RUN, SPEC, now=NOW)
-    assert standing.kept
-    assert standing.previous_owner is None
-    assert not standing.is_own(found, ME)
-
-
-def test_creation_brought_back_from_earlier_run_is_its_own() -> None:
-    standing = creation()
-    found = deployment("DELETED", EARLIER)
-    standing.on_read(found, Ownership.EARLIER_RUN, SPEC, now=NOW)
-    assert (standing.step, standing.previous_owner) == (CreateStep.UNDELETE, EARLIER)
-    standing.before_request(NOW)
-    standing.on_undeleted()
-    for state in ("CREATING", "READY"):
-        found = deployment(state, EARLIER)
-        standing.on_read(found, Ownership.EARLIER_RUN, SPEC, now=NOW)
-        assert (standing.step, standing.kept) == (CreateStep.UPDATE, False)
-        assert standing.is_own(found, ME)
-        # A third run's, or somebody else's, is not.
-        assert not standing.is_own(deployment(signed=replace(ME, run_id="manual__3")), ME)
-        assert not standing.is_own(deployment(signed=None), ME)
-    standing.on_read(deployment(), Ownership.THIS_TASK, SPEC, now=NOW)
-    assert (standing.step, standing.kept, standing.previous_owner) == (CreateStep.EXISTS, False, None)
-
-
-@pytest.mark.parametrize(
-    ("signed", "own"),
-    [
-        (ME, True),
-        (replace(ME, digest="", named=True), True),
-        (replace(ME, kept=True), False),
-        (EARLIER, False),
-        (None, False),
-    ],
-)
-def test_creation_owns_what_this_task_signed_and_was_not_kept(signed: Owner | None, own: bool) -> None:
-    assert creation().is_own(deployment(signed=signed), ME) is own
-
-
-@pytest.mark.parametrize("owner", Ownership)
-@pytest.mark.parametrize("made", BOTH, ids=["made", "not made"])
-@pytest.mark.parametrize("uncertain", BOTH, ids=["uncertain", "certain"])
-@pytest.mark.parametrize(("taken", "step"), [(False, CreateStep.CHECK_MODEL), (True, CreateStep.PAUSE)])
-def test_where_there_is_none_it_is_made_unless_its_id_is_taken(taken, step, owner, made, uncertain):
-    standing = creation(taken=taken, created_now=made, may_exist=True, uncertain=uncertain)
-    standing.on_read(None, owner, SPEC, now=NOW)
-    assert standing.step is step
-    # That it does not show is no proof that there is none.
-    assert (standing.may_exist, standing.uncertain, standing.taken) == (True, uncertain, taken)
-
-
-@pytest.mark.parametrize("state", STATES)
-def test_whether_it_is_ready_is_remembered_of_the_last_look(state):
-    standing = creation(ready=True)
-    standing.on_read(deployment(state), Ownership.THIS_TASK, SPEC, now=NOW)
-    assert standing.ready is (state == "READY")
-
-
-@pytest.mark.parametrize(
-    ("found", "owner", "made", "told"),
+    ("found", "ownership", "created_now", "note"),
     [
         (None, Ownership.OTHER, False, "no such deployment"),
         (deployment(), Ownership.OTHER, False, "something else"),
@@ -296,158 +125,346 @@ def test_whether_it_is_ready_is_remembered_of_the_last_look(state):
         (deployment("DELETED"), Ownership.THIS_TASK, False, "id is still taken"),
         (deployment("FAILED", status=Status(code="INTERNAL", message="no GPU")), Ownership.THIS_TASK, True, "no GPU"),
         (deployment("FAILED", status=Status(code="INTERNAL", message="no GPU")), Ownership.THIS_TASK, False, "no GPU"),
-        (deployment(baseModel=OTHERS_MODEL, description=""), Ownership.THIS_TASK, False, f"{OTHERS_MODEL} → {MODEL}"),
+        (deployment(baseModel=OTHER_MODEL, description=""), Ownership.THIS_TASK, False, f"{OTHER_MODEL} → {MODEL}"),
         (deployment(), Ownership.EARLIER_RUN, False, "earlier run"),
         (deployment(None), Ownership.THIS_TASK, False, "its state is unset"),
         (deployment("NEW"), Ownership.THIS_TASK, False, "its state is NEW"),
     ],
 )  # fmt: skip
-def test_the_note_says_why(found, owner, made, told):
-    standing = creation(created_now=made)
-    standing.on_read(found, owner, SPEC, now=NOW)
-    assert told in standing.note
+def test_note_says_why_step_is_next(found, ownership, created_now, note):
+    creation = new(created_now=created_now)
+    read(creation, found, ownership)
+    assert note in creation.note
 
 
-def test_it_begins_with_a_look_and_owns_nothing():
-    standing = creation()
-    assert standing.step is CreateStep.READ
-    assert not any((standing.may_exist, standing.uncertain, standing.made, standing.taken, standing.ready))
+# ---- changed arguments
 
 
-def test_a_model_that_is_ready_is_deployed():
-    standing = creation(step=CreateStep.CHECK_MODEL)
-    standing.model_is_ready()
-    assert standing.step is CreateStep.CREATE
-    standing.model_is_ready(check_shape=True)
-    assert standing.step is CreateStep.CHECK_SHAPE
-    standing.shape_fits()
-    assert standing.step is CreateStep.CREATE
+@pytest.mark.parametrize("created_now", BOTH, ids=["created now", "created before"])
+@pytest.mark.parametrize("changed", SPECS)
+@pytest.mark.parametrize("ownership", OWN)
+@pytest.mark.parametrize("state", STATES)
+def test_updates_are_fields_requested_differently(state, ownership, changed, created_now):
+    creation = new(created_now=created_now, updates={"displayName": "of an earlier read"})
+    read(creation, deployment(state, maxReplicaCount=9), ownership, SPECS[changed])
+    if created_now or changed != "updatable":
+        assert creation.updates == {}
+    else:
+        assert creation.updates == {"displayName": "mine", "maxReplicaCount": 5}
 
 
-def test_from_the_post_on_there_may_be_one():
-    standing = creation()
-    standing.before_request(NOW)
-    assert (standing.may_exist, standing.uncertain, standing.was_uncertain) == (True, True, False)
-    assert standing.sent_at == NOW
-    assert not standing.made
+@pytest.mark.parametrize("changed", ["nothing", "updatable"])
+def test_update_that_is_signed_is_not_repeated(changed):
+    creation = new()
+    read(creation, deployment(signed=EARLIER), Ownership.EARLIER_RUN, SPECS[changed])
+    assert creation.step is CreateStep.UPDATE
+    creation.pause("It was updated.")
+    signed = replace(OWNER, kept=creation.kept, digest=digest_of(SPECS[changed]))
+    read(creation, deployment(signed=signed), spec=SPECS[changed])
+    assert (creation.step, creation.updates, creation.kept) == (CreateStep.READY, {}, True)
 
 
-def test_what_was_accepted_is_there_and_may_not_show_yet():
-    standing = creation()
-    standing.before_request(NOW)
-    standing.on_created()
-    assert (standing.step, standing.made, standing.may_exist, standing.uncertain) == (
-        CreateStep.EXISTS,
-        True,
-        True,
-        True,
+def test_conflict_names_each_changed_field_old_and_new():
+    creation = new()
+    read(creation, deployment(), spec=SPEC | {"precision": "FP4", "baseModel": OTHER_MODEL})
+    assert creation.step is CreateStep.CHANGED
+    assert "precision FP8 → FP4" in creation.note
+    assert f"base_model {MODEL} → {OTHER_MODEL}" in creation.note
+    assert "may cost money" in creation.note
+
+
+def test_changed_named_deployment_is_conflict():
+    # Under an id that the user chose, it may be more than this task's: a task downstream must not delete it.
+    creation = new()
+    read(creation, deployment(signed=replace(OWNER, named=True)), spec=SPECS["fixed"])
+    assert creation.step is CreateStep.CONFLICT
+
+
+def test_note_names_changes_of_replaced_and_updated_deployment():
+    creation = new()
+    read(creation, deployment("CREATING"), spec=SPECS["fixed"])
+    assert (creation.step, "precision FP8 → FP4" in creation.note) == (CreateStep.REPLACE, True)
+    read(creation, deployment(), spec=SPECS["updatable"])
+    changes = "Its arguments have changed: display_name created → mine, max_replica_count 2 → 5."
+    assert creation.note == changes
+    read(creation, deployment(), Ownership.EARLIER_RUN, SPECS["updatable"])
+    assert creation.note == f"It was created in an earlier run, which is over. {changes}"
+    read(creation, deployment(), Ownership.EARLIER_RUN)
+    assert creation.note == "It was created in an earlier run, which is over."
+
+
+@pytest.mark.parametrize("state", ["CREATING", "READY", "UPDATING"])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        {"deploymentShape": "accounts/fireworks/deploymentShapes/default/versions/abc"},
+        {"autoscalingPolicy": {"scaleToZeroWindow": "5m0s"}},
+        {"acceleratorCount": 8, "maxReplicaCount": 1, "displayName": "x"},
+        {"precision": "fp8"},
+    ],
+    ids=str,
+)
+def test_retry_adopts_deployment_whatever_the_api_shows(spelling, state):
+    spec = {
+        "baseModel": MODEL,
+        "deploymentShape": "default",
+        "autoscalingPolicy": {"scaleToZeroWindow": "300s"},
+    }
+    creation = new()
+    read(creation, deployment(state, replace(OWNER, digest=digest_of(spec)), **spelling), spec=spec)
+    assert creation.step is (CreateStep.READY if state == "READY" else CreateStep.EXISTS)
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "step"),
+    [
+        ("READY", {}, CreateStep.READY),
+        ("READY", {"precision": None}, CreateStep.READY),
+        ("READY", {"precision": "FP4"}, CreateStep.CHANGED),
+        ("READY", {"baseModel": OTHER_MODEL}, CreateStep.CHANGED),
+        ("READY", {"maxReplicaCount": 5}, CreateStep.UPDATE),
+        ("READY", {"maxReplicaCount": None}, CreateStep.READY),
+        ("READY", {"deploymentShape": "s"}, CreateStep.READY),
+        ("CREATING", {"precision": "FP4"}, CreateStep.REPLACE),
+        ("DELETED", {"precision": "FP4"}, CreateStep.REPLACE),
+        ("DELETED", {}, CreateStep.UNDELETE),
+    ],
+)
+def test_signature_without_digest_compares_fields_set_on_both_sides(state, fields, step):
+    # An earlier version of this package has signed it.
+    creation = new()
+    read(creation, deployment(state, replace(OWNER, digest=""), **fields))
+    assert creation.step is step
+
+
+# ---- whose it is, and whether it is kept
+
+
+@pytest.mark.parametrize(
+    "signed",
+    [OWNER, replace(OWNER, kept=True), replace(OWNER, named=True)],
+    ids=["no marks", "kept", "named"],
+)
+@pytest.mark.parametrize("created_now", BOTH, ids=["created now", "created before"])
+@pytest.mark.parametrize("state", STATES)
+def test_deployment_of_this_task_is_kept_if_marked_or_ready_before(signed, created_now, state):
+    creation = new(created_now=created_now)
+    found = deployment(state, signed)
+    read(creation, found)
+    # READY before this try under an id that the user chose: it is meant to stay.
+    stays = signed.named and state == "READY" and not created_now
+    assert creation.kept is (signed.kept or stays)
+    # Also if it changes its state later in the same try.
+    read(creation, deployment("UPDATING", signed))
+    assert creation.kept is (signed.kept or stays)
+    assert creation.previous_owner is None
+    assert creation.is_own(found, OWNER) is not signed.kept
+
+
+@pytest.mark.parametrize("signed", [EARLIER, replace(EARLIER, named=True)], ids=["not named", "named"])
+@pytest.mark.parametrize("state", [state for state in STATES if state != "DELETED"])
+def test_deployment_of_earlier_run_is_kept_and_not_own(signed, state):
+    creation = new()
+    found = deployment(state, signed)
+    read(creation, found, Ownership.EARLIER_RUN)
+    assert creation.kept
+    assert creation.previous_owner is None
+    assert not creation.is_own(found, OWNER)
+
+
+def test_deployment_of_earlier_run_is_own_after_it_is_undeleted():
+    creation = new()
+    read(creation, deployment("DELETED", EARLIER), Ownership.EARLIER_RUN)
+    assert (creation.step, creation.previous_owner) == (CreateStep.UNDELETE, EARLIER)
+    creation.before_request(NOW)
+    creation.on_undeleted()
+    for state in ("CREATING", "READY"):
+        found = deployment(state, EARLIER)
+        read(creation, found, Ownership.EARLIER_RUN)
+        assert (creation.step, creation.kept) == (CreateStep.UPDATE, False)
+        assert creation.is_own(found, OWNER)
+        # One of a third run, or of somebody else, is not.
+        assert not creation.is_own(deployment(signed=replace(OWNER, run_id="manual__3")), OWNER)
+        assert not creation.is_own(deployment(signed=None), OWNER)
+    read(creation, deployment())
+    assert (creation.step, creation.kept, creation.previous_owner) == (CreateStep.READY, False, None)
+
+
+@pytest.mark.parametrize(
+    ("signed", "own"),
+    [
+        (OWNER, True),
+        (replace(OWNER, digest="", named=True), True),
+        (replace(OWNER, kept=True), False),
+        (EARLIER, False),
+        (None, False),
+    ],
+)
+def test_deployment_is_own_if_signed_by_this_task_and_not_kept(signed, own):
+    assert new().is_own(deployment(signed=signed), OWNER) is own
+
+
+# ---- none was found
+
+
+@pytest.mark.parametrize("ownership", Ownership)
+@pytest.mark.parametrize("created_now", BOTH, ids=["created now", "created before"])
+@pytest.mark.parametrize("unresolved", [0, 1])
+@pytest.mark.parametrize(("id_taken", "step"), [(False, CreateStep.CHECK_MODEL), (True, CreateStep.PAUSE)])
+def test_missing_deployment_is_created_unless_id_is_taken(id_taken, step, ownership, created_now, unresolved):
+    creation = new(id_taken=id_taken, created_now=created_now, may_exist=True, unresolved=unresolved)
+    read(creation, None, ownership)
+    assert creation.step is step
+    # That it is not visible does not prove that there is none.
+    assert (creation.may_exist, creation.unresolved, creation.id_taken) == (True, unresolved, id_taken)
+
+
+@pytest.mark.parametrize(
+    ("after", "step"),
+    [(0, CreateStep.PAUSE), (LAG - 1, CreateStep.PAUSE), (LAG, CreateStep.FAILED)],
+)
+def test_missing_accepted_deployment_fails_after_visibility_lag(after, step):
+    creation = new()
+    creation.before_request(NOW)
+    creation.on_created()
+    read(creation, None, now=NOW + after)
+    assert (creation.step, creation.may_exist, creation.unresolved) == (step, True, 1)
+
+
+@pytest.mark.parametrize(("after", "step"), [(0, CreateStep.PAUSE), (LAG, CreateStep.CHECK_MODEL)])
+def test_missing_deployment_after_unknown_outcome_is_created_again(after, step):
+    creation = new()
+    creation.before_request(NOW)
+    creation.on_unknown_outcome(NoResponseError("cut off"))
+    read(creation, None, now=NOW + after)
+    assert (creation.step, creation.may_exist, creation.unresolved) == (step, True, 1)
+
+
+# ---- requests
+
+
+def test_creation_begins_with_read_and_owns_nothing():
+    creation = new()
+    assert creation.step is CreateStep.READ
+    assert not any((creation.may_exist, creation.unresolved, creation.created_now, creation.id_taken))
+
+
+def test_request_may_have_created_deployment():
+    creation = new(kept=True)
+    creation.before_request(NOW)
+    assert (creation.may_exist, creation.unresolved, creation.kept) == (True, 1, False)
+    assert creation.sent_at == NOW
+    assert not creation.created_now
+
+
+def test_created_deployment_exists_though_not_visible_yet():
+    creation = new()
+    creation.before_request(NOW)
+    creation.on_created()
+    assert (creation.step, creation.created_now) == (CreateStep.EXISTS, True)
+    assert (creation.may_exist, creation.unresolved) == (True, 1)
+    assert creation.visible_by == NOW + LAG
+
+
+def test_undeleted_deployment_that_fails_is_failure_of_this_try():
+    creation = new()
+    read(creation, deployment("DELETED"))
+    creation.before_request(NOW)
+    creation.on_undeleted()
+    assert (creation.step, creation.created_now, creation.may_exist) == (CreateStep.PAUSE, True, True)
+    read(creation, deployment("FAILED"))
+    assert creation.step is CreateStep.FAILED
+
+
+def test_unknown_outcome_is_resolved_by_read():
+    creation = new()
+    creation.before_request(NOW)
+    creation.on_unknown_outcome(NoResponseError("cut off"))
+    assert (creation.step, creation.may_exist, creation.unresolved) == (CreateStep.PAUSE, True, 1)
+    assert "cut off" in creation.note
+    read(creation, deployment("FAILED"))
+    assert (creation.step, creation.unresolved) == (CreateStep.FAILED, 0)
+
+
+def test_refused_request_has_created_nothing():
+    creation = new()
+    creation.before_request(NOW)
+    creation.on_not_carried_out()
+    assert (creation.step, creation.may_exist, creation.unresolved) == (CreateStep.READ, False, 0)
+
+
+def test_refused_request_does_not_resolve_earlier_unknown_outcome():
+    creation = new()
+    creation.before_request(NOW)
+    creation.on_unknown_outcome(NoResponseError("cut off"))
+    read(creation, None, now=NOW + LAG)
+    creation.before_request(NOW + LAG)
+    creation.on_not_carried_out()
+    assert (creation.may_exist, creation.unresolved) == (True, 1)
+    creation.before_request(NOW + LAG + 1)
+    creation.on_not_carried_out()
+    creation.on_id_taken()
+    assert (creation.may_exist, creation.unresolved, creation.id_taken) == (True, 1, True)
+
+
+def test_taken_id_without_deployment_is_tried_again_after_pause():
+    creation = new()
+    creation.before_request(NOW)
+    creation.on_not_carried_out()
+    creation.on_id_taken()
+    assert (creation.step, creation.id_taken, creation.may_exist) == (CreateStep.READ, True, False)
+    read(creation, None)
+    assert creation.step is CreateStep.PAUSE
+    creation.begin_pause(15, NOW)
+    assert (creation.step, creation.id_taken) == (CreateStep.CHECK_MODEL, True)
+    read(creation, deployment())
+    assert (creation.step, creation.id_taken, creation.may_exist) == (CreateStep.READY, False, True)
+
+
+# ---- pauses
+
+
+def test_pause_for_deletion_is_followed_by_read():
+    creation = new()
+    read(creation, deployment("DELETING"))
+    creation.begin_pause(15, NOW)
+    assert creation.step is CreateStep.READ
+
+
+@pytest.mark.parametrize(
+    ("poll_interval", "seconds"),
+    [(0, MIN_PAUSE), (-1, MIN_PAUSE), (5, 5), (15, MAX_PAUSE), (3600, MAX_PAUSE)],
+)
+def test_pause_is_bounded(poll_interval, seconds):
+    assert new().begin_pause(poll_interval, NOW) == seconds
+
+
+@pytest.mark.parametrize(("after", "seconds"), [(0, MIN_PAUSE), (4, 4), (29, MAX_PAUSE)])
+def test_pause_after_request_grows_with_its_age(after, seconds):
+    creation = new()
+    creation.before_request(NOW)
+    assert creation.begin_pause(15, NOW + after) == seconds
+
+
+# ---- the rest
+
+
+def test_inference_model_is_model_and_deployment():
+    assert new().inference_model == f"{MODEL}#{NAME}"
+
+
+def test_resume_state_is_plain_json_and_rejects_other_fields():
+    creation = new(
+        updates={"maxReplicaCount": 5},
+        previous_owner=EARLIER,
+        kept=True,
+        delete_on_failure=False,
+        delete_on_kill=False,
     )
-    assert not standing.ready
-
-
-@pytest.mark.parametrize(
-    ("after", "step"), [(0, CreateStep.PAUSE), (29, CreateStep.PAUSE), (30, CreateStep.FAILED)]
-)
-def test_what_was_made_just_now_and_does_not_show_yet_is_waited_for(after, step):
-    standing = creation()
-    standing.before_request(NOW)
-    standing.on_created()
-    standing.on_read(None, Ownership.OTHER, SPEC, now=NOW + after)
-    assert (standing.step, standing.may_exist, standing.uncertain) == (step, True, True)
-
-
-def test_what_was_brought_back_is_looked_at_and_a_failure_of_it_is_news():
-    standing = creation()
-    standing.on_read(deployment("DELETED"), Ownership.THIS_TASK, SPEC, now=NOW)
-    standing.before_request(NOW)
-    standing.on_undeleted()
-    assert (standing.step, standing.made, standing.may_exist) == (CreateStep.PAUSE, True, True)
-    standing.on_read(deployment("FAILED"), Ownership.THIS_TASK, SPEC, now=NOW)
-    assert standing.step is CreateStep.FAILED
-
-
-def test_after_a_lost_answer_only_a_look_can_tell():
-    standing = creation()
-    standing.before_request(NOW)
-    standing.on_unknown_outcome(NoResponseError("cut off"))
-    assert (standing.step, standing.may_exist, standing.uncertain) == (CreateStep.PAUSE, True, True)
-    assert "cut off" in standing.note
-    standing.on_read(deployment("FAILED"), Ownership.THIS_TASK, SPEC, now=NOW)
-    assert standing.step is CreateStep.FAILED
-
-
-def test_after_a_refusal_there_is_none_of_ours():
-    standing = creation()
-    standing.before_request(NOW)
-    standing.on_not_carried_out()
-    assert (standing.step, standing.may_exist, standing.uncertain) == (CreateStep.READ, False, False)
-
-
-def test_a_refusal_says_nothing_of_an_earlier_answer_that_was_lost():
-    standing = creation()
-    standing.before_request(NOW)
-    standing.on_unknown_outcome(NoResponseError("cut off"))
-    standing.on_read(None, Ownership.OTHER, SPEC, now=NOW)
-    standing.before_request(NOW + 1)
-    standing.on_not_carried_out()
-    assert (standing.may_exist, standing.uncertain) == (True, True)
-    standing.before_request(NOW + 2)
-    standing.on_id_taken()
-    assert (standing.may_exist, standing.uncertain, standing.taken) == (True, True, True)
-
-
-def test_an_id_that_is_taken_and_shows_nothing_is_waited_for_and_tried_again():
-    standing = creation()
-    standing.before_request(NOW)
-    standing.on_not_carried_out()
-    standing.on_id_taken()
-    assert (standing.step, standing.taken, standing.may_exist) == (CreateStep.READ, True, False)
-    standing.on_read(None, Ownership.OTHER, SPEC, now=NOW)
-    assert standing.step is CreateStep.PAUSE
-    standing.pause(15, NOW)
-    assert (standing.step, standing.taken) == (CreateStep.CHECK_MODEL, True)
-    standing.on_read(deployment(), Ownership.THIS_TASK, SPEC, now=NOW)
-    assert (standing.step, standing.taken, standing.may_exist) == (CreateStep.EXISTS, False, True)
-
-
-def test_after_a_pause_for_a_deletion_comes_a_look():
-    standing = creation()
-    standing.on_read(deployment("DELETING"), Ownership.THIS_TASK, SPEC, now=NOW)
-    standing.pause(15, NOW)
-    assert standing.step is CreateStep.READ
-
-
-@pytest.mark.parametrize(
-    ("interval", "seconds"),
-    [(0, SHORTEST_PAUSE), (-1, SHORTEST_PAUSE), (5, 5), (15, LONGEST_PAUSE), (3600, LONGEST_PAUSE)],
-)
-def test_a_pause_is_neither_too_short_nor_too_long(interval, seconds):
-    assert creation().pause(interval, NOW) == seconds
-
-
-@pytest.mark.parametrize(("after", "seconds"), [(0, SHORTEST_PAUSE), (4, 4), (29, LONGEST_PAUSE)])
-def test_what_was_asked_for_just_now_is_looked_for_soon(after, seconds):
-    standing = creation()
-    standing.before_request(NOW)
-    assert standing.pause(15, NOW + after) == seconds
-
-
-def test_something_done_calls_for_a_look():
-    standing = creation(step=CreateStep.REPLACE)
-    standing.step = CreateStep.READ
-    assert standing.step is CreateStep.READ
-
-
-def test_inference_is_asked_by_model_and_deployment():
-    assert creation().inference_model == f"{MODEL}#{NAME}"
-
-
-def test_it_is_kept_as_plain_json_over_a_deferral():
-    standing = creation(updates={"maxReplicaCount": 5}, previous_owner=EARLIER, kept=True)
-    standing.before_request(NOW)
-    standing.on_created()
-    resume_state = standing.model_dump(mode="json", exclude_defaults=True)
+    creation.before_request(NOW)
+    creation.on_created()
+    resume_state = creation.model_dump(mode="json", exclude_defaults=True)
     assert json.loads(json.dumps(resume_state)) == resume_state
-    assert DeploymentCreation.model_validate(resume_state) == standing
+    assert DeploymentCreation.model_validate(resume_state) == creation
     with pytest.raises(ValidationError):
         DeploymentCreation.model_validate(resume_state | {"api_key": "fw_x"})
