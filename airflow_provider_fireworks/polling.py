@@ -60,7 +60,7 @@ class Verdict:
     The outcome of a poll, and why.
 
     :ivar reason: for the log and the exception.
-    :ivar precision: the one that the model is ready at, ``None`` unless it is.
+    :ivar precision: the precision at which the model is ready, ``None`` unless it is.
     :ivar inferred: the model is ready because of what changed, not because the API lists the precision.
     :ivar can_prepare_again: another prepare request may succeed.
     """
@@ -114,7 +114,7 @@ class Until(str, Enum):
 
 class Wait(BaseModel, ABC):
     """
-    One wait. Its fields are JSON, so that a wait which began in a worker continues in the triggerer.
+    One wait. Its fields can be written as JSON, so a wait that began in a worker continues in the triggerer.
 
     :ivar until: what ends it.
     :ivar began: seconds since the epoch.
@@ -127,7 +127,8 @@ class Wait(BaseModel, ABC):
     :ivar misdirected_since: seconds since the epoch; since then, something else has responded in its place.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    # Parsing a DAG file imports this class and does not use it.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     resource: ClassVar[str]
     """A tag of the metrics: ``model``, ``deployment`` or ``api``."""
@@ -156,7 +157,7 @@ class Wait(BaseModel, ABC):
     @property
     @abstractmethod
     def goal(self) -> str:
-        """What is waited for, to follow "Waited for"."""
+        """What is waited for, to be read after "Waited for"."""
 
     @abstractmethod
     def next_request(self) -> Request[Any]:
@@ -253,7 +254,7 @@ class Wait(BaseModel, ABC):
                 self.misdirected_since = now
             elif now - self.misdirected_since >= self.timing.misdirected_timeout:
                 limit = f"{self.timing.misdirected_timeout:.0f} s"
-                return Verdict(Outcome.UNREACHABLE, f"no response of the Fireworks API in {limit}: {error}")
+                return Verdict(Outcome.UNREACHABLE, f"no response from the Fireworks API in {limit}: {error}")
             return Verdict(Outcome.PENDING, str(error))
         if isinstance(error, NotFoundError):
             return Verdict(Outcome.NOT_FOUND, str(error))

@@ -54,7 +54,8 @@ class ModelPreparation(BaseModel):
     :ivar requests_left: how often a preparation that ended without its precision may be requested again.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    # Parsing a DAG file imports this class and does not use it.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     model: ModelName
     deadline: float
@@ -75,7 +76,7 @@ class ModelPreparation(BaseModel):
         before = self.baseline
         if before is not None:
             self.history = self.history.after_poll(model, now)
-        confirmed = model.state != "UPLOADING" and confirmed_precision(model, precision, accept)
+        confirmed = confirmed_precision(model, precision, accept)
         if confirmed:
             self.ready_precision, self.step = confirmed[0], PrepareStep.READY
             if before is None or before.posted is None:

@@ -126,11 +126,15 @@ def listed_precisions(model: Model) -> list[str]:
 
 def confirmed_precision(model: Model, precision: str, accept: Sequence[str] = ()) -> tuple[str, str] | None:
     """
-    Return the precision that the API confirms, and the field that does; ``None`` if it confirms none.
+    Return the precision that the API confirms, and the field that does; ``None`` if there is no such precision.
+
+    A model that is still being uploaded cannot be used at any precision, whatever the API lists.
 
     :param precision: what is waited for.
-    :param accept: precisions that satisfy the wait as well, tried after it.
+    :param accept: precisions that satisfy the wait as well, in order of preference.
     """
+    if model.state == "UPLOADING":
+        return None
     details = model.base_model_details
     for candidate in (precision, *accept):
         if candidate in (model.supported_precisions or ()):
@@ -178,7 +182,7 @@ def judge_model(
     # A model that was FAILED before the request says nothing about this preparation.
     if state == "FAILED" and (history.was_preparing or _has_changed(model, baseline)):
         return _failed(f"its state is FAILED, with the status {status}")
-    # Without both a baseline and lists, nothing would tell how the preparation has ended.
+    # With neither a baseline nor lists, nothing would show how the preparation ended, so that fails below.
     if is_being_prepared(model) and not (baseline is None and model.omits_precisions):
         return _pending(f"its state is {state}")
     # A healthy model may carry the error of an earlier operation, so only a new one counts.
@@ -204,15 +208,15 @@ def judge_model(
         return _inferred("it was in preparation and is READY again", precision, require_confirmation)
     # The API may have dropped the request while it prepared for another precision.
     if model.lists_precisions and history.left_ready and history.polls_ready_again >= LAGGING_POLLS:
-        return Verdict(
-            Outcome.FAILED,
+        return _failed(
             f"a preparation has finished without {precision}: the API lists {', '.join(listed_precisions(model))}. "
             "It has to be prepared again",
             can_prepare_again=True,
         )
     start = timing.preparation_start
-    ready_since = history.ready_again_at or _changed_at(model, baseline) or posted_at
-    if now - max(posted_at, min(ready_since, now)) < start:
+    unchanged_since = history.ready_again_at or _changed_at(model, baseline) or posted_at
+    # The API's clock may be ahead or behind.
+    if now - max(posted_at, min(unchanged_since, now)) < start:
         return _pending(
             f"its state is {state} and {precision} is not listed; a preparation may take {start:.0f} s to begin"
         )
@@ -221,10 +225,8 @@ def judge_model(
         return _inferred(
             f"nothing has changed for {start:.0f} s and its status is OK", precision, require_confirmation
         )
-    return Verdict(
-        Outcome.FAILED,
-        f"its preparation for {precision} has not begun within {start:.0f} s; its state is {state}, its status "
-        f"{status}",
+    return _failed(
+        f"its preparation for {precision} has not begun within {start:.0f} s: state {state}, status {status}",
         can_prepare_again=True,
     )
 
@@ -233,8 +235,8 @@ def _pending(reason: str) -> Verdict:
     return Verdict(Outcome.PENDING, reason)
 
 
-def _failed(reason: str) -> Verdict:
-    return Verdict(Outcome.FAILED, reason)
+def _failed(reason: str, *, can_prepare_again: bool = False) -> Verdict:
+    return Verdict(Outcome.FAILED, reason, can_prepare_again=can_prepare_again)
 
 
 def _inferred(why: str, precision: str, require_confirmation: bool) -> Verdict:

@@ -47,11 +47,7 @@ class ModelWait(Wait):
 
     @property
     def goal(self) -> str:
-        """What is waited for."""
-        if self.until is Until.IDLE:
-            return f"{self.model} to be free for {self.precision}"
-        if self.until is Until.RESPONSE:
-            return f"a response about {self.model}"
+        """What a sensor waits for."""
         return f"{self.model} to be ready at {self.precision}"
 
     def next_request(self) -> api.Request[Model]:
@@ -63,12 +59,11 @@ class ModelWait(Wait):
         if self.until is Until.RESPONSE:
             return Verdict(Outcome.READY, "the API responds again")
         if self.until is Until.IDLE:
-            confirmed = result.state != "UPLOADING" and confirmed_precision(
-                result, self.precision, self.accept
+            confirmed = confirmed_precision(result, self.precision, self.accept)
+            is_pending = is_being_prepared(result) and not confirmed
+            return Verdict(
+                Outcome.PENDING if is_pending else Outcome.READY, f"its state is {result.state or 'unset'}"
             )
-            if confirmed or not is_being_prepared(result):
-                return Verdict(Outcome.READY, f"its state is {result.state}")
-            return Verdict(Outcome.PENDING, f"its state is {result.state or 'unset'}")
         return self._judge_readiness(result, now)
 
     def _judge_readiness(self, model: Model | None, now: float) -> Verdict:

@@ -25,6 +25,7 @@ NOT_CONFIRMING = {
     "longer name listed": {"supported_precisions": ["FP8_MM_V2"]},
     "another default": {"base_model_details": BaseModelDetails(default_precision="FP16")},
     "no default": {"base_model_details": BaseModelDetails()},
+    "uploading": {"state": "UPLOADING", "supported_precisions": ["FP8"]},
 }
 
 

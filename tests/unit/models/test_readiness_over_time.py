@@ -198,7 +198,7 @@ def test_ready_is_either_confirmed_or_marked_as_inferred(
         now=REQUESTED_AT + seconds,
         require_confirmation=require_confirmation,
     )
-    is_confirmed = confirmed_precision(read, "FP8") is not None and read.state != "UPLOADING"
+    is_confirmed = confirmed_precision(read, "FP8") is not None
     assert verdict.inferred is (verdict.outcome is READY and not is_confirmed)
     assert verdict.precision == ("FP8" if verdict.outcome is READY else None)
     assert verdict.reason

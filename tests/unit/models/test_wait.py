@@ -14,7 +14,7 @@ from airflow_provider_fireworks.client.errors import (
 from airflow_provider_fireworks.client.resources import Status
 from airflow_provider_fireworks.models.readiness import Baseline
 from airflow_provider_fireworks.models.wait import ModelWait
-from airflow_provider_fireworks.polling import Outcome, Until
+from airflow_provider_fireworks.polling import Outcome
 from tests.unit.models.examples import ERROR, LISTS, OK, model
 
 NAME = "accounts/demo/models/my-model"
@@ -104,17 +104,9 @@ def test_model_wait_keeps_history_of_its_polls():
     assert outcomes == [Outcome.PENDING, Outcome.PENDING, Outcome.PENDING, Outcome.READY]
 
 
-@pytest.mark.parametrize(
-    ("until", "goal"),
-    [
-        (Until.READY, f"{NAME} to be ready at FP8"),
-        (Until.IDLE, f"{NAME} to be free for FP8"),
-        (Until.RESPONSE, f"a response about {NAME}"),
-    ],
-)
-def test_model_wait_names_its_goal_and_subject(until, goal):
-    wait = new_wait(until=until)
-    assert wait.goal == goal
+def test_model_wait_names_its_goal_and_subject():
+    wait = new_wait()
+    assert wait.goal == f"{NAME} to be ready at FP8"
     verdict = wait.observe(TRANSIENT, NOW)
     assert wait.log_line(verdict, NOW + 3600) == "my-model at FP8: HTTP 502: bad gateway. 1:00:00 left."
 
