@@ -56,7 +56,8 @@ class DeploymentCreation(BaseModel):
     :ivar delete_on_failure: the argument, as it was rendered when the task began; so is ``delete_on_kill``.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    # Parsing a DAG file imports this class and does not use it.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     deployment: DeploymentName
     base_model: ModelName

@@ -38,10 +38,10 @@ def judge_deployment(deployment: Deployment | None, *, replica_count: int | None
     return Verdict(Outcome.READY, f"its state is READY{replicas}")
 
 
-def _has_replicas(deployment: Deployment, wanted: int) -> bool:
+def _has_replicas(deployment: Deployment, requested: int) -> bool:
     ready = deployment.ready_replicas
     if ready is None:
         # Without counts, the state is all there is to go by.
         return True
     # The autoscaler may have added some. Scaled to zero means that no replica is left, starting ones included.
-    return ready >= wanted if wanted else not (ready or deployment.replica_count)
+    return ready >= requested if requested else not (ready or deployment.replica_count)

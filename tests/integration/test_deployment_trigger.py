@@ -1,4 +1,4 @@
-"""The deployment trigger as a triggerer runs it. What it does in ``on_kill`` is in ``test_on_kill.py``."""
+"""The deployment trigger as a triggerer runs it. Its ``on_kill`` is tested in ``on_kill/test_killed_trigger.py``."""
 
 from __future__ import annotations
 

@@ -101,9 +101,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :param delete_on_failure: if this task fails, delete the deployment for good, unless it was adopted from an earlier
         run.
     :param delete_on_kill: if this task is killed while it runs or, from Airflow 3.3 on, while it is deferred, delete
-        the deployment softly; ``None`` means as ``delete_on_failure``. The task first asks Airflow for its own state.
-        It deletes only after ``failed``, ``skipped`` (``dagrun_timeout``, ``fail_fast``), ``upstream_failed`` and
-        ``removed``, or if the run was deleted. A task that is marked as success or cleared keeps its deployment. A
+        the deployment softly; ``None`` means the same as ``delete_on_failure``. The task first asks Airflow for its own
+        state. It deletes only after ``failed``, ``skipped`` (``dagrun_timeout``, ``fail_fast``), ``upstream_failed``
+        and ``removed``, or if the run was deleted. A task that is marked as success or cleared keeps its deployment. A
         worker that is shut down keeps it for the next try, or, without one, does as ``delete_on_failure`` says.
     :param validate_only: ask the API to check the request, and create nothing.
     :param deferrable: wait in the triggerer.

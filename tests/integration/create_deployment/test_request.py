@@ -73,12 +73,6 @@ def test_create_without_precision_sends_none(emulator, create):
     assert "precision" not in post.body
 
 
-def test_create_unpacks_what_was_prepared(fp8_emulator, create):
-    create(prepared={"model": MODEL, "precision": "FP8"}, model=None, precision=None)
-    created = shown(fp8_emulator)
-    assert (created["baseModel"], created["precision"]) == (MODEL, "FP8")
-
-
 # ---- waiting
 
 
