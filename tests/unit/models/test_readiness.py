@@ -208,7 +208,7 @@ def test_judge_without_baseline_waits_for_one_empty_list(fields):
         pytest.param(model(), None, LATE, id="unchanged"),
     ],
 )
-def test_inferred_readiness_is_marked_and_fails_if_confirmation_is_required(read, history, now):
+def test_inferred_readiness_is_marked_and_fails_require_confirmation(read, history, now):
     inferred = judge(read, requested(), history, now)
     assert (inferred.inferred, inferred.precision) == (True, "FP8")
     assert "inferred" in inferred.reason
