@@ -41,8 +41,6 @@ from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentRe
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_fireworks.client.names import ModelName
-
 _LOGGED_FIELDS = {
     "name",
     "base_model",
@@ -279,6 +277,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 self._read(creation)
             case CreateStep.CHECK_MODEL:
                 self._check_model(creation)
+                creation.step = CreateStep.CHECK_SHAPE
             case CreateStep.CHECK_SHAPE:
                 self._check_shape(creation)
             case CreateStep.CREATE:
@@ -325,12 +324,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return Ownership.EARLIER_RUN, str(signed)
 
     def _check_model(self, creation: DeploymentCreation) -> None:
-        self._require_ready_model(creation.base_model)
-        has_both = self._arguments.deployment_shape and self._arguments.precision
-        creation.step = CreateStep.CHECK_SHAPE if has_both else CreateStep.CREATE
-
-    def _require_ready_model(self, name: ModelName) -> None:
         """Fail unless the model can be deployed at the precision, as far as the API says."""
+        name = creation.base_model
         model = self.hook.get_model(name)
         precision = self._arguments.precision
         if model.state == "UPLOADING":
@@ -352,14 +347,15 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         )
 
     def _check_shape(self, creation: DeploymentCreation) -> None:
-        try:
-            self._plan(creation)
-        except RefusedError as error:
-            if error.status != 409:
-                raise
-            creation.on_id_taken()
-        else:
-            creation.step = CreateStep.CREATE
+        if self._arguments.deployment_shape and self._arguments.precision:
+            try:
+                self._plan(creation)
+            except RefusedError as error:
+                if error.status != 409:
+                    raise
+                creation.on_id_taken()
+                return
+        creation.step = CreateStep.CREATE
 
     def _create(self, creation: DeploymentCreation) -> None:
         self.log.info("Creating %s with the model %s.", creation.deployment, creation.base_model)
@@ -468,7 +464,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
 
     def _validate(self, creation: DeploymentCreation) -> dict[str, Any]:
         def plan() -> Deployment:
-            self._require_ready_model(creation.base_model)
+            self._check_model(creation)
             return self._plan(creation)
 
         name = str(creation.deployment)
