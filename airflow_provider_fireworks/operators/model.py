@@ -66,19 +66,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
     :raises FireworksPreparationFailed, FireworksTimeout: retried, as the task's ``retries`` say.
     """
 
-    template_fields: Sequence[str] = (
-        "model",
-        "precision",
-        "accept_precisions",
-        "allow_unknown_precision",
-        "wait_for_completion",
-        "require_confirmation",
-        "deferrable",
-        "poll_interval",
-        "timeout",
-        "account_id",
-        "fireworks_conn_id",
-    )
+    template_fields: Sequence[str] = tuple(PrepareArguments.model_fields)
     operator_extra_links = (FireworksModelLink(),)
     ui_color = "#e9e1ff"
     failure = FireworksPreparationFailed

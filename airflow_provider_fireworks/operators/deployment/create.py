@@ -116,29 +116,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :raises FireworksQuotaExceeded, FireworksDeploymentFailed, FireworksTimeout: retried, as the task's ``retries`` say.
     """
 
-    template_fields: Sequence[str] = (
-        "prepared",
-        "model",
-        "precision",
-        "deployment_id",
-        "accelerator_type",
-        "accelerator_count",
-        "deployment_shape",
-        "min_replica_count",
-        "max_replica_count",
-        "display_name",
-        "extra_spec",
-        "wait_for_completion",
-        "wait_for_inference",
-        "delete_on_failure",
-        "delete_on_kill",
-        "validate_only",
-        "deferrable",
-        "poll_interval",
-        "timeout",
-        "account_id",
-        "fireworks_conn_id",
-    )
+    template_fields: Sequence[str] = ("prepared", *CreateArguments.model_fields)
     operator_extra_links = (FireworksDeployedModelLink(), FireworksDeploymentLink())
     ui_color = "#ffe9d6"
     failure = FireworksDeploymentFailed

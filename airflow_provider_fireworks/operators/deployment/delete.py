@@ -57,14 +57,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
     :raises FireworksTimeout, FireworksUnreachable: retried, as the task's ``retries`` say.
     """
 
-    template_fields: Sequence[str] = (
-        "deployment",
-        "hard",
-        "ignore_checks",
-        "timeout",
-        "account_id",
-        "fireworks_conn_id",
-    )
+    template_fields: Sequence[str] = tuple(DeleteArguments.model_fields)
     ui_color = "#f3f3f3"
 
     def __init__(

@@ -49,16 +49,7 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
     :raises FireworksQuotaExceeded, FireworksDeploymentFailed, FireworksTimeout: retried, as the task's ``retries`` say.
     """
 
-    template_fields: Sequence[str] = (
-        "deployment",
-        "replica_count",
-        "wait_for_completion",
-        "deferrable",
-        "poll_interval",
-        "timeout",
-        "account_id",
-        "fireworks_conn_id",
-    )
+    template_fields: Sequence[str] = tuple(ScaleArguments.model_fields)
     operator_extra_links = (FireworksDeploymentLink(),)
     ui_color = "#ffe9d6"
     failure = FireworksDeploymentFailed

@@ -49,14 +49,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
     :raises FireworksError: if any of them could not be deleted for another reason, after all have been tried.
     """
 
-    template_fields: Sequence[str] = (
-        "delete",
-        "keep",
-        "include_kept",
-        "ignore_checks",
-        "account_id",
-        "fireworks_conn_id",
-    )
+    template_fields: Sequence[str] = tuple(SweepArguments.model_fields)
     ui_color = "#f3f3f3"
 
     def __init__(
