@@ -86,6 +86,7 @@ def task_state_in_worker(ti: Any, owner: Owner, *, timeout: float) -> str | None
     if not isinstance(response, dict) or len(response.get(owner.run_id) or ()) != 1:
         return None
     state = parse_task_state(response, owner)
+    # A task that runs here exists, so a response without it is about something else.
     return None if state == ABSENT else state
 
 

@@ -163,33 +163,40 @@ class WaitingArguments(Arguments):
         return TimeLimit("timeout", self.timeout)
 
 
-class _PrecisionArguments(WaitingArguments):
+class _ModelArguments(WaitingArguments):
+    model: ModelText
+    precision: PrecisionText
     accept_precisions: Annotated[list[str], BeforeValidator(_to_list_or_empty)] = Field(default_factory=list)
     allow_unknown_precision: bool = False
     require_confirmation: bool = False
 
+    @property
+    def _was_checked(self) -> bool:
+        """Whether another task has checked the precision, with its own ``allow_unknown_precision``."""
+        return False
+
     @model_validator(mode="after")
     def _check_precisions(self) -> Self:
-        accepted = [] if self.accept_precisions is UNRESOLVED else self.accept_precisions
-        for precision in (getattr(self, "precision", None), *accepted):
-            if precision not in (None, UNRESOLVED) and self.allow_unknown_precision is not UNRESOLVED:
-                check_precision(precision, allow_unknown=self.allow_unknown_precision)
+        allow_unknown = self.allow_unknown_precision
+        if allow_unknown is UNRESOLVED:
+            return self
+        if self.precision is not UNRESOLVED:
+            check_precision(self.precision, allow_unknown=allow_unknown or self._was_checked)
+        for precision in [] if self.accept_precisions is UNRESOLVED else self.accept_precisions:
+            if precision is not UNRESOLVED:
+                check_precision(precision, allow_unknown=allow_unknown)
         return self
 
 
-class PrepareArguments(_PrecisionArguments):
+class PrepareArguments(_ModelArguments):
     """The arguments of :class:`FireworksPrepareModelOperator`."""
 
-    model: ModelText
-    precision: PrecisionText
     wait_for_completion: bool = False
 
 
-class ModelReadyArguments(_PrecisionArguments):
+class ModelReadyArguments(_ModelArguments):
     """The arguments of :class:`FireworksModelReadySensor`; ``prepared`` is unpacked into the other three."""
 
-    model: ModelText
-    precision: PrecisionText
     baseline: Baseline | None = None
 
     @model_validator(mode="before")
@@ -198,6 +205,11 @@ class ModelReadyArguments(_PrecisionArguments):
         return _unpack_prepared(
             arguments, ("model", "precision", "baseline"), required=("model", "precision")
         )
+
+    @property
+    def _was_checked(self) -> bool:
+        # Only the prepare operator makes a baseline.
+        return self.baseline is not None
 
     @field_validator("baseline", mode="before")
     @classmethod
@@ -245,7 +257,7 @@ class CreateArguments(WaitingArguments):
         if self.precision not in (None, UNRESOLVED):
             # The task that prepared for it has checked it, with its own allow_unknown_precision.
             check_precision(self.precision, allow_unknown=True)
-        # What is unresolved may turn out to be None.
+        # What is unanswered may turn out to be None.
         unset = (None, UNRESOLVED)
         has_hardware = self.accelerator_type not in unset or self.accelerator_count not in unset
         if self.deployment_shape not in unset and has_hardware:

@@ -27,7 +27,7 @@ The exceptions that the hook raises for failed requests, such as :class:`ApiErro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -38,19 +38,16 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError as AccessDeniedError,
     ApiError as ApiError,
+    ConnectError as ConnectError,
     NoResponseError as NoResponseError,
     NotFoundError as NotFoundError,
     QuotaExceededError as QuotaExceededError,
     RateLimitedError as RateLimitedError,
     RefusedError as RefusedError,
     UnavailableError as UnavailableError,
-    UnreachableError as UnreachableError,
 )
 from airflow_provider_fireworks.client.text import one_line, sentence
-
-if TYPE_CHECKING:
-    from airflow_provider_fireworks.polling import Verdict
-
+from airflow_provider_fireworks.polling import Outcome, Verdict
 
 _MESSAGE_LIMIT = 4000
 """Characters of a message, which may quote several messages of the API, or a rendered template."""
@@ -186,12 +183,12 @@ SENSOR_TIMEOUT_HINT = (
 EXECUTION_TIMEOUT_HINT = "A retry starts a new wait; raise execution_timeout if that is too short."
 """The hint of Airflow's own ``AirflowTaskTimeout``, which also ends a deferred wait."""
 
-_BY_OUTCOME: dict[str, type[FireworksError]] = {
-    "access_denied": FireworksAccessDenied,
-    "not_found": FireworksNotFound,
-    "refused": FireworksRefused,
-    "bad_connection": FireworksBadConnection,
-    "unreachable": FireworksUnreachable,
+_BY_OUTCOME: dict[Outcome, type[FireworksError]] = {
+    Outcome.ACCESS_DENIED: FireworksAccessDenied,
+    Outcome.NOT_FOUND: FireworksNotFound,
+    Outcome.REFUSED: FireworksRefused,
+    Outcome.BAD_CONNECTION: FireworksBadConnection,
+    Outcome.UNREACHABLE: FireworksUnreachable,
 }
 
 _BY_API_ERROR: dict[type[ApiError], type[FireworksError]] = {
@@ -219,7 +216,7 @@ def error_from_verdict(
     :param timeout: the exception if the wait timed out.
     :param not_found: the hint if the resource does not exist.
     """
-    kind = {**_BY_OUTCOME, "failed": failed, "timeout": timeout}[verdict.outcome.value]
+    kind = {**_BY_OUTCOME, Outcome.FAILED: failed, Outcome.TIMEOUT: timeout}[verdict.outcome]
     if kind is FireworksNotFound:
         return kind(_with_hint(message, not_found))
     timeout_hint = EXECUTION_TIMEOUT_HINT if kind is AirflowTaskTimeout else SENSOR_TIMEOUT_HINT

@@ -55,7 +55,7 @@ class FireworksTask:
 class WaitingTask(FireworksTask):
     """A task that also waits, in the worker or in the triggerer."""
 
-    failure: ClassVar[type[FireworksError]]
+    failure_class: ClassVar[type[FireworksError]]
     """Raised if what is waited for never will be ready."""
     trigger_class: ClassVar[type[FireworksTrigger]]
     """Continues a wait in the triggerer."""
@@ -65,12 +65,18 @@ class WaitingTask(FireworksTask):
     def _arguments(self) -> WaitingArguments:
         """The arguments, rendered and checked."""
 
-    def _trigger(self, wait: Wait, resume_state: dict[str, Any]) -> FireworksTrigger:
-        """Return the trigger that continues a wait."""
+    def _trigger(self, wait: Wait, state: BaseModel | None = None, **arguments: Any) -> FireworksTrigger:
+        """
+        Return the trigger that continues a wait.
+
+        :param state: what the task needs to resume, besides the wait.
+        :param arguments: further arguments of the trigger.
+        """
         return self.trigger_class(
             fireworks_conn_id=self._arguments.fireworks_conn_id,
             wait=wait.to_arguments(),
-            resume_state=resume_state,
+            resume_state=state.model_dump(mode="json", exclude_defaults=True) if state else {},
+            **arguments,
         )
 
 

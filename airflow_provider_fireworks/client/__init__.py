@@ -11,13 +11,13 @@ from __future__ import annotations
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     ApiError,
+    ConnectError,
     NoResponseError,
     NotFoundError,
     QuotaExceededError,
     RateLimitedError,
     RefusedError,
     UnavailableError,
-    UnreachableError,
 )
 from airflow_provider_fireworks.client.names import DeploymentName, ModelName
 from airflow_provider_fireworks.client.precision import Precision
@@ -35,6 +35,7 @@ __all__ = [
     "AccessDeniedError",
     "Account",
     "ApiError",
+    "ConnectError",
     "Deployment",
     "DeploymentName",
     "DeploymentShape",
@@ -50,5 +51,4 @@ __all__ = [
     "ReplicaStats",
     "Status",
     "UnavailableError",
-    "UnreachableError",
 ]

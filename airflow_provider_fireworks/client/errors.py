@@ -2,7 +2,7 @@
 Exceptions raised for failed API requests::
 
     ApiError
-    ├── UnreachableError    no connection; nothing was sent
+    ├── ConnectError    no connection; nothing was sent
     ├── NoResponseError     sent, but no response that can be read
     ├── UnavailableError    408, 5xx, or a 401, 403, 404 or redirect that is not the API's own
     ├── RateLimitedError    429
@@ -113,7 +113,7 @@ class ApiError(Exception):
         return shown + (f" (request id {self.request_id})" if self.request_id else "")
 
 
-class UnreachableError(ApiError):
+class ConnectError(ApiError):
     """The connection failed (refused, DNS, TLS, proxy), so nothing was sent."""
 
     is_transient = True

@@ -16,8 +16,8 @@ from airflow_provider_fireworks.client.api import Request
 from airflow_provider_fireworks.client.config import ClientConfig
 from airflow_provider_fireworks.client.errors import (
     ApiError,
+    ConnectError,
     NoResponseError,
-    UnreachableError,
 )
 from airflow_provider_fireworks.client.text import one_line
 
@@ -139,7 +139,7 @@ def no_response_error(
     :param reason: why, in the library's words.
     :param never_sent: whether it is certain that the API cannot have received the request.
     """
-    kind = UnreachableError if never_sent else NoResponseError
+    kind = ConnectError if never_sent else NoResponseError
     what = "the API cannot be reached" if never_sent else "no response"
     shown = config.hide_key(one_line(f"{type(error).__name__}: {reason}"))
     return kind(

@@ -24,6 +24,7 @@ _PREFIX = "Created by Apache Airflow: "
 _MAX_ID = 63
 _HASH_DIGITS = 12
 _MAX_DESCRIPTION = 2000
+"""Longer descriptions are not parsed. The API allows 1000 characters, so no task signed them."""
 _MAX_URL = 70
 """Of Airflow's URL, so that a description stays below the API's 1000 characters, however long the ids are."""
 

@@ -40,7 +40,7 @@ class RemovalResult:
     :ivar error: why it is left, if a request failed.
     """
 
-    status: Literal["deleted", "gone", "kept", "left"]
+    status: Literal["deleted", "gone", "spared", "left"]
     note: str
     error: ApiError | None = None
 
@@ -65,7 +65,7 @@ def remove(
     name: DeploymentName,
     *,
     timeout: float,
-    is_own: Callable[[Deployment], bool] = lambda found: True,
+    may_delete: Callable[[Deployment], bool] = lambda found: True,
     ignore_checks: Callable[[Deployment | None], bool] = lambda found: True,
     hard: bool = False,
     purge: bool = False,
@@ -80,7 +80,7 @@ def remove(
     Read the deployment, and delete it if it is the caller's to delete.
 
     :param timeout: seconds for which to try again over transient errors.
-    :param is_own: whether the deployment that was read may be deleted.
+    :param may_delete: whether the deployment that was read may be deleted.
     :param ignore_checks: whether to skip the API's check that it has not served recently; called with ``None`` if the
         deployment could not be read.
     :param hard: delete it for good.
@@ -102,8 +102,8 @@ def remove(
         found = reply if isinstance(reply, Deployment) else None
         if found is not None:
             may_be_invisible = False
-            if not is_own(found):
-                return RemovalResult("kept", f"Not deleting {name}: it does not belong to this task.")
+            if not may_delete(found):
+                return RemovalResult("spared", f"Not deleting {name}: it does not belong to this task.")
             purges = found.state == "DELETED" and hard and purge and refused is None
             if found.state in ("DELETING", "DELETED") and not purges:
                 return deleted if may_be_deleted else RemovalResult("gone", f"{name} was deleted already.")
@@ -121,7 +121,7 @@ def remove(
                 if state is None:
                     return _left(name, "Airflow did not say whether it will still be used")
                 if not is_over(state):
-                    return RemovalResult("kept", f"Not deleting {name}: the state of its task is {state}.")
+                    return RemovalResult("spared", f"Not deleting {name}: the state of its task is {state}.")
             reply = yield api.delete_deployment(name, hard=hard, ignore_checks=ignore_checks(found))
             if not isinstance(reply, ApiError):
                 return deleted

@@ -46,7 +46,7 @@ class ModelPreparation(BaseModel):
     :ivar baseline: the model before the last prepare request, with the outcome of that.
     :ivar history: what polls have seen since the baseline.
     :ivar ready_precision: the precision at which the model is ready, once it is.
-    :ivar note: why this step is next, for the log.
+    :ivar note: why this step is next, as a clause about the model, for logs and errors.
     :ivar unknown_since: seconds since the epoch; when the request was sent whose outcome is unknown.
     :ivar refused_at: seconds since the epoch; when a request was first refused with no preparation in progress.
     :ivar refusal: the code of the last refusal, until the model has been read after it.
@@ -95,11 +95,12 @@ class ModelPreparation(BaseModel):
     def on_unknown_outcome(self, error: Exception, at: float) -> None:
         """Take in that the outcome of the request sent at ``at`` is unknown: only the model can tell."""
         self.unknown_since = at
-        self.note, self.step = f"It may have worked all the same: {error}.", PrepareStep.READ
+        self.note = f"the API may have carried out the request all the same: {error}"
+        self.step = PrepareStep.READ
 
     def on_refused(self, error: RefusedError, at: float) -> None:
         """Take in that the request sent at ``at`` was refused; the model tells whether that is final."""
-        self.note, self.refusal, self.refusals = f"{error}.", error.code or "", self.refusals + 1
+        self.note, self.refusal, self.refusals = str(error), error.code or "", self.refusals + 1
         self.refused_at = self.refused_at or at
         may_be_busy = self.refusal in _MAY_BE_BUSY or error.status == 409
         self.step = PrepareStep.READ if may_be_busy else PrepareStep.REFUSED
@@ -121,6 +122,10 @@ class ModelPreparation(BaseModel):
         self.baseline, self.history, self.step = None, PollHistory(), PrepareStep.READ
         return True
 
+    def read_again(self) -> None:
+        """Read the model next."""
+        self.step = PrepareStep.READ
+
     def begin_pause(self, poll_interval: float) -> float:
         """Return the seconds to pause, after which the model is read again."""
         self.step = PrepareStep.READ
@@ -130,7 +135,9 @@ class ModelPreparation(BaseModel):
         self, model: Model, before: Baseline, unknown_since: float, now: float
     ) -> None:
         if before.state == "READY" and model.state != "READY":
-            self.note = f"Its state has changed to {model.state} since, so it did work."
+            self.note = (
+                f"its state has changed to {model.state} since the request, so the API did carry it out"
+            )
             self._set_requested("accepted", unknown_since)
         elif now - unknown_since < self.timing.visibility_lag:
             self.step = PrepareStep.PAUSE
@@ -153,7 +160,7 @@ class ModelPreparation(BaseModel):
         elif self.refusal == "ALREADY_EXISTS":
             self._set_requested("already", refused_at)
         else:
-            self.note += " No preparation was in progress meanwhile, so the refusal is final."
+            self.note += "; no preparation was in progress meanwhile, so the refusal is final"
             self.step = PrepareStep.REFUSED
 
     def _request_from(self, model: Model) -> None:

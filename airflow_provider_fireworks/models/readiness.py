@@ -33,6 +33,7 @@ class Baseline(BaseModel):
     the baseline. Clock times are for durations only.
 
     :ivar state: as read, ``""`` if unset.
+    :ivar precisions: what the API listed, for whoever reads the XCom.
     :ivar posted: ``accepted``; ``already`` if the API kept responding ``ALREADY_EXISTS``; ``None`` if no request was
         needed.
     :ivar posted_at: seconds since the epoch, ``None`` if no request was sent.

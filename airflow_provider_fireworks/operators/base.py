@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from airflow_provider_fireworks.arguments import TimeLimit
 from airflow_provider_fireworks.client.errors import ApiError
+from airflow_provider_fireworks.client.text import sentence
 from airflow_provider_fireworks.exceptions import (
     FireworksError,
     FireworksTimeout,
@@ -35,10 +36,14 @@ class FireworksOperator(BaseOperator, FireworksTask):
     _logged_note = ""
 
     def _log_pause(self, note: str) -> None:
-        """Log why the task pauses, unless it paused for the same reason before."""
+        """
+        Log why the task pauses, unless it paused for the same reason before.
+
+        :param note: the resource, and a clause about it.
+        """
         if note != self._logged_note:
             self._logged_note = note
-            self.log.info("%s Polling until that changes.", note)
+            self.log.info("%s Polling until that changes.", sentence(note))
 
     def _send_once(self, request: Request[ResultT]) -> ResultT | ApiError:
         """Send a request once, and return its result or its error."""
@@ -120,7 +125,7 @@ class WaitingOperator(FireworksOperator, WaitingTask):
         return error_from_verdict(
             verdict,
             f"{what}: {over}{verdict.reason}",
-            failed=self.failure,
+            failed=self.failure_class,
             timeout=AirflowTaskTimeout if limit.argument == "execution_timeout" else FireworksTimeout,
         )
 
@@ -140,9 +145,8 @@ class WaitingOperator(FireworksOperator, WaitingTask):
         :param state: the resume state.
         """
         if self._arguments.deferrable:
-            resume_state = state.model_dump(mode="json", exclude_defaults=True) if state else {}
             self.defer(
-                trigger=self._trigger(wait, resume_state),
+                trigger=self._trigger(wait, state),
                 method_name="execute_complete",
                 timeout=wait.deferral_timeout(time.time()),
             )

@@ -69,7 +69,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
     template_fields: Sequence[str] = tuple(PrepareArguments.model_fields)
     operator_extra_links = (FireworksModelLink(),)
     ui_color = "#e9e1ff"
-    failure = FireworksPreparationFailed
+    failure_class = FireworksPreparationFailed
     trigger_class = FireworksModelReadyTrigger
 
     def __init__(
@@ -111,14 +111,14 @@ class FireworksPrepareModelOperator(WaitingOperator):
         """Read the model, request the preparation unless the precision is listed, and wait if asked to."""
         show_precision(context, self._arguments.precision)
         deadline = time.time() + self._time_limit.seconds
-        model = self._send_patiently(
+        name = self._send_patiently(
             lambda: self.hook.model_name(self._arguments.model),
             self._response_wait(self._arguments.model, deadline),
             f"{self._arguments.model} at {self._arguments.precision}",
         )
         # For the link, which the UI shows while the task waits.
-        context["ti"].xcom_push(key="model", value=str(model))
-        return self._run(ModelPreparation(model=model, deadline=deadline, timing=self.timing))
+        context["ti"].xcom_push(key="model", value=str(name))
+        return self._run(ModelPreparation(model=name, deadline=deadline, timing=self.timing))
 
     def _resume(self, context: Context, event: Event) -> dict[str, Any]:
         show_precision(context, self._arguments.precision)
@@ -131,20 +131,22 @@ class FireworksPrepareModelOperator(WaitingOperator):
             step = preparation.step
             if step in _ENDED_BY_DEADLINE and time.time() >= preparation.deadline:
                 seen = preparation.note or "nothing was requested yet"
-                self._take_in(preparation, Verdict(Outcome.TIMEOUT, f"last seen: {seen}"))
-            elif step is PrepareStep.READ:
+                raise self._error_from(
+                    Verdict(Outcome.TIMEOUT, f"last seen: {seen}"), self._what(preparation)
+                )
+            if step is PrepareStep.READ:
                 self._read(preparation)
             elif step is PrepareStep.REQUEST:
                 self._request(preparation)
             elif step is PrepareStep.PAUSE:
-                self._log_pause(preparation.note)
+                self._log_pause(f"{preparation.model}: {preparation.note}")
                 time.sleep(preparation.begin_pause(self._arguments.poll_interval))
             elif step is PrepareStep.WAIT_UNTIL_IDLE:
-                self.log.info("%s Waiting until the model is idle.", preparation.note)
+                self.log.info("%s: %s. Waiting until it is idle.", preparation.model, preparation.note)
                 self._take_in(preparation, self._wait(self._new_wait(Until.IDLE, preparation), preparation))
             elif step is PrepareStep.REFUSED:
-                what = f"{preparation.model} at {self._arguments.precision}"
-                raise FireworksRefused(f"{what}: {preparation.note} {FireworksRefused.hint}")
+                what = self._what(preparation)
+                raise FireworksRefused(f"{what}: {preparation.note}. {FireworksRefused.hint}")
             elif step is PrepareStep.REQUESTED and self._arguments.wait_for_completion:
                 self._take_in(preparation, self._wait(self._new_wait(Until.READY, preparation), preparation))
             else:
@@ -164,6 +166,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         self.log.info("Requesting the preparation of %s for %s.", preparation.model, precision)
         at = time.time()
         try:
+            # Not hook.prepare_model(), which checks the precision again.
             self.hook.send(api.prepare_model(preparation.model, precision))
         except RefusedError as error:
             preparation.on_refused(error, at)
@@ -171,10 +174,10 @@ class FireworksPrepareModelOperator(WaitingOperator):
             if error.is_transient and error.outcome_unknown:
                 preparation.on_unknown_outcome(error, at)
                 if not error.retry_after:
+                    # Read at once. Otherwise the API has asked for a pause before any request.
                     return
             else:
-                preparation.step = PrepareStep.READ
-            # The next read waits until the API responds again.
+                preparation.read_again()
             self._take_in_error(preparation, error)
         else:
             preparation.on_accepted(at)
@@ -196,7 +199,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         if verdict.can_prepare_again and preparation.request_again():
             self.log.warning("%s: %s. Requesting it once more.", preparation.model, verdict.reason)
             return
-        raise self._error_from(verdict, f"{preparation.model} at {self._arguments.precision}")
+        raise self._error_from(verdict, self._what(preparation))
 
     def _new_wait(self, until: Until, preparation: ModelPreparation) -> ModelWait:
         return ModelWait(
@@ -212,6 +215,9 @@ class FireworksPrepareModelOperator(WaitingOperator):
             poll_interval=self._arguments.poll_interval,
             timing=self.timing,
         )
+
+    def _what(self, preparation: ModelPreparation) -> str:
+        return f"{preparation.model} at {self._arguments.precision}"
 
     def _result(self, preparation: ModelPreparation) -> dict[str, Any]:
         precision = preparation.ready_precision or self._arguments.precision

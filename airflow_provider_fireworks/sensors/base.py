@@ -95,7 +95,7 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
             # For the link, which the UI shows while the task is deferred.
             context["ti"].xcom_push(key=self._wait.resource, value=str(self._name))
             self.defer(
-                trigger=self._trigger(self._wait, resume_state={}),
+                trigger=self._trigger(self._wait),
                 method_name="execute_complete",
                 timeout=self._wait.deferral_timeout(time.time()),
             )
@@ -159,14 +159,14 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
             raise error_from_verdict(
                 verdict,
                 f"{waited}: {verdict.reason}",
-                failed=self.failure,
+                failed=self.failure_class,
                 timeout=AirflowSensorTimeout,
                 not_found=self.not_found_hint,
             )
         error = error_from_verdict(
             verdict,
             f"{waited}: execution_timeout of {limit.seconds:.0f} s is over, {verdict.reason}",
-            failed=self.failure,
+            failed=self.failure_class,
             timeout=AirflowTaskTimeout,
         )
         if self.soft_fail or self.never_fail:

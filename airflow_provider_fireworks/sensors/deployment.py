@@ -62,7 +62,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     )
     operator_extra_links = (FireworksDeploymentLink(),)
     ui_color = "#d9e7ff"
-    failure = FireworksDeploymentNotReady
+    failure_class = FireworksDeploymentNotReady
     wait_class = DeploymentWait
     trigger_class = FireworksDeploymentReadyTrigger
     not_found_hint = (

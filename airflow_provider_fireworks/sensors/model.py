@@ -77,7 +77,7 @@ class FireworksModelReadySensor(FireworksSensor):
     )
     operator_extra_links = (FireworksModelLink(),)
     ui_color = "#d9e7ff"
-    failure = FireworksModelNotReady
+    failure_class = FireworksModelNotReady
     wait_class = ModelWait
     trigger_class = FireworksModelReadyTrigger
 

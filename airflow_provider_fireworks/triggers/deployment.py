@@ -36,7 +36,7 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
 
     Waiting for inference, it also requests a token, ``POST /inference/v1/chat/completions``.
 
-    :param delete_on_kill: the signature of the task that created the deployment. If that task is killed and nothing
+    :param owner_signature: the signature of the task that created the deployment. If that task is killed and nothing
         will use the deployment any more, it is deleted (Airflow 3.3 and later). ``None`` deletes nothing. What the task
         did not create, or adopted from an earlier run, is never deleted.
     """
@@ -47,15 +47,15 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
         fireworks_conn_id: str | None,
         wait: dict[str, Any],
         resume_state: dict[str, Any] | None = None,
-        delete_on_kill: str | None = None,
+        owner_signature: str | None = None,
     ) -> None:
         super().__init__(fireworks_conn_id=fireworks_conn_id, wait=wait, resume_state=resume_state)
-        self.delete_on_kill = delete_on_kill
+        self.owner_signature = owner_signature
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as Airflow stores them."""
         path, arguments = super().serialize()
-        return path, {**arguments, "delete_on_kill": self.delete_on_kill}
+        return path, {**arguments, "owner_signature": self.owner_signature}
 
     def make_wait(self) -> DeploymentWait:
         """Return the wait for the deployment."""
@@ -68,7 +68,7 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
         Airflow calls this when a person marks or clears the task. Before 3.4 it also does so after it has given the
         trigger to another triggerer, and when that one has ended the wait. Only the state of the task tells which.
         """
-        owner = Owner.from_description(self.delete_on_kill)
+        owner = Owner.from_description(self.owner_signature)
         if owner is None:
             return
         deletion = asyncio.create_task(self._delete_in_time(owner))
@@ -100,7 +100,7 @@ class FireworksDeploymentReadyTrigger(FireworksTrigger):
         wait = self.make_wait()
         steps: RemovalSteps = remove(
             name,
-            is_own=lambda found: owner.created(found.description),
+            may_delete=lambda found: owner.created(found.description),
             may_be_invisible=not wait.known and time.time() < (wait.visible_by or 0.0),
             insist=True,
             check_task=True,

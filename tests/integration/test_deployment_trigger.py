@@ -39,13 +39,13 @@ def deployed(emulator: Any) -> Any:
     return emulator
 
 
-def arguments(delete_on_kill: str | None = None, **wait: Any) -> dict[str, Any]:
+def arguments(owner_signature: str | None = None, **wait: Any) -> dict[str, Any]:
     wait = {"deployment": NAME, "deadline": time.time() + 10, "poll_interval": 0.1} | wait
     return {
         "fireworks_conn_id": "fireworks_default",
         "wait": wait,
         "resume_state": {"kept": [1]},
-        "delete_on_kill": delete_on_kill,
+        "owner_signature": owner_signature,
     }
 
 

@@ -261,7 +261,7 @@ def test_refused_connection_is_unreachable(connect):
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         connect(host=url)
-        with pytest.raises(exceptions.UnreachableError, match=f"cannot be reached at {url}"):
+        with pytest.raises(exceptions.ConnectError, match=f"cannot be reached at {url}"):
             get_model_once()
 
 

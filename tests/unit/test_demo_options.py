@@ -54,7 +54,10 @@ def test_keep_is_parsed_as_yes_or_no(value: str, keep: bool) -> None:
         ({"SPEND": "yes"}, "SPEND is set, but MODEL is not"),
         ({"MODEL": "my-model"}, "MODEL=my-model needs FIREWORKS_API_KEY"),
         *(
-            ({**REAL, "SPEND": spend}, "which COSTS MONEY as long as a deployment has replicas. Set SPEND=yes")
+            (
+                {**REAL, "SPEND": spend},
+                "which COSTS MONEY as long as a deployment has replicas. Set SPEND=yes",
+            )
             for spend in ("", "0", "no", "1")
         ),
         ({**REAL, "FAIL": "FP4"}, "FAIL and FAIL_DEPLOY need the emulator"),

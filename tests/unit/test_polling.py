@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
+    ConnectError,
     NoResponseError,
     NotFoundError,
     QuotaExceededError,
     RateLimitedError,
     RefusedError,
     UnavailableError,
-    UnreachableError,
 )
 from airflow_provider_fireworks.polling import Outcome, ResponseWait, Verdict, Wait
 from airflow_provider_fireworks.timing import DEFAULT_TIMING
@@ -27,7 +27,7 @@ JITTER = 0.1
 PENDING = Verdict(Outcome.PENDING, "its state is NEW")
 READY = Verdict(Outcome.READY, "its state is READY")
 TRANSIENT = [
-    UnreachableError("refused"),
+    ConnectError("refused"),
     NoResponseError("cut off"),
     UnavailableError("bad gateway", status=502),
     RateLimitedError("slow down", status=429),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_fireworks.airflow_state import RUNNING, task_state_in_worker
 from airflow_provider_fireworks.deployments.ownership import is_over
 from airflow_provider_fireworks.deployments.removal import MONEY, remove
-from airflow_provider_fireworks.operators.deployment.base import run_removal
+from airflow_provider_fireworks.operators.deployment.run_removal import run_removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class CleanUp:
         name = self.creation.deployment
         if not self.creation.may_exist:
             return None
-        if self.creation.kept:
+        if self.creation.must_stay:
             return f"{name} is kept, because it existed before this task: {MONEY}."
         if self.killed:
             return self._after_kill()
@@ -88,12 +88,12 @@ class CleanUp:
                 steps = remove(
                     name,
                     timeout=timeout,
-                    is_own=lambda found: self.creation.is_own(found, self.owner),
+                    may_delete=lambda found: self.creation.is_own(found, self.owner),
                     # Softly after a kill, as the person who did it may want the deployment back.
                     hard=not self.killed,
                     unread="delete if denied" if self.creation.accepted else "keep",
                     insist=True,
-                    may_be_invisible=self.creation.unresolved > 0,
+                    may_be_invisible=self.creation.unanswered > 0,
                     timing=self.timing,
                 )
                 quick = self.timing.kill_request_timeout

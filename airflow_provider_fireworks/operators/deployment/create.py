@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred, conf
+from pydantic import BaseModel
 
 from airflow_provider_fireworks.airflow_state import RunState, run_state
 from airflow_provider_fireworks.arguments import CreateArguments
@@ -36,7 +37,7 @@ from airflow_provider_fireworks.operators.base import WaitingOperator
 from airflow_provider_fireworks.operators.deployment.cleanup import CleanUp
 from airflow_provider_fireworks.polling import Event, Outcome, Until, Verdict, Wait
 from airflow_provider_fireworks.task import parse_resumed, show_precision
-from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
+from airflow_provider_fireworks.triggers.base import FireworksTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -119,7 +120,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     template_fields: Sequence[str] = ("prepared", *CreateArguments.model_fields)
     operator_extra_links = (FireworksDeployedModelLink(), FireworksDeploymentLink())
     ui_color = "#ffe9d6"
-    failure = FireworksDeploymentFailed
+    failure_class = FireworksDeploymentFailed
 
     def __init__(
         self,
@@ -172,7 +173,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.fireworks_conn_id = fireworks_conn_id
         CreateArguments.check_literals(**self._given())
         self._creation: DeploymentCreation | None = None
-        self._may_stop = False
+        self._kill_may_raise = False
         self._killed = False
 
     @cached_property
@@ -227,7 +228,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         interrupted a request to it, whose lock is then held forever.
         """
         self._killed = True
-        if self._may_stop:
+        if self._kill_may_raise:
             self._stop_if_killed()
 
     # ---- the steps
@@ -235,7 +236,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     def _resume(self, context: Context, event: Event) -> dict[str, Any]:
         creation = parse_resumed(DeploymentCreation, {**event.resume_state, "timing": self.timing})
         with self._cleaning_up(creation):
-            if self._is_done(creation, event.verdict):
+            if self._after_wait(creation, event.verdict):
                 return self._result(creation)
             return self._run(creation)
 
@@ -255,7 +256,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 self._read(creation)
             case CreateStep.CHECK_MODEL:
                 self._check_model(creation)
-                creation.step = CreateStep.CHECK_SHAPE
+                creation.on_checked()
             case CreateStep.CHECK_SHAPE:
                 self._check_shape(creation)
             case CreateStep.CREATE:
@@ -333,7 +334,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                     raise
                 creation.on_id_taken()
                 return
-        creation.step = CreateStep.CREATE
+        creation.on_checked()
 
     def _create(self, creation: DeploymentCreation) -> None:
         self.log.info("Creating %s with the model %s.", creation.deployment, creation.base_model)
@@ -353,55 +354,60 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             self.log.info("It was created, its state is %s.", created.state)
 
     def _undelete(self, creation: DeploymentCreation) -> None:
-        self.log.info("%s Undeleting %s.", creation.note, creation.deployment)
+        self.log.info("%s: %s. Undeleting it.", creation.deployment, creation.note)
         self._stop_if_killed()
         creation.before_request(time.time())
         try:
             self.hook.undelete_deployment(creation.deployment)
         except NotFoundError:
             creation.on_not_carried_out()
-            creation.pause("It has expired since it was read, and cannot be undeleted.")
+            creation.pause("it has expired since it was read, and cannot be undeleted")
         else:
             creation.on_undeleted()
 
     def _replace(self, creation: DeploymentCreation) -> None:
-        self.log.info("%s Deleting %s for good.", creation.note, creation.deployment)
+        self.log.info("%s: %s. Deleting it for good.", creation.deployment, creation.note)
         with suppress(NotFoundError):
             self.hook.delete_deployment(creation.deployment, hard=True, ignore_checks=True)
-        creation.pause("It was deleted.")
+        creation.pause("it was deleted")
 
     def _update(self, creation: DeploymentCreation) -> None:
-        self.log.info("%s Updating %s.", creation.note, creation.deployment)
-        description = self._signature(creation, kept=creation.kept).description
+        self.log.info("%s: %s. Updating it.", creation.deployment, creation.note)
+        description = self._signature(creation, kept=creation.must_stay).description
         self.hook.update_deployment(creation.deployment, description=description, **creation.updates)
-        creation.pause("It was updated.")
+        creation.pause("it was updated")
 
     def _pause(self, creation: DeploymentCreation) -> None:
         if time.time() >= creation.deadline:
-            raise self._error_from(Verdict(Outcome.TIMEOUT, creation.note), str(creation.deployment))
-        self._log_pause(creation.note)
+            raise self._error_from(
+                Verdict(Outcome.TIMEOUT, f"last seen: {creation.note}"), str(creation.deployment)
+            )
+        self._log_pause(f"{creation.deployment}: {creation.note}")
         time.sleep(creation.begin_pause(self._arguments.poll_interval, time.time()))
 
     def _wait_if_asked(self, creation: DeploymentCreation) -> bool:
         until = Until.INFERENCE if self._arguments.wait_for_inference else Until.READY
         waits = self._arguments.wait_for_completion or self._arguments.wait_for_inference
-        if not waits and creation.unresolved:
+        if not waits and creation.unanswered:
             # The tasks that follow must find it, if only to delete it.
-            creation.step = CreateStep.READ
+            creation.read_again()
             return False
         self.log.info("%s: %s.", creation.deployment, creation.note)
         if not waits or (until is Until.READY and creation.step is CreateStep.READY):
             return True
-        return self._is_done(creation, self._wait(self._new_wait(until, creation), creation))
+        return self._after_wait(creation, self._wait(self._new_wait(until, creation), creation))
 
-    def _is_done(self, creation: DeploymentCreation, verdict: Verdict) -> bool:
-        """Take in how a wait has ended, or raise its error; return whether the task is done."""
-        if verdict.outcome is Outcome.NOT_FOUND and creation.unresolved:
+    def _after_wait(self, creation: DeploymentCreation, verdict: Verdict) -> bool:
+        """Take in how a wait has ended; return whether the task is done.
+
+        :raises FireworksError: if the wait did not end well.
+        """
+        if verdict.outcome is Outcome.NOT_FOUND and creation.unanswered:
             # It has never become visible. The next read decides.
-            creation.step = CreateStep.READ
+            creation.read_again()
             return False
         if verdict.outcome is Outcome.FAILED:
-            creation.unresolved = 0
+            creation.unanswered = 0
         if verdict.outcome is not Outcome.READY:
             raise self._error_from(verdict, str(creation.deployment))
         if creation.step not in (CreateStep.EXISTS, CreateStep.READY):
@@ -414,16 +420,17 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         if creation.step in (CreateStep.CREATE, CreateStep.UNDELETE):
             if error.is_transient and error.outcome_unknown:
                 creation.on_unknown_outcome(error)
-                self.log.warning("%s", creation.note)
+                self.log.warning("%s: %s", creation.deployment, creation.note)
                 if not error.retry_after:
+                    # Read at once. Otherwise the API has asked for a pause before any request.
                     return
             else:
                 creation.on_not_carried_out()
-        creation.step = CreateStep.READ
+        creation.read_again()
         if not error.is_transient:
             raise error_from_api(error, f"{creation.deployment}: {error}") from None
         wait = self._new_wait(Until.RESPONSE, creation)
-        self._is_done(creation, self._wait_after_error(error, wait, creation))
+        self._after_wait(creation, self._wait_after_error(error, wait, creation))
 
     def _result(self, creation: DeploymentCreation) -> dict[str, Any]:
         return {"deployment": str(creation.deployment)}
@@ -534,7 +541,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     def _new_wait(self, until: Until, creation: DeploymentCreation) -> DeploymentWait:
         return DeploymentWait(
             deployment=creation.deployment,
-            known=creation.may_exist and not creation.unresolved,
+            known=creation.may_exist and not creation.unanswered,
             visible_by=creation.visible_by,
             until=until,
             has_responded=self._has_responded,
@@ -543,14 +550,10 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             timing=self.timing,
         )
 
-    def _trigger(self, wait: Wait, resume_state: dict[str, Any]) -> FireworksDeploymentReadyTrigger:
-        deletes = self._arguments.deletes_on_kill and not resume_state.get("kept")
-        return FireworksDeploymentReadyTrigger(
-            fireworks_conn_id=self._arguments.fireworks_conn_id,
-            wait=wait.to_arguments(),
-            resume_state=resume_state,
-            delete_on_kill=self._owner.description if deletes else None,
-        )
+    def _trigger(self, wait: Wait, state: BaseModel | None = None, **arguments: Any) -> FireworksTrigger:
+        if isinstance(state, DeploymentCreation) and state.delete_on_kill and not state.must_stay:
+            arguments["owner_signature"] = self._owner.description
+        return super()._trigger(wait, state, **arguments)
 
     # ---- failing
 
@@ -563,14 +566,14 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         """Delete what this task has created if the block fails: Airflow skips a teardown whose setup has failed."""
         self._creation = creation
         try:
-            self._may_stop = True
+            self._kill_may_raise = True
             yield
-            self._may_stop = False
+            self._kill_may_raise = False
         except TaskDeferred:
-            self._may_stop = False
+            self._kill_may_raise = False
             raise
         except BaseException as error:
-            self._may_stop = False
+            self._kill_may_raise = False
             if problem := self._clean_up(creation):
                 add_to_message(error, problem)
             raise
@@ -595,5 +598,5 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             problem = f"{deployment} was not deleted and {MONEY}: {error}"
             self.log.error("%s", problem)
             return problem
-        creation.may_exist, creation.unresolved = True, 1
+        creation.may_exist, creation.unanswered = True, 1
         return self._clean_up(creation)

@@ -19,7 +19,7 @@ from airflow_provider_fireworks.exceptions import (
     error_from_api,
 )
 from airflow_provider_fireworks.operators.base import FireworksOperator
-from airflow_provider_fireworks.operators.deployment.base import run_removal
+from airflow_provider_fireworks.operators.deployment.run_removal import run_removal
 from airflow_provider_fireworks.polling import ResponseWait
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
         steps = remove(
             name,
             timeout=max(deadline - time.time(), 0.0),
-            is_own=lambda found: not self._in_use_elsewhere(found, context["ti"], me),
+            may_delete=lambda found: not self._in_use_elsewhere(found, context["ti"], me),
             ignore_checks=lambda found: self._skips_checks(found, me),
             hard=self._arguments.hard,
             purge=True,

@@ -52,7 +52,7 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
     template_fields: Sequence[str] = tuple(ScaleArguments.model_fields)
     operator_extra_links = (FireworksDeploymentLink(),)
     ui_color = "#ffe9d6"
-    failure = FireworksDeploymentFailed
+    failure_class = FireworksDeploymentFailed
     trigger_class = FireworksDeploymentReadyTrigger
 
     def __init__(

@@ -13,7 +13,7 @@ from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.deployments.removal import RemovalResult, remove
 from airflow_provider_fireworks.exceptions import FireworksError, error_from_api
 from airflow_provider_fireworks.operators.base import FireworksOperator
-from airflow_provider_fireworks.operators.deployment.base import run_removal
+from airflow_provider_fireworks.operators.deployment.run_removal import run_removal
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -99,7 +99,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
                 continue
             result = self._remove(name, owner, context["ti"])
             entry["deleted"] = result.status in ("deleted", "gone")
-            if result.status == "kept":
+            if result.status == "spared":
                 in_use.append(entry)
             if result.status == "left" and not self._is_traffic(result.error):
                 self.log.error("%s", result.note)
@@ -163,7 +163,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
         steps = remove(
             name,
             timeout=self.timing.sweep_timeout,
-            is_own=is_orphaned,
+            may_delete=is_orphaned,
             ignore_checks=lambda found: self._arguments.ignore_checks,
             timing=self.timing,
         )

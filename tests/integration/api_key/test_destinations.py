@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from airflow_provider_fireworks.client import ApiError, ModelName, UnavailableError, UnreachableError, api
+from airflow_provider_fireworks.client import ApiError, ConnectError, ModelName, UnavailableError, api
 from tests.faults.network import create_certificate
 from tests.integration.clients import KEY, send_sync
 from tests.integration.servers import Server, http_response, json_response
@@ -34,7 +34,7 @@ def test_redirect_is_not_followed(send, status, target):
 
 def test_untrusted_server_receives_nothing(send, tmp_path):
     server = Server(lambda: [json_response({})], certificate=create_certificate(tmp_path))
-    with server, pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+    with server, pytest.raises(ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         send(server.url, READ)
     assert server.hung_up.wait(10)
     assert server.requests == []
@@ -55,7 +55,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_proxy_receives_no_key(send, proxy):
-    with pytest.raises(UnreachableError):
+    with pytest.raises(ConnectError):
         send("https://api.example", READ)
     (request,) = proxy.requests
     assert request.startswith(b"CONNECT api.example:443 ")

@@ -63,7 +63,7 @@ def fault(kind: str, **fields: Any) -> Arrange:
 
 
 FAILURES: dict[str, tuple[Arrange, type[exceptions.ApiError]]] = {
-    "connection refused": (lambda emulator: emulator.stop(), exceptions.UnreachableError),
+    "connection refused": (lambda emulator: emulator.stop(), exceptions.ConnectError),
     "dropped": (fault("drop"), exceptions.NoResponseError),
     "timeout": (fault("hang"), exceptions.NoResponseError),
     "truncated": (fault("truncate"), exceptions.NoResponseError),
@@ -284,7 +284,7 @@ def test_hook_clients_and_triggers_hide_key(emulator):
     triggers = [
         FireworksModelReadyTrigger(fireworks_conn_id="fireworks_default", wait=model),
         FireworksDeploymentReadyTrigger(
-            fireworks_conn_id="fireworks_default", wait=deployment, delete_on_kill="mine"
+            fireworks_conn_id="fireworks_default", wait=deployment, owner_signature="mine"
         ),
     ]
     shown = [hook, hook.config, vars(hook), hook.quick_client(timeout=1), vars(hook.quick_client(timeout=1))]

@@ -49,7 +49,7 @@ def test_deferred_create_stores_deadline_and_signature_but_no_key(emulator):
     assert path.endswith("triggers.deployment.FireworksDeploymentReadyTrigger")
     assert emulator.api_key not in json.dumps(stored)
     assert stored["wait"]["deadline"] == pytest.approx(time.time() + 20, abs=5)
-    assert stored["delete_on_kill"] == OWNER.description
+    assert stored["owner_signature"] == OWNER.description
     assert deferral.timeout.total_seconds() > 20
 
 

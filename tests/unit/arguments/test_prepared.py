@@ -131,10 +131,19 @@ def test_prepared_with_an_invalid_item_names_it(change, message):
     assert_invalid(ModelReadyArguments, message, **UNSET, prepared=PREPARED | change)
 
 
-def test_prepared_with_a_newer_precision_needs_permission_once():
+def test_prepared_precision_was_checked_by_the_prepare_task():
+    newer = PREPARED | {"precision": "INT8"}
+    assert checked(ModelReadyArguments, **UNSET, prepared=newer).precision == "INT8"
+    assert checked(CreateArguments, **UNSET, prepared=newer).precision == "INT8"
+    # Accepted precisions are the sensor's own argument.
+    assert_invalid(
+        ModelReadyArguments, "Unknown precision 'FP9'", **UNSET, prepared=newer, accept_precisions=["FP9"]
+    )
+
+
+def test_prepared_without_a_baseline_needs_permission_for_a_newer_precision():
     newer = READY | {"precision": "INT8"}
     assert_invalid(ModelReadyArguments, "Unknown precision 'INT8'", **UNSET, prepared=newer)
     allowed = checked(ModelReadyArguments, **UNSET, prepared=newer, allow_unknown_precision=True)
     assert allowed.precision == "INT8"
-    # The create operator has no such argument: the task that prepared the model has allowed it.
     assert checked(CreateArguments, **UNSET, prepared=newer).precision == "INT8"

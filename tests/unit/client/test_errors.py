@@ -10,13 +10,13 @@ from hypothesis import example, given, strategies as st
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     ApiError,
+    ConnectError,
     NoResponseError,
     NotFoundError,
     QuotaExceededError,
     RateLimitedError,
     RefusedError,
     UnavailableError,
-    UnreachableError,
     error_from_response,
 )
 
@@ -264,7 +264,7 @@ def test_envelope_cannot_forge_a_log_line():
 @pytest.mark.parametrize(
     ("kind", "is_transient", "outcome_unknown"),
     [
-        (UnreachableError, True, False),
+        (ConnectError, True, False),
         (NoResponseError, True, True),
         (UnavailableError, True, True),
         (RateLimitedError, True, False),

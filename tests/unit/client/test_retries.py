@@ -11,12 +11,12 @@ from hypothesis import example, given, strategies as st
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     ApiError,
+    ConnectError,
     NoResponseError,
     NotFoundError,
     RateLimitedError,
     RefusedError,
     UnavailableError,
-    UnreachableError,
     error_from_response,
 )
 from airflow_provider_fireworks.client.retries import (
@@ -88,7 +88,7 @@ def test_retry_after_of_any_text_stays_within_its_limit(value, now, longest):
 @pytest.mark.parametrize(
     ("error", "read", "write"),
     [
-        pytest.param(UnreachableError("refused"), True, True, id="connection refused"),
+        pytest.param(ConnectError("refused"), True, True, id="connection refused"),
         pytest.param(NoResponseError("read timeout"), True, False, id="no response"),
         pytest.param(408, True, False, id="408"),
         pytest.param(429, True, True, id="429"),

@@ -95,8 +95,8 @@ ROWS: list[tuple[list[Any], list[Ownership], list[str], list[bool], CreateStep, 
 ]
 TABLE = [
     (*found, step, may_exist)
-    for states, owners, changed, created_now, step, may_exist in ROWS
-    for found in product(states, owners, changed, created_now)
+    for states, owners, changed, created_by_this_try, step, may_exist in ROWS
+    for found in product(states, owners, changed, created_by_this_try)
 ]
 
 
@@ -106,18 +106,20 @@ def test_table_has_one_row_for_each_combination():
 
 
 @pytest.mark.parametrize("id_taken", BOTH, ids=["taken", "free"])
-@pytest.mark.parametrize(("state", "ownership", "changed", "created_now", "step", "may_exist"), TABLE)
-def test_step_after_read_follows_table(state, ownership, changed, created_now, id_taken, step, may_exist):
-    creation = new(created_now=created_now, id_taken=id_taken, unresolved=2, may_exist=True)
+@pytest.mark.parametrize(("state", "ownership", "changed", "created_by_this_try", "step", "may_exist"), TABLE)
+def test_step_after_read_follows_table(
+    state, ownership, changed, created_by_this_try, id_taken, step, may_exist
+):
+    creation = new(created_by_this_try=created_by_this_try, id_taken=id_taken, unanswered=2, may_exist=True)
     read(creation, deployment(state), ownership, SPECS[changed])
     assert (creation.step, creation.may_exist) == (step, may_exist)
     # A read that shows a deployment resolves everything.
-    assert (creation.id_taken, creation.unresolved) == (False, 0)
-    assert creation.created_now is created_now
+    assert (creation.id_taken, creation.unanswered) == (False, 0)
+    assert creation.created_by_this_try is created_by_this_try
 
 
 @pytest.mark.parametrize(
-    ("found", "ownership", "created_now", "note"),
+    ("found", "ownership", "created_by_this_try", "note"),
     [
         (None, Ownership.OTHER, False, "no such deployment"),
         (deployment(), Ownership.OTHER, False, "something else"),
@@ -131,8 +133,8 @@ def test_step_after_read_follows_table(state, ownership, changed, created_now, i
         (deployment("NEW"), Ownership.THIS_TASK, False, "its state is NEW"),
     ],
 )  # fmt: skip
-def test_note_says_why_step_is_next(found, ownership, created_now, note):
-    creation = new(created_now=created_now)
+def test_note_says_why_step_is_next(found, ownership, created_by_this_try, note):
+    creation = new(created_by_this_try=created_by_this_try)
     read(creation, found, ownership)
     assert note in creation.note
 
@@ -140,14 +142,14 @@ def test_note_says_why_step_is_next(found, ownership, created_now, note):
 # ---- changed arguments
 
 
-@pytest.mark.parametrize("created_now", BOTH, ids=["created now", "created before"])
+@pytest.mark.parametrize("created_by_this_try", BOTH, ids=["created now", "created before"])
 @pytest.mark.parametrize("changed", SPECS)
 @pytest.mark.parametrize("ownership", OWN)
 @pytest.mark.parametrize("state", STATES)
-def test_updates_are_fields_requested_differently(state, ownership, changed, created_now):
-    creation = new(created_now=created_now, updates={"displayName": "of an earlier read"})
+def test_updates_are_fields_requested_differently(state, ownership, changed, created_by_this_try):
+    creation = new(created_by_this_try=created_by_this_try, updates={"displayName": "of an earlier read"})
     read(creation, deployment(state, maxReplicaCount=9), ownership, SPECS[changed])
-    if created_now or changed != "updatable":
+    if created_by_this_try or changed != "updatable":
         assert creation.updates == {}
     else:
         assert creation.updates == {"displayName": "mine", "maxReplicaCount": 5}
@@ -159,9 +161,9 @@ def test_update_that_is_signed_is_not_repeated(changed):
     read(creation, deployment(signed=EARLIER), Ownership.EARLIER_RUN, SPECS[changed])
     assert creation.step is CreateStep.UPDATE
     creation.pause("It was updated.")
-    signed = replace(OWNER, kept=creation.kept, digest=digest_of(SPECS[changed]))
+    signed = replace(OWNER, kept=creation.must_stay, digest=digest_of(SPECS[changed]))
     read(creation, deployment(signed=signed), spec=SPECS[changed])
-    assert (creation.step, creation.updates, creation.kept) == (CreateStep.READY, {}, True)
+    assert (creation.step, creation.updates, creation.must_stay) == (CreateStep.READY, {}, True)
 
 
 def test_conflict_names_each_changed_field_old_and_new():
@@ -185,12 +187,12 @@ def test_note_names_changes_of_replaced_and_updated_deployment():
     read(creation, deployment("CREATING"), spec=SPECS["fixed"])
     assert (creation.step, "precision FP8 → FP4" in creation.note) == (CreateStep.REPLACE, True)
     read(creation, deployment(), spec=SPECS["updatable"])
-    changes = "Its arguments have changed: display_name created → mine, max_replica_count 2 → 5."
+    changes = "its arguments have changed: display_name created → mine, max_replica_count 2 → 5"
     assert creation.note == changes
     read(creation, deployment(), Ownership.EARLIER_RUN, SPECS["updatable"])
-    assert creation.note == f"It was created in an earlier run, which is over. {changes}"
+    assert creation.note == f"it was created in an earlier run, which is over; {changes}"
     read(creation, deployment(), Ownership.EARLIER_RUN)
-    assert creation.note == "It was created in an earlier run, which is over."
+    assert creation.note == "it was created in an earlier run, which is over"
 
 
 @pytest.mark.parametrize("state", ["CREATING", "READY", "UPDATING"])
@@ -245,18 +247,18 @@ def test_signature_without_digest_compares_fields_set_on_both_sides(state, field
     [OWNER, replace(OWNER, kept=True), replace(OWNER, named=True)],
     ids=["no marks", "kept", "named"],
 )
-@pytest.mark.parametrize("created_now", BOTH, ids=["created now", "created before"])
+@pytest.mark.parametrize("created_by_this_try", BOTH, ids=["created now", "created before"])
 @pytest.mark.parametrize("state", STATES)
-def test_deployment_of_this_task_is_kept_if_marked_or_ready_before(signed, created_now, state):
-    creation = new(created_now=created_now)
+def test_deployment_of_this_task_is_kept_if_marked_or_ready_before(signed, created_by_this_try, state):
+    creation = new(created_by_this_try=created_by_this_try)
     found = deployment(state, signed)
     read(creation, found)
     # READY before this try under an id that the user chose: it is meant to stay.
-    stays = signed.named and state == "READY" and not created_now
-    assert creation.kept is (signed.kept or stays)
+    stays = signed.named and state == "READY" and not created_by_this_try
+    assert creation.must_stay is (signed.kept or stays)
     # Also if it changes its state later in the same try.
     read(creation, deployment("UPDATING", signed))
-    assert creation.kept is (signed.kept or stays)
+    assert creation.must_stay is (signed.kept or stays)
     assert creation.previous_owner is None
     assert creation.is_own(found, OWNER) is not signed.kept
 
@@ -267,7 +269,7 @@ def test_deployment_of_earlier_run_is_kept_and_not_own(signed, state):
     creation = new()
     found = deployment(state, signed)
     read(creation, found, Ownership.EARLIER_RUN)
-    assert creation.kept
+    assert creation.must_stay
     assert creation.previous_owner is None
     assert not creation.is_own(found, OWNER)
 
@@ -281,13 +283,13 @@ def test_deployment_of_earlier_run_is_own_after_it_is_undeleted():
     for state in ("CREATING", "READY"):
         found = deployment(state, EARLIER)
         read(creation, found, Ownership.EARLIER_RUN)
-        assert (creation.step, creation.kept) == (CreateStep.UPDATE, False)
+        assert (creation.step, creation.must_stay) == (CreateStep.UPDATE, False)
         assert creation.is_own(found, OWNER)
         # One of a third run, or of somebody else, is not.
         assert not creation.is_own(deployment(signed=replace(OWNER, run_id="manual__3")), OWNER)
         assert not creation.is_own(deployment(signed=None), OWNER)
     read(creation, deployment())
-    assert (creation.step, creation.kept, creation.previous_owner) == (CreateStep.READY, False, None)
+    assert (creation.step, creation.must_stay, creation.previous_owner) == (CreateStep.READY, False, None)
 
 
 @pytest.mark.parametrize(
@@ -308,15 +310,19 @@ def test_deployment_is_own_if_signed_by_this_task_and_not_kept(signed, own):
 
 
 @pytest.mark.parametrize("ownership", Ownership)
-@pytest.mark.parametrize("created_now", BOTH, ids=["created now", "created before"])
-@pytest.mark.parametrize("unresolved", [0, 1])
+@pytest.mark.parametrize("created_by_this_try", BOTH, ids=["created now", "created before"])
+@pytest.mark.parametrize("unanswered", [0, 1])
 @pytest.mark.parametrize(("id_taken", "step"), [(False, CreateStep.CHECK_MODEL), (True, CreateStep.PAUSE)])
-def test_missing_deployment_is_created_unless_id_is_taken(id_taken, step, ownership, created_now, unresolved):
-    creation = new(id_taken=id_taken, created_now=created_now, may_exist=True, unresolved=unresolved)
+def test_missing_deployment_is_created_unless_id_is_taken(
+    id_taken, step, ownership, created_by_this_try, unanswered
+):
+    creation = new(
+        id_taken=id_taken, created_by_this_try=created_by_this_try, may_exist=True, unanswered=unanswered
+    )
     read(creation, None, ownership)
     assert creation.step is step
     # That it is not visible does not prove that there is none.
-    assert (creation.may_exist, creation.unresolved, creation.id_taken) == (True, unresolved, id_taken)
+    assert (creation.may_exist, creation.unanswered, creation.id_taken) == (True, unanswered, id_taken)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +334,7 @@ def test_missing_accepted_deployment_fails_after_visibility_lag(after, step):
     creation.before_request(NOW)
     creation.on_created()
     read(creation, None, now=NOW + after)
-    assert (creation.step, creation.may_exist, creation.unresolved) == (step, True, 1)
+    assert (creation.step, creation.may_exist, creation.unanswered) == (step, True, 1)
 
 
 @pytest.mark.parametrize(("after", "step"), [(0, CreateStep.PAUSE), (LAG, CreateStep.CHECK_MODEL)])
@@ -337,7 +343,7 @@ def test_missing_deployment_after_unknown_outcome_is_created_again(after, step):
     creation.before_request(NOW)
     creation.on_unknown_outcome(NoResponseError("cut off"))
     read(creation, None, now=NOW + after)
-    assert (creation.step, creation.may_exist, creation.unresolved) == (step, True, 1)
+    assert (creation.step, creation.may_exist, creation.unanswered) == (step, True, 1)
 
 
 # ---- requests
@@ -346,23 +352,23 @@ def test_missing_deployment_after_unknown_outcome_is_created_again(after, step):
 def test_creation_begins_with_read_and_owns_nothing():
     creation = new()
     assert creation.step is CreateStep.READ
-    assert not any((creation.may_exist, creation.unresolved, creation.created_now, creation.id_taken))
+    assert not any((creation.may_exist, creation.unanswered, creation.created_by_this_try, creation.id_taken))
 
 
 def test_request_may_have_created_deployment():
-    creation = new(kept=True)
+    creation = new(must_stay=True)
     creation.before_request(NOW)
-    assert (creation.may_exist, creation.unresolved, creation.kept) == (True, 1, False)
+    assert (creation.may_exist, creation.unanswered, creation.must_stay) == (True, 1, False)
     assert creation.sent_at == NOW
-    assert not creation.created_now
+    assert not creation.created_by_this_try
 
 
 def test_created_deployment_exists_though_not_visible_yet():
     creation = new()
     creation.before_request(NOW)
     creation.on_created()
-    assert (creation.step, creation.created_now) == (CreateStep.EXISTS, True)
-    assert (creation.may_exist, creation.unresolved) == (True, 1)
+    assert (creation.step, creation.created_by_this_try) == (CreateStep.EXISTS, True)
+    assert (creation.may_exist, creation.unanswered) == (True, 1)
     assert creation.visible_by == NOW + LAG
 
 
@@ -371,7 +377,7 @@ def test_undeleted_deployment_that_fails_is_failure_of_this_try():
     read(creation, deployment("DELETED"))
     creation.before_request(NOW)
     creation.on_undeleted()
-    assert (creation.step, creation.created_now, creation.may_exist) == (CreateStep.PAUSE, True, True)
+    assert (creation.step, creation.created_by_this_try, creation.may_exist) == (CreateStep.PAUSE, True, True)
     read(creation, deployment("FAILED"))
     assert creation.step is CreateStep.FAILED
 
@@ -380,17 +386,17 @@ def test_unknown_outcome_is_resolved_by_read():
     creation = new()
     creation.before_request(NOW)
     creation.on_unknown_outcome(NoResponseError("cut off"))
-    assert (creation.step, creation.may_exist, creation.unresolved) == (CreateStep.PAUSE, True, 1)
+    assert (creation.step, creation.may_exist, creation.unanswered) == (CreateStep.PAUSE, True, 1)
     assert "cut off" in creation.note
     read(creation, deployment("FAILED"))
-    assert (creation.step, creation.unresolved) == (CreateStep.FAILED, 0)
+    assert (creation.step, creation.unanswered) == (CreateStep.FAILED, 0)
 
 
 def test_refused_request_has_created_nothing():
     creation = new()
     creation.before_request(NOW)
     creation.on_not_carried_out()
-    assert (creation.step, creation.may_exist, creation.unresolved) == (CreateStep.READ, False, 0)
+    assert (creation.step, creation.may_exist, creation.unanswered) == (CreateStep.READ, False, 0)
 
 
 def test_refused_request_does_not_resolve_earlier_unknown_outcome():
@@ -400,11 +406,11 @@ def test_refused_request_does_not_resolve_earlier_unknown_outcome():
     read(creation, None, now=NOW + LAG)
     creation.before_request(NOW + LAG)
     creation.on_not_carried_out()
-    assert (creation.may_exist, creation.unresolved) == (True, 1)
+    assert (creation.may_exist, creation.unanswered) == (True, 1)
     creation.before_request(NOW + LAG + 1)
     creation.on_not_carried_out()
     creation.on_id_taken()
-    assert (creation.may_exist, creation.unresolved, creation.id_taken) == (True, 1, True)
+    assert (creation.may_exist, creation.unanswered, creation.id_taken) == (True, 1, True)
 
 
 def test_taken_id_without_deployment_is_tried_again_after_pause():
@@ -457,7 +463,7 @@ def test_resume_state_is_plain_json_and_rejects_other_fields():
     creation = new(
         updates={"maxReplicaCount": 5},
         previous_owner=EARLIER,
-        kept=True,
+        must_stay=True,
         delete_on_failure=False,
         delete_on_kill=False,
     )

@@ -12,13 +12,13 @@ from airflow_provider_fireworks.client.api import Request
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     ApiError,
+    ConnectError,
     NoResponseError,
     NotFoundError,
     QuotaExceededError,
     RateLimitedError,
     RefusedError,
     UnavailableError,
-    UnreachableError,
 )
 from airflow_provider_fireworks.client.names import DeploymentName
 from airflow_provider_fireworks.client.resources import Deployment
@@ -102,7 +102,7 @@ DENIED = AccessDeniedError("may not", status=403)
 BAD_KEY = AccessDeniedError("bad key", status=401)
 REFUSED = RefusedError("it has served recently", status=400, code="FAILED_PRECONDITION")
 UNAVAILABLE = UnavailableError("bad gateway", status=502)
-UNREACHABLE = UnreachableError("connection refused")
+UNREACHABLE = ConnectError("connection refused")
 NO_RESPONSE = NoResponseError("cut off")
 RATE_LIMITED = RateLimitedError("slow down", status=429)
 NO_QUOTA = QuotaExceededError("quota", status=429)
@@ -110,7 +110,7 @@ BROKEN = ApiError("the list does not end")
 TRANSIENT = [UNAVAILABLE, UNREACHABLE, NO_RESPONSE, RATE_LIMITED]
 
 Options = dict[str, Any]
-OWN: Options = {"is_own": lambda read: OWNER.created(read.description)}
+OWN: Options = {"may_delete": lambda read: OWNER.created(read.description)}
 CHECKED: Options = {"ignore_checks": lambda read: False}
 FOR_GOOD: Options = {"hard": True}
 PURGE: Options = {"hard": True, "purge": True}
@@ -133,13 +133,13 @@ ROWS: dict[str, tuple[Options, list[Any], list[str], str, str]] = {
     "with checks, for good": (CHECKED | FOR_GOOD, [FOUND, DELETED], [GET, "DELETE hard"], "deleted", ""),
     "own, failed": (OWN, [found("FAILED"), DELETED], [GET, DELETE], "deleted", ""),
     "own, without a state": (OWN, [found(None), DELETED], [GET, DELETE], "deleted", ""),
-    "not own": (OWN, [found(owner=OTHER)], [GET], "kept", "does not belong to this task"),
-    "not own, for good": (OWN | FOR_GOOD, [found(owner=OTHER)], [GET], "kept", "Not deleting"),
-    "not own, insist": (OWN | INSIST, [found(owner=OTHER)], [GET], "kept", "Not deleting"),
-    "not own, already deleted": (OWN, [found("DELETED", OTHER)], [GET], "kept", "does not belong"),
-    "adopted from an earlier run": (OWN, [found(owner=replace(OWNER, kept=True))], [GET], "kept", "Not deleting"),
-    "own, then adopted": (OWN, [FOUND, UNAVAILABLE, found(owner=OTHER)], [GET, DELETE, GET], "kept", "Not deleting"),
-    "unavailable, then not own": (OWN, [UNAVAILABLE, found(owner=OTHER)], [GET, GET], "kept", ""),
+    "not own": (OWN, [found(owner=OTHER)], [GET], "spared", "does not belong to this task"),
+    "not own, for good": (OWN | FOR_GOOD, [found(owner=OTHER)], [GET], "spared", "Not deleting"),
+    "not own, insist": (OWN | INSIST, [found(owner=OTHER)], [GET], "spared", "Not deleting"),
+    "not own, already deleted": (OWN, [found("DELETED", OTHER)], [GET], "spared", "does not belong"),
+    "adopted from an earlier run": (OWN, [found(owner=replace(OWNER, kept=True))], [GET], "spared", "Not deleting"),
+    "own, then adopted": (OWN, [FOUND, UNAVAILABLE, found(owner=OTHER)], [GET, DELETE, GET], "spared", "Not deleting"),
+    "unavailable, then not own": (OWN, [UNAVAILABLE, found(owner=OTHER)], [GET, GET], "spared", ""),
     # Already deleted.
     "being deleted": (OWN, [found("DELETING")], [GET], "gone", "was deleted already"),
     "already deleted": (OWN, [found("DELETED")], [GET], "gone", "was deleted already"),
@@ -150,7 +150,7 @@ ROWS: dict[str, tuple[Options, list[Any], list[str], str, str]] = {
     ),
     "already deleted, purge without hard": ({"purge": True}, [found("DELETED")], [GET], "gone", "already"),
     "not own, purge": (
-        OWN | PURGE, [found("DELETED", OTHER)], [GET], "kept", "does not belong",
+        OWN | PURGE, [found("DELETED", OTHER)], [GET], "spared", "does not belong",
     ),
     "already deleted, purge refused": (
         PURGE, [found("DELETED"), REFUSED, found("DELETED")], [GET, HARD, GET], "gone", "",
@@ -168,7 +168,7 @@ ROWS: dict[str, tuple[Options, list[Any], list[str], str, str]] = {
         OWN | INVISIBLE, [GONE, GONE, FOUND, DELETED], [GET, GET, GET, DELETE], "deleted", "",
     ),
     "invisible, then not own": (
-        OWN | INVISIBLE, [GONE, found(owner=OTHER)], [GET, GET], "kept", "",
+        OWN | INVISIBLE, [GONE, found(owner=OTHER)], [GET, GET], "spared", "",
     ),
     "found, then 404": (OWN | INVISIBLE, [FOUND, RATE_LIMITED, GONE], [GET, DELETE, GET], "gone", ""),
     # 401 and 403.
@@ -230,7 +230,7 @@ ROWS: dict[str, tuple[Options, list[Any], list[str], str, str]] = {
     "refused, then unavailable": (OWN, [FOUND, REFUSED, UNAVAILABLE], [GET, DELETE, GET], "left", "recently"),
     "refused, then being deleted": (OWN, [FOUND, REFUSED, found("DELETING")], [GET, DELETE, GET], "gone", "already"),
     "refused, then 404": (OWN, [FOUND, REFUSED, GONE], [GET, DELETE, GET], "gone", "any more"),
-    "refused, then not own": (OWN, [FOUND, REFUSED, found(owner=OTHER)], [GET, DELETE, GET], "kept", ""),
+    "refused, then not own": (OWN, [FOUND, REFUSED, found(owner=OTHER)], [GET, DELETE, GET], "spared", ""),
     "denied, delete, refused": (BY_NAME, [DENIED, REFUSED, DENIED], [GET, "DELETE", GET], "left", "recently"),
     "refused to read": (OWN, [REFUSED, REFUSED], [GET, GET], "left", "recently"),
     "insist": (
@@ -247,7 +247,7 @@ ROWS: dict[str, tuple[Options, list[Any], list[str], str, str]] = {
     ),
     "insist, then 404": (OWN | INSIST, [FOUND, REFUSED, GONE], [GET, DELETE, GET], "gone", "any more"),
     "insist, then not own": (
-        OWN | INSIST, [FOUND, REFUSED, found(owner=OTHER)], [GET, DELETE, GET], "kept", "",
+        OWN | INSIST, [FOUND, REFUSED, found(owner=OTHER)], [GET, DELETE, GET], "spared", "",
     ),
     "insist, refused to read": (
         OWN | INSIST, [REFUSED, FOUND, DELETED], [GET, GET, DELETE], "deleted", "",
@@ -259,14 +259,14 @@ ROWS: dict[str, tuple[Options, list[Any], list[str], str, str]] = {
     },
     **{
         f"task is {state}": (
-            OWN | CHECK_TASK, [FOUND, state], [GET, STATE], "kept", f"the state of its task is {state}",
+            OWN | CHECK_TASK, [FOUND, state], [GET, STATE], "spared", f"the state of its task is {state}",
         )
         for state in ("success", "running", "deferred", "queued", "scheduled", "up_for_retry", "none", "new")
     },
     "no state of the task": (
         OWN | CHECK_TASK, [FOUND, None], [GET, STATE], "left", "Airflow did not say whether",
     ),
-    "not own, no query of the state": (OWN | CHECK_TASK, [found(owner=OTHER)], [GET], "kept", "belong"),
+    "not own, no query of the state": (OWN | CHECK_TASK, [found(owner=OTHER)], [GET], "spared", "belong"),
     "404, no query of the state": (OWN | CHECK_TASK, [GONE], [GET], "gone", ""),
     "already deleted, no query of the state": (OWN | CHECK_TASK, [found("DELETED")], [GET], "gone", ""),
     "denied, query of the state": (
@@ -280,7 +280,7 @@ ROWS: dict[str, tuple[Options, list[Any], list[str], str, str]] = {
         OWN | CHECK_TASK,
         [FOUND, "failed", UNAVAILABLE, FOUND, "queued"],
         [GET, STATE, DELETE, GET, STATE],
-        "kept",
+        "spared",
         "the state of its task is queued",
     ),
     "no state before the second attempt": (
@@ -290,7 +290,7 @@ ROWS: dict[str, tuple[Options, list[Any], list[str], str, str]] = {
         OWN | CHECK_TASK | INSIST,
         [FOUND, "failed", REFUSED, FOUND, "running"],
         [GET, STATE, DELETE, GET, STATE],
-        "kept",
+        "spared",
         "the state of its task is running",
     ),
     "failed at both attempts": (
@@ -426,7 +426,7 @@ def test_removal_asks_for_owner_and_checks_before_each_attempt() -> None:
         queries.append(("ignore_checks", read))
         return read is LATER
 
-    driven = drive([FOUND, UNAVAILABLE, LATER, DELETED], is_own=is_own, ignore_checks=ignore_checks)
+    driven = drive([FOUND, UNAVAILABLE, LATER, DELETED], may_delete=is_own, ignore_checks=ignore_checks)
     assert queries == [
         ("is_own", FOUND),
         ("ignore_checks", FOUND),
@@ -446,5 +446,5 @@ def test_removal_does_not_ask_for_owner_of_what_it_could_not_read(reply: ApiErro
         assert read is None
         return False
 
-    driven = drive(repeat(reply), timeout=0.0, is_own=is_own, ignore_checks=ignore_checks, unread=unread)
+    driven = drive(repeat(reply), timeout=0.0, may_delete=is_own, ignore_checks=ignore_checks, unread=unread)
     assert driven.result.status in ("gone", "left")

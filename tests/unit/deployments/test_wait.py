@@ -7,13 +7,13 @@ from pydantic import ValidationError
 
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
+    ConnectError,
     NoResponseError,
     NotFoundError,
     QuotaExceededError,
     RateLimitedError,
     RefusedError,
     UnavailableError,
-    UnreachableError,
 )
 from airflow_provider_fireworks.client.resources import Deployment, ReplicaStats
 from airflow_provider_fireworks.deployments.wait import DeploymentWait
@@ -28,7 +28,7 @@ NO_CHAT = RefusedError("this model has no chat completions", status=400)
 NO_QUOTA = QuotaExceededError("no GPUs left", status=429)
 DENIED = AccessDeniedError("bad key", status=403)
 TRANSIENT = [
-    UnreachableError("refused"),
+    ConnectError("refused"),
     NoResponseError("cut off"),
     UnavailableError("bad gateway", status=502),
     RateLimitedError("slow down", status=429),
