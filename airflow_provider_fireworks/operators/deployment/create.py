@@ -38,6 +38,7 @@ from airflow_provider_fireworks.operators.deployment.cleanup import CleanUp
 from airflow_provider_fireworks.polling import Event, Outcome, Until, Verdict, Wait
 from airflow_provider_fireworks.task import parse_resumed, show_precision
 from airflow_provider_fireworks.triggers.base import FireworksTrigger
+from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -121,6 +122,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     operator_extra_links = (FireworksDeployedModelLink(), FireworksDeploymentLink())
     ui_color = "#ffe9d6"
     failure_class = FireworksDeploymentFailed
+    trigger_class = FireworksDeploymentReadyTrigger
 
     def __init__(
         self,
