@@ -247,7 +247,7 @@ def test_deferral_outlasts_deadline_and_has_no_secret(emulator, deploy):
     assert kwargs["wait"]["deployment"] == NAME
     assert kwargs["wait"]["known"] is True
     assert kwargs["wait"]["deadline"] == pytest.approx(time.time() + 600, abs=5)
-    assert kwargs["delete_on_kill"] is None
+    assert kwargs["owner_signature"] is None
     # For the link, while the task is deferred.
     assert instance.xcoms["deployment"] == NAME
 

@@ -159,7 +159,8 @@ def test_requests_with_slow_unknown_outcomes_end_at_timeout(emulator, prepare):
     slow = FireworksPrepareModelOperator.timing.visibility_lag + 0.1
     emulator.fault("status", delay=slow, method="POST", times=-1)
     with pytest.raises(
-        exceptions.FireworksTimeout, match=r"last seen: It may have worked all the same: .*503"
+        exceptions.FireworksTimeout,
+        match=r"last seen: the API may have carried out the request all the same: .*503",
     ):
         prepare(timeout=1)
     assert count_requests(emulator) <= 2

@@ -53,6 +53,8 @@ def test_fixture_works_in_a_pytest_run_of_its_own(tmp_path):
 
 
 def test_importing_the_plugin_loads_only_pytest():
-    code = f"import sys, pytest; before = set(sys.modules); import {PLUGIN}; print(*set(sys.modules) - before)"
+    code = (
+        f"import sys, pytest; before = set(sys.modules); import {PLUGIN}; print(*set(sys.modules) - before)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == {"airflow_provider_fireworks", PLUGIN}
