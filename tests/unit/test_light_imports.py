@@ -18,7 +18,10 @@ OF_TRANSPORTS = {
     f"{OURS}.client.{name}" for name in ("sync_client", "deadline", "async_client", "shared_client")
 }
 # What any DAG file has loaded already. It includes httpx, but neither requests nor our clients.
-AIRFLOW = "from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator, Stats, conf"
+AIRFLOW = """
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator, Stats, conf
+from airflow.providers.standard.operators.empty import EmptyOperator
+"""
 
 
 def newly_loaded(statement: str, *, after: str = "") -> set[str]:
