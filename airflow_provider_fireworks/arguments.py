@@ -27,6 +27,7 @@ from pydantic.alias_generators import to_camel
 
 from airflow_provider_fireworks.client.names import DeploymentName, ModelName, check_id
 from airflow_provider_fireworks.client.precision import Precision, check_precision
+from airflow_provider_fireworks.client.text import one_line
 from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
 from airflow_provider_fireworks.models.readiness import Baseline
 
@@ -62,7 +63,8 @@ def _to_text(value: Any) -> Any:
 
 
 def _to_one_precision(value: Any) -> Any:
-    if isinstance(value, (list, tuple, set)):
+    # A template of a list renders to text.
+    if isinstance(value, (list, tuple, set)) or (isinstance(value, str) and value.startswith("[")):
         raise ValueError(
             "pass one precision per task, and map over several: .partial(…).expand(precision=[…])"
         )
@@ -218,8 +220,9 @@ class ModelReadyArguments(_ModelArguments):
             return baseline
         if isinstance(baseline, dict) and baseline.keys() == Baseline.model_fields.keys():
             return baseline
+        shown = one_line(repr(baseline), limit=100)
         raise ValueError(
-            f"Invalid baseline {baseline!r}: pass the whole result of FireworksPrepareModelOperator instead, "
+            f"Invalid baseline {shown}: pass the whole result of FireworksPrepareModelOperator instead, "
             "prepared=prepare.output"
         )
 

@@ -88,7 +88,7 @@ class FireworksUnreachable(FireworksError):
 class FireworksAccessDenied(FireworksFinalError):
     """The API rejects the key: 401 or 403, in its own words."""
 
-    hint = "Check the connection's API key and its permissions."
+    hint = "Check the connection's API key, and whether it has permission for this resource."
 
 
 class FireworksNotFound(FireworksFinalError):

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_fireworks.arguments import Arguments, WaitingArguments
-from airflow_provider_fireworks.exceptions import FireworksError, FireworksInvalidEvent
+from airflow_provider_fireworks.exceptions import (
+    FireworksError,
+    FireworksInvalidArgument,
+    FireworksInvalidEvent,
+)
 from airflow_provider_fireworks.polling import Wait
 from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 from airflow_provider_fireworks.triggers.base import FireworksTrigger
@@ -32,6 +36,7 @@ class FireworksTask:
     """
 
     timing: ClassVar[Timing] = DEFAULT_TIMING
+    task_id: str
     template_fields: Collection[str]
 
     @cached_property
@@ -46,6 +51,17 @@ class FireworksTask:
     @abstractmethod
     def _arguments(self) -> Arguments:
         """The arguments, rendered and checked."""
+
+    def _check_literals(self, arguments: type[Arguments]) -> None:
+        """
+        Check the arguments when the DAG is parsed.
+
+        :raises FireworksInvalidArgument: which names the task, as Airflow's import error does not.
+        """
+        try:
+            arguments.check_literals(**self._given())
+        except FireworksInvalidArgument as error:
+            raise FireworksInvalidArgument(f"{type(self).__name__} {self.task_id!r}: {error}") from None
 
     def _given(self) -> dict[str, Any]:
         """Return the arguments as they are now: literals or templates in the DAG file, rendered in a task."""

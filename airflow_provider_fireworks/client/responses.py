@@ -115,6 +115,8 @@ class ResponseReader(Generic[ResultT]):
                 max_retry_after=self._config.timing.max_retry_after,
             )
         except ApiError as error:
+            if error.misdirected:
+                error.message = f"{error.message} from {self._config.base_url}"
             error.hide(self._config.hide_key)
             raise
 

@@ -426,7 +426,8 @@ class FireworksHook(BaseHook):
             connection = self.get_connection(self.fireworks_conn_id)
         except AirflowNotFoundException as error:
             raise FireworksBadConnection(
-                f"{error}. Create it, with the type Fireworks AI, where workers and the triggerer find it."
+                f"{error}. Create it, with the type Fireworks AI, where workers and the triggerer find it. If it is "
+                f"set in AIRFLOW_CONN_{self.fireworks_conn_id.upper()}, check that the value is valid JSON."
             ) from None
         return self._config_from_connection(connection)
 

@@ -101,7 +101,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        PrepareArguments.check_literals(**self._given())
+        self._check_literals(PrepareArguments)
 
     @cached_property
     def _arguments(self) -> PrepareArguments:

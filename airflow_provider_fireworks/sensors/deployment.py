@@ -88,7 +88,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
         self.deferrable = deferrable
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        DeploymentReadyArguments.check_literals(**self._given())
+        self._check_literals(DeploymentReadyArguments)
 
     @cached_property
     def _arguments(self) -> DeploymentReadyArguments:

@@ -110,7 +110,7 @@ class FireworksModelReadySensor(FireworksSensor):
         self.deferrable = deferrable
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        ModelReadyArguments.check_literals(**self._given())
+        self._check_literals(ModelReadyArguments)
 
     @cached_property
     def _arguments(self) -> ModelReadyArguments:

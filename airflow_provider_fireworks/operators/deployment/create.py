@@ -173,7 +173,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        CreateArguments.check_literals(**self._given())
+        self._check_literals(CreateArguments)
         self._creation: DeploymentCreation | None = None
         self._kill_may_raise = False
         self._killed = False

@@ -79,7 +79,7 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        DeleteArguments.check_literals(**self._given())
+        self._check_literals(DeleteArguments)
 
     @cached_property
     def _arguments(self) -> DeleteArguments:

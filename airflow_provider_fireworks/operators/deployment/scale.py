@@ -78,7 +78,7 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
         self.timeout = timeout
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        ScaleArguments.check_literals(**self._given())
+        self._check_literals(ScaleArguments)
 
     @cached_property
     def _arguments(self) -> ScaleArguments:

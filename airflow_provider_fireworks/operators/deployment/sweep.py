@@ -71,7 +71,7 @@ class FireworksSweepDeploymentsOperator(FireworksOperator):
         self.ignore_checks = ignore_checks
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
-        SweepArguments.check_literals(**self._given())
+        self._check_literals(SweepArguments)
 
     @cached_property
     def _arguments(self) -> SweepArguments:

@@ -83,7 +83,10 @@ def temporary_deployment(
         Airflow allows after a setup.
     """
     if wrong := _NOT_TAKEN & arguments.keys():
-        raise TypeError(f"temporary_deployment() does not take {', '.join(sorted(wrong))}")
+        raise TypeError(
+            f"temporary_deployment() does not take {', '.join(sorted(wrong))}. For a deployment that stays, or for "
+            "other wiring, use FireworksCreateDeploymentOperator."
+        )
     where = {name: arguments[name] for name in ("fireworks_conn_id", "account_id") if name in arguments}
     waiting = {"deferrable": arguments["deferrable"]} if "deferrable" in arguments else {}
     if "poll_interval" in arguments:

@@ -77,7 +77,7 @@ def test_several_precisions_are_invalid_with_advice_to_map(kind, several):
     [
         ("fp8", "^Unknown precision 'fp8'. Did you mean 'FP8'. Known: FP16, "),
         ("NEW", "Unknown precision 'NEW'.*set allow_unknown_precision=True"),
-        ("['FP8', 'FP4']", "Unknown precision "),
+        ("['FP8', 'FP4']", "pass one precision per task"),
         ("", "Unknown precision ''"),
         (8, "precision: .*8"),
         ({"a": 1}, "precision: "),
