@@ -56,6 +56,7 @@ class LocalAirflow:
     :param workers: number of Celery workers, which are called ``worker``, ``worker-2``, ….
     :param triggerers: number of triggerers, which are called ``triggerer``, ``triggerer-2``, ….
     :param start_timeout: seconds for all components to become healthy.
+    :param stop_timeout: seconds for all components to end after SIGTERM, before SIGKILL.
     :param report: called with a line of text for each step.
     """
 
@@ -73,6 +74,7 @@ class LocalAirflow:
         workers: int = 1,
         triggerers: int = 1,
         start_timeout: float = 180,
+        stop_timeout: float = 8,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.home = home.resolve()
@@ -82,6 +84,7 @@ class LocalAirflow:
         self.url = f"http://127.0.0.1:{self.port}"
         self.api = AirflowApi(self.url)
         self.start_timeout = start_timeout
+        self.stop_timeout = stop_timeout
         self._report = report
         self._broker = broker
         #: Arguments of ``airflow`` for each component, by its name.
@@ -156,19 +159,15 @@ class LocalAirflow:
             self._reserved.close()
         self.start(*self.components)
 
-    def stop_all(self, grace: float = 8) -> None:
-        """
-        Stop every process of this Airflow.
-
-        :param grace: seconds between SIGTERM and SIGKILL.
-        """
+    def stop_all(self) -> None:
+        """Stop every process of this Airflow."""
         # A signal must not interrupt this half-way.
         with sessions.signals_held(drop=True):
             if self._running:
                 self._report("Stopping …")
             self.api.close()
             running = [process.pid for process in self._running.values()]
-            sessions.end([*running, *self._orphaned], grace=grace)
+            sessions.end([*running, *self._orphaned], grace=self.stop_timeout)
             for process in self._running.values():
                 process.wait()
             self._running.clear()
@@ -299,15 +298,18 @@ class LocalAirflow:
             meanwhile=self.check,
         )
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+    def trigger(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> str:
         """
         Start a run of a DAG, as soon as its file has been parsed.
 
         :param conf: params of the run.
+        :param run_id: id of the run; Airflow generates one if it is omitted.
         :return: the id of the run.
         """
         self.wait_for_dag(dag_id)
-        return self.api.trigger(dag_id, conf)
+        return self.api.trigger(dag_id, conf, run_id=run_id)
 
     def wait(self, dag_id: str, run_id: str, *, timeout: float = 180) -> str:
         """

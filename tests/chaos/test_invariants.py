@@ -27,9 +27,7 @@ class StubApi:
     deployments: list[dict[str, Any]] = field(default_factory=list)
 
     def create(self, name: str, owner: Owner | None, state: str = "READY") -> dict[str, Any]:
-        self.creations.append(
-            CreatedDeployment("demo", name, "accounts/demo/models/my-model", "FP8", time.time())
-        )
+        self.creations.append(CreatedDeployment("demo", name, "accounts/demo/models/my-model", "FP8"))
         deployment = {
             "name": f"accounts/demo/deployments/{name}",
             "description": "" if owner is None else owner.description,

@@ -36,10 +36,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the example DAGs and the DAGs of these tests."""
+    """A folder with the example DAGs, and the DAGs of these tests but for those of an Airflow of their own."""
     folder = tmp_path_factory.mktemp("dags")
     for source in (CHECKOUT / "example_dags", Path(__file__).parent / "dags"):
         for file in source.glob("*.py"):
+            assert not (folder / file.name).exists()
             shutil.copy(file, folder)
     return folder
 
@@ -86,6 +87,9 @@ def airflow(
         "AIRFLOW__CORE__FERNET_KEY": fernet_key,
         # The search for keys must find them in compressed data, too.
         "AIRFLOW__CORE__COMPRESS_SERIALIZED_DAGS": "True",
+        # After a triggerer was killed, another one takes over its triggers. Airflow's default are 30 s.
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
         "AIRFLOW_CONN_FIREWORKS_OF_ENVIRONMENT": session_emulator.connection,
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
@@ -93,7 +97,8 @@ def airflow(
         # Other metrics would fill the socket while no test reads it.
         "AIRFLOW__METRICS__METRICS_ALLOW_LIST": r"^fireworks\.",
     }
-    with LocalAirflow(tmp_path_factory.mktemp("airflow"), dags, env=env, parallelism=8) as airflow:
+    home = tmp_path_factory.mktemp("airflow")
+    with LocalAirflow(home, dags, env=env, parallelism=8, stop_timeout=1) as airflow:
         airflow.api.add_connection("fireworks_default", connection)
         airflow.api.add_connection("fireworks_wrong_key", connection | {"password": wrong_key})
         yield airflow

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import signal
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,17 +22,15 @@ from tests.e2e.steps import AIRFLOW, until
 from tests.programs import processes_in
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from airflow_provider_fireworks.emulator.records import ReceivedRequest
     from local_airflow.api import TaskInstance
 
 DAG = "deploy_pairs"
 RUN = "all"
-MODELS = ["model-a", "model-b", "model-c", "model-d"]
-PRECISIONS = ["FP8", "FP4", "BF16"]
+MODELS = ["model-a", "model-b", "model-c"]
+PRECISIONS = ["FP8", "FP4"]
 #: In the order of their map indexes.
 PAIRS = list(itertools.product(MODELS, PRECISIONS))
 
@@ -81,13 +79,11 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def airflow(
     tmp_path_factory: pytest.TempPathFactory,
-    dags: Path,
     emulator: Emulator,
     servers: tuple[Postgres, Redis],
     report: Callable[[str], None],
 ) -> Iterator[LocalAirflow]:
     postgres, redis = servers
-    # Not tmp_path, whose teardown raises another error after Ctrl-C.
     home = tmp_path_factory.mktemp("celery")
     print()
     report("Starting Airflow on PostgreSQL and Redis, with two Celery workers and two triggerers …")
@@ -96,12 +92,13 @@ def airflow(
         redis,
         LocalAirflow(
             home,
-            dags,
+            Path(__file__).parent / "dags/celery",
             database=postgres.url,
             broker=redis.url,
             workers=2,
             triggerers=2,
-            parallelism=8,
+            parallelism=4,
+            stop_timeout=1,
             env={"AIRFLOW_CONN_FIREWORKS_DEFAULT": emulator.connection, **SETTINGS},
             report=report,
         ) as airflow,
@@ -137,7 +134,7 @@ def test_killed_workers_and_triggerer_cause_no_duplicate_and_no_orphan(
         airflow.launch(task.component)
 
     # The API carries out both requests, but the workers get no response.
-    emulator.fault("hang", method="POST", path="model-d:prepare", after_work=True)
+    emulator.fault("hang", method="POST", path="model-c:prepare", after_work=True)
     first_deployment = Owner(DAG, RUN, "serve.deploy", 0).deployment_id
     emulator.fault("hang", method="POST", path=f"deploymentId={first_deployment}", after_work=True)
     airflow.wait_for_dag(DAG)
@@ -145,13 +142,13 @@ def test_killed_workers_and_triggerer_cause_no_duplicate_and_no_orphan(
     report(f"The run is triggered: {len(MODELS)} models at {len(PRECISIONS)} precisions.")
 
     prepare = until(airflow, "a prepare to hang", lambda: hanging(":prepare"), timeout=180)
-    prepared = PAIRS.index(("model-d", prepare.body["precision"]))
+    prepared = PAIRS.index(("model-c", prepare.body["precision"]))
     kill_worker_of("serve.prepare", prepared)
 
     def busiest_triggerer() -> tuple[str, list[TaskInstance]] | None:
         deferred = airflow.deferred_tasks(DAG, RUN)
         name = max(deferred, key=lambda name: len(deferred[name]), default="")
-        return (name, deferred[name]) if name and len(deferred[name]) >= 3 else None
+        return (name, deferred[name]) if name and len(deferred[name]) >= 2 else None
 
     triggerer, tasks = until(airflow, "a triggerer to have triggers", busiest_triggerer, timeout=180)
     airflow.kill(triggerer)
@@ -202,12 +199,3 @@ def test_killed_workers_and_triggerer_cause_no_duplicate_and_no_orphan(
         f"{len(preparations)} preparations, {len(created)} deployments created, "
         f"{len(emulator.deployments_left)} left, {retries} retries."
     )
-
-
-def test_celery_run_ended_by_sigkill_leaves_no_process_or_folder(
-    servers: tuple[Postgres, Redis],
-    start: Callable[..., subprocess.Popen[str]],
-    end_early: Callable[..., str],
-) -> None:
-    test = f"{__file__}::{test_killed_workers_and_triggerer_cause_no_duplicate_and_no_orphan.__name__}"
-    end_early(start("pytest", "-s", test), signal.SIGKILL, -signal.SIGKILL)

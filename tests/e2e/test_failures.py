@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator import Emulator
     from local_airflow.components import LocalAirflow
 
-DAG = "prepare_and_wait"
+DAG = "prepare_with_connection"
 
 
 def test_prepare_of_unknown_model_fails_without_retry(

@@ -17,7 +17,7 @@ PRECISIONS = ["FP8", "FP4", "BF16"]
 def test_fan_out_prepares_each_precision_once(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    emulator.configure(duration=8)
+    emulator.configure(duration=4)
 
     run = airflow.trigger("prepare_fan_out", {"precisions": PRECISIONS})
     finish("prepare_fan_out", run)
@@ -46,8 +46,8 @@ def test_fan_out_of_prepared_precisions_sends_no_post(
 ) -> None:
     emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
 
-    run = airflow.trigger("prepare_and_wait")
-    finish("prepare_and_wait", run)
+    run = airflow.trigger("prepare_with_connection")
+    finish("prepare_with_connection", run)
 
     assert emulator.count("POST") == 0
 
@@ -57,12 +57,16 @@ def test_fan_out_prepares_in_turns_if_api_accepts_one_at_a_time(
 ) -> None:
     emulator.configure(duration=6, second_prepare="aborted")
 
-    run = airflow.trigger("prepare_and_wait")
-    finish("prepare_and_wait", run)
+    run = airflow.trigger("prepare_with_connection")
+    finish("prepare_with_connection", run)
 
-    tasks = airflow.api.task_instances("prepare_and_wait", run)
+    tasks = airflow.api.task_instances("prepare_with_connection", run)
     assert {task.state for task in tasks} == {"success"}
     assert {task.try_number for task in tasks} == {1}
-    first, second = emulator.preparations
-    assert {first.precision, second.precision} == {"FP8", "FP4"}
-    assert second.at - first.at >= 6
+    assert {preparation.precision for preparation in emulator.preparations} == {"FP8", "FP4"}
+    first, second = [
+        request.at
+        for request in emulator.requests
+        if request.path.endswith(":prepare") and request.status == 200
+    ]
+    assert second - first >= 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from tests.e2e.steps import deleted, deployments_of, remaining, until, wait_unti
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DAG = "deploy_and_keep_using"
 HEALTH_THRESHOLD = 5
@@ -29,7 +29,7 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def two_triggerers(folder: Path, dags: Path, emulator: Emulator) -> Iterator[LocalAirflow]:
+def two_triggerers(folder: Path, emulator: Emulator) -> Iterator[LocalAirflow]:
     """An Airflow with two triggerers, which soon notices that one of them is frozen."""
     try:
         server = Postgres()
@@ -40,9 +40,10 @@ def two_triggerers(folder: Path, dags: Path, emulator: Emulator) -> Iterator[Loc
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(HEALTH_THRESHOLD),
         "AIRFLOW_CONN_FIREWORKS_DEFAULT": emulator.connection,
     }
+    dags = Path(__file__).parent / "dags/freeze"
     with (
         server as postgres,
-        LocalAirflow(folder, dags, database=postgres.url, env=env, triggerers=2) as airflow,
+        LocalAirflow(folder, dags, database=postgres.url, env=env, triggerers=2, stop_timeout=1) as airflow,
     ):
         yield airflow
 

@@ -41,16 +41,16 @@ def test_metrics_of_waits_are_sent_to_statsd(
     finish: Callable[..., None],
     metrics: Callable[[], dict[str, list[float]]],
 ) -> None:
-    emulator.configure(duration=12)
-    run = airflow.trigger("prepare_and_wait")
+    emulator.configure(duration=8)
+    run = airflow.trigger("prepare_with_connection")
     poll_until(
         lambda: emulator.count("POST", ":prepare") == 2,
         timeout=90,
         what="both prepare requests",
         meanwhile=airflow.check,
     )
-    emulator.fault("status", status=429, times=1, method="GET")
-    finish("prepare_and_wait", run)
+    emulator.fault("status", status=429, times=1, method="GET", path="/models/my-model")
+    finish("prepare_with_connection", run)
 
     seen = metrics()
     of_prepare = 2  # Each reads the model once before its POST, which is not a wait.
@@ -72,8 +72,8 @@ def test_metrics_of_failed_waits_are_not_those_of_ready_ones(
 ) -> None:
     emulator.configure(duration=2, outcome="failed_status")
 
-    run = airflow.trigger("prepare_and_wait")
-    finish("prepare_and_wait", run, "failed")
+    run = airflow.trigger("prepare_with_connection")
+    finish("prepare_with_connection", run, "failed")
 
     seen = metrics()
     assert sum(seen["fireworks.waits_ended.failed"]) == 2

@@ -17,7 +17,7 @@ def test_deferred_waits_go_on_after_triggerer_was_killed(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     # One precision waits in the sensor until it is ready, the other in the operator until it can be prepared.
-    emulator.configure(duration=20, second_prepare="aborted")
+    emulator.configure(duration=600, second_prepare="aborted")
     run = airflow.trigger(DAG)
     airflow.wait_for_tasks(DAG, run, "serve.ready", {"deferred"}, count=1)
     airflow.wait_for_tasks(DAG, run, "serve.prepare", {"deferred"}, count=1)
@@ -26,8 +26,9 @@ def test_deferred_waits_go_on_after_triggerer_was_killed(
     requests_before = len(emulator.requests)
     airflow.start("triggerer")
 
-    # Otherwise there would be nothing left to wait for.
-    assert emulator.model("my-model")["state"] == "PREPARING"
+    (preparation,) = emulator.preparations
+    emulator.configure(duration=1)
+    emulator.set_model("my-model", state="READY", supportedPrecisions=["FP16", preparation.precision])
     finish(DAG, run)
     tasks = airflow.api.task_instances(DAG, run)
     assert {task.state for task in tasks} == {"success"}

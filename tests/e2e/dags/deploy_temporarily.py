@@ -24,6 +24,8 @@ DEPLOYMENT: dict[str, Any] = {
     "accelerator_type": "NVIDIA_H100_80GB",
     "poll_interval": 2,
 }
+#: The test starts that run before its other tests, whose emulator it must not share.
+OTHER_CONNECTION = "fireworks_other"
 
 
 @task
@@ -55,13 +57,13 @@ def deploy_temporarily_in_worker():
 
 @dag(schedule=None, **DAG, dagrun_timeout=timedelta(seconds=40))
 def deploy_temporarily_until_timeout():
-    with temporary_deployment(**DEPLOYMENT):
+    with temporary_deployment(fireworks_conn_id=OTHER_CONNECTION, **DEPLOYMENT):
         hold()
 
 
 @dag(schedule=None, **DAG)
 def sweep_temporary_deployments():
-    FireworksSweepDeploymentsOperator(task_id="sweep", delete=True)
+    FireworksSweepDeploymentsOperator(task_id="sweep", fireworks_conn_id=OTHER_CONNECTION, delete=True)
 
 
 deploy_temporarily()

@@ -14,13 +14,13 @@ def prepare_in_groups():
     @task_group
     def serve(precision):
         prepare = FireworksPrepareModelOperator(
-            task_id="prepare", model="my-model", precision=precision, deferrable=True, poll_interval=10
+            task_id="prepare", model="my-model", precision=precision, deferrable=True, poll_interval=2
         )
         FireworksModelReadySensor(
             task_id="ready",
             prepared=prepare.output,
             deferrable=True,
-            poke_interval=10,
+            poke_interval=2,
         )
 
     serve.expand(precision=["FP8", "FP4"])

@@ -23,7 +23,7 @@ from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
         "retry_delay": timedelta(seconds=5),
     },
 )
-def prepare_and_wait():
+def prepare_with_connection():
     @task(retries=0)
     def precisions(params: dict) -> list[str]:
         return params["precisions"]
@@ -34,4 +34,4 @@ def prepare_and_wait():
     FireworksModelReadySensor.partial(task_id="ready", poke_interval=2).expand(prepared=prepare.output)
 
 
-prepare_and_wait()
+prepare_with_connection()
