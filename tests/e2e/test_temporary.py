@@ -63,14 +63,14 @@ def test_cleared_task_of_block_gets_its_deployment_again(
     created = deployments_of(emulator, DAG, run)["deploy"]
     assert remaining(emulator) == set()
 
-    (task,) = airflow.api.task_instances(DAG, run, "ask_again")
+    (task,) = airflow.api.task_instances(DAG, run, "use_again")
     emulator.clear()
     clear(airflow, task)
     until(airflow, "the run to continue", lambda: airflow.api.run_state(DAG, run) != "success")
     finish(DAG, run)
 
     tries = {task.name: task.try_number for task in airflow.api.task_instances(DAG, run)}
-    assert tries == {"deploy": 2, "up": 2, "ask": 1, "ask_again": 2, "done": 2, "remove": 2}
+    assert tries == {"deploy": 2, "up": 2, "use": 1, "use_again": 2, "done": 2, "remove": 2}
     assert deleted(emulator) == {created}
     assert remaining(emulator) == set()
     # The deletion was soft, so the deployment was undeleted instead of created again.

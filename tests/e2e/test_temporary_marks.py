@@ -56,7 +56,7 @@ def test_up_marked_failed_while_it_waits_removes_deployment(
         finish(dag, run, "failed")
         ended = states(airflow, dag, run)
         assert (ended["deploy"], ended["up"], ended["remove"]) == ("success", "failed", "success")
-        assert ended["ask"] == "upstream_failed"
+        assert ended["use"] == "upstream_failed"
     assert len(emulator.creations) == 2
     assert remaining(emulator) == set()
 

@@ -29,7 +29,7 @@ OTHER_CONNECTION = "fireworks_other"
 
 
 @task
-def ask(inference_model: str) -> None:
+def use(inference_model: str) -> None:
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
     hook = FireworksHook()
@@ -46,13 +46,13 @@ def hold() -> None:
 @dag(schedule=None, **DAG)
 def deploy_temporarily():
     with temporary_deployment(deferrable=True, **DEPLOYMENT) as deployment:
-        ask(deployment.inference_model) >> ask.override(task_id="ask_again")(deployment.inference_model)
+        use(deployment.inference_model) >> use.override(task_id="use_again")(deployment.inference_model)
 
 
 @dag(schedule=None, **DAG)
 def deploy_temporarily_in_worker():
     with temporary_deployment(**DEPLOYMENT) as deployment:
-        ask(deployment.inference_model)
+        use(deployment.inference_model)
 
 
 @dag(schedule=None, **DAG, dagrun_timeout=timedelta(seconds=40))
