@@ -65,7 +65,7 @@ chaos: $(INSTALLED) ## Kill and freeze Airflow's processes at random while DAGs 
 	@$(BIN)/python -m tests.chaos.run
 
 .PHONY: e2e-celery
-e2e-celery: $(INSTALLED) ## Kill Celery workers and a triggerer while a DAG creates 12 deployments: 3 minutes
+e2e-celery: $(INSTALLED) ## Kill Celery workers and a triggerer while a DAG creates 6 deployments: 2 minutes
 	@$(BIN)/python -m pytest -s tests/e2e/test_celery.py
 
 .PHONY: lint
