@@ -1,7 +1,7 @@
 """
 One wait, as sensors, operators and triggers share it: what a poll concluded, and when to poll again.
 
-A wait does no I/O and never sleeps. Its caller sends :meth:`Wait.next_request`, passes the result to
+A wait sends nothing and never sleeps. Its caller sends :meth:`ResourceWait.next_request`, passes the result to
 :meth:`Wait.observe`, and sleeps for :meth:`Wait.next_delay`. The waits for models and deployments are in
 ``models/wait.py`` and ``deployments/wait.py``.
 """
@@ -159,10 +159,6 @@ class Wait(BaseModel, ABC):
     def goal(self) -> str:
         """What is waited for, to be read after "Waited for"."""
 
-    @abstractmethod
-    def next_request(self) -> Request[Any]:
-        """Return the request to send next."""
-
     @property
     def is_mid_poll(self) -> bool:
         """Whether the poll has a second request, to be sent at once."""
@@ -279,6 +275,14 @@ class Wait(BaseModel, ABC):
             Stats.timing("fireworks.wait_duration", duration, tags={**tags, "verdict": verdict.outcome.value})
 
 
+class ResourceWait(Wait):
+    """A wait for a resource, which is polled until it is ready."""
+
+    @abstractmethod
+    def next_request(self) -> Request[Any]:
+        """Return the request to send next."""
+
+
 class ResponseWait(Wait):
     """
     A wait in a worker, which sends its own request until the API responds, for example to look up its account.
@@ -300,10 +304,6 @@ class ResponseWait(Wait):
     def goal(self) -> str:
         """What is waited for."""
         return f"a response about {self.about}"
-
-    def next_request(self) -> Request[Any]:
-        """Never called, as the worker has a request of its own."""
-        raise NotImplementedError
 
     def _judge(self, result: Any, now: float) -> Verdict:
         return Verdict(Outcome.READY, "the API responds")

@@ -11,8 +11,8 @@ Exceptions raised for failed API requests::
     ├── NotFoundError       404 in the API's own words
     └── RefusedError        any other 4xx
 
-The first four are transient: they say nothing about the resource, so a wait goes on. After a ``NoResponseError`` or an
-``UnavailableError`` the outcome of the request is unknown: the API may have carried it out.
+The first four are transient: they say nothing about the resource, so a wait continues. After a ``NoResponseError`` or
+an ``UnavailableError`` the outcome of the request is unknown: the API may have carried it out.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ApiError(Exception):
     """
 
     is_transient = False
-    """Whether the error says nothing about the resource, so that a wait goes on."""
+    """Whether the error says nothing about the resource, so that a wait continues."""
     outcome_unknown = False
     """Whether the API may have carried out the request nevertheless."""
 

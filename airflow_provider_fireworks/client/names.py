@@ -65,16 +65,9 @@ class ResourceName:
         :param name: ``my-model`` or ``accounts/my-account/models/my-model``.
         :raises InvalidNameError: if it is neither, or if a part of it is invalid, such as ``..``.
         """
-        if isinstance(name, str) and name and "/" not in name:
-            check_id(name, f"{cls.kind} id")
-            return None
-        parts = name.split("/") if isinstance(name, str) else []
-        if len(parts) != 4 or parts[0] != "accounts" or parts[2] != f"{cls.kind}s":
-            raise InvalidNameError(
-                f"Invalid {cls.kind} {_shown(name)}: use its id or accounts/<account>/{cls.kind}s/<{cls.kind}>."
-            )
-        check_id(parts[3], f"{cls.kind} id")
-        return check_id(parts[1], "account id")
+        account, resource_id = cls._split(name)
+        check_id(resource_id, f"{cls.kind} id")
+        return None if account is None else check_id(account, "account id")
 
     @classmethod
     def parse(cls, name: object, *, account: str | None = None) -> Self:
@@ -86,17 +79,28 @@ class ResourceName:
         :raises InvalidNameError: if the name or the account is invalid, a bare id comes without an account, or a full
             name belongs to another account.
         """
-        if isinstance(name, cls):
-            name = str(name)
-        named = cls.account_in(name)
-        resource_id = str(name).rpartition("/")[2]
-        if account is not None:
-            check_id(account, "account id")
-        if named is None and account is None:
-            raise InvalidNameError(f"The {cls.kind} id {resource_id!r} needs an account.")
-        if named is not None and account not in (None, named):
-            raise InvalidNameError(f"{name!r} belongs to account {named!r}, but {account!r} is expected.")
-        return cls(named or account or "", resource_id)
+        named, resource_id = cls._split(str(name) if isinstance(name, cls) else name)
+        owner = named if account is None else account
+        if owner is None:
+            raise InvalidNameError(f"The {cls.kind} id {_shown(resource_id)} needs an account.")
+        parsed = cls(owner, resource_id)
+        if named not in (None, owner):
+            raise InvalidNameError(
+                f"{_shown(name)} belongs to account {_shown(named)}, but {owner!r} is expected."
+            )
+        return parsed
+
+    @classmethod
+    def _split(cls, name: object) -> tuple[str | None, str]:
+        """Return account and id, neither of them checked."""
+        if isinstance(name, str) and name and "/" not in name:
+            return None, name
+        parts = name.split("/") if isinstance(name, str) else []
+        if len(parts) != 4 or parts[0] != "accounts" or parts[2] != f"{cls.kind}s":
+            raise InvalidNameError(
+                f"Invalid {cls.kind} {_shown(name)}: use its id or accounts/<account>/{cls.kind}s/<{cls.kind}>."
+            )
+        return parts[1], parts[3]
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:

@@ -12,10 +12,10 @@ from airflow_provider_fireworks.client.errors import ApiError, NotFoundError, Qu
 from airflow_provider_fireworks.client.names import DeploymentName
 from airflow_provider_fireworks.client.resources import Deployment
 from airflow_provider_fireworks.deployments.readiness import judge_deployment
-from airflow_provider_fireworks.polling import Outcome, Until, Verdict, Wait
+from airflow_provider_fireworks.polling import Outcome, ResourceWait, Until, Verdict
 
 
-class DeploymentWait(Wait):
+class DeploymentWait(ResourceWait):
     """
     A wait for a deployment.
 

@@ -18,10 +18,10 @@ from airflow_provider_fireworks.models.readiness import (
     is_being_prepared,
     judge_model,
 )
-from airflow_provider_fireworks.polling import Outcome, Until, Verdict, Wait
+from airflow_provider_fireworks.polling import Outcome, ResourceWait, Until, Verdict
 
 
-class ModelWait(Wait):
+class ModelWait(ResourceWait):
     """
     A wait for a model.
 

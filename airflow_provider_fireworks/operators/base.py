@@ -19,7 +19,7 @@ from airflow_provider_fireworks.exceptions import (
     error_from_api,
     error_from_verdict,
 )
-from airflow_provider_fireworks.polling import Event, Outcome, ResponseWait, Verdict, Wait
+from airflow_provider_fireworks.polling import Event, Outcome, ResourceWait, ResponseWait, Verdict
 from airflow_provider_fireworks.task import FireworksTask, WaitingTask, parse_resumed
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class WaitingOperator(FireworksOperator, WaitingTask):
             timing=self.timing,
         )
 
-    def _wait(self, wait: Wait, state: BaseModel | None = None) -> Verdict:
+    def _wait(self, wait: ResourceWait, state: BaseModel | None = None) -> Verdict:
         """
         Wait, and return how the wait ended. If the task is deferrable, it is deferred and resumed instead.
 
@@ -159,7 +159,7 @@ class WaitingOperator(FireworksOperator, WaitingTask):
             if line := wait.log_line(verdict, time.time()):
                 self.log.info("%s", line)
 
-    def _wait_after_error(self, error: ApiError, wait: Wait, state: BaseModel) -> Verdict:
+    def _wait_after_error(self, error: ApiError, wait: ResourceWait, state: BaseModel) -> Verdict:
         """
         Return the verdict on a failed request: at once if the error is final, else as soon as the API responds again.
 

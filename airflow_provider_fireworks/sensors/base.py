@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_fireworks.arguments import TimeLimit
 from airflow_provider_fireworks.client.errors import ApiError
 from airflow_provider_fireworks.exceptions import NEVER_SKIPPED, FireworksNotFound, error_from_verdict
-from airflow_provider_fireworks.polling import Event, Outcome, ResponseWait, Verdict, Wait
+from airflow_provider_fireworks.polling import Event, Outcome, ResourceWait, ResponseWait, Verdict, Wait
 from airflow_provider_fireworks.task import WaitingTask, parse_resumed
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class FireworksSensor(BaseSensorOperator, WaitingTask):
     """The base class of all sensors. A subclass says what is waited for; how to wait is the same for all."""
 
-    wait_class: ClassVar[type[Wait]]
+    wait_class: ClassVar[type[ResourceWait]]
     not_found_hint: ClassVar[str] = FireworksNotFound.hint
     deferrable: bool
 
@@ -51,7 +51,7 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
         """Return its full resource name, which may take a request to look up the account."""
 
     @abstractmethod
-    def _new_wait(self, name: Any, **common: Any) -> Wait:
+    def _new_wait(self, name: Any, **common: Any) -> ResourceWait:
         """Return the wait for it, with these fields."""
 
     @abstractmethod
@@ -91,7 +91,7 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
         if line := self._wait.log_line(verdict, time.time()):
             self.log.info("%s", line)
         # A trigger needs the full name. As long as the account cannot be looked up, the worker tries again.
-        if self._arguments.deferrable and not isinstance(self._wait, ResponseWait):
+        if self._arguments.deferrable and isinstance(self._wait, ResourceWait):
             # For the link, which the UI shows while the task is deferred.
             context["ti"].xcom_push(key=self._wait.resource, value=str(self._name))
             self.defer(
@@ -137,7 +137,7 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
         """Send the next request, and judge its result."""
         result: Any
         try:
-            if isinstance(self._wait, ResponseWait):
+            if not isinstance(self._wait, ResourceWait):
                 self._name = self._full_name()
                 self._wait = self._new_wait(
                     self._name,

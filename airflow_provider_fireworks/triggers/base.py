@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_fireworks.client.errors import ApiError
 from airflow_provider_fireworks.exceptions import FireworksBadConnection
-from airflow_provider_fireworks.polling import Event, Outcome, Verdict, Wait
+from airflow_provider_fireworks.polling import Event, Outcome, ResourceWait, Verdict
 from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 
 
@@ -23,7 +23,7 @@ class FireworksTrigger(BaseTrigger):
     The deadline is an argument, so a wait continues unchanged in another triggerer. The API key is not an argument.
 
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
-    :param wait: the fields of a :class:`~airflow_provider_fireworks.polling.Wait`.
+    :param wait: the fields of a :class:`~airflow_provider_fireworks.polling.ResourceWait`.
     :param resume_state: what the task needs to resume. It comes back in the event, because ``dag.test()`` drops the
         ``kwargs`` of a deferral.
     """
@@ -54,7 +54,7 @@ class FireworksTrigger(BaseTrigger):
         )
 
     @abstractmethod
-    def make_wait(self) -> Wait:
+    def make_wait(self) -> ResourceWait:
         """Return the wait that the argument describes."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

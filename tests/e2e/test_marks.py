@@ -6,12 +6,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from airflow_provider_fireworks.deployments.ownership import Owner
 from local_airflow.api import AirflowApiError
 from tests.e2e.steps import (
-    AIRFLOW,
     clear,
     deleted,
     deployments_of,
@@ -31,11 +28,6 @@ if TYPE_CHECKING:
 
 DAG = "deploy_and_use"
 DEPLOY = [f"serve.deploy[{index}]" for index in range(3)]
-
-
-pytestmark = pytest.mark.skipif(
-    AIRFLOW < (3, 3), reason="Before Airflow 3.3 a trigger does not notice that its task ended."
-)
 
 
 def delete_run(airflow: LocalAirflow, dag_id: str, run_id: str) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from airflow_provider_fireworks.deployments.ownership import Owner
-from tests.e2e.steps import AIRFLOW, mark, remaining, states, until, wait_until_deleted
+from tests.e2e.steps import mark, remaining, states, until, wait_until_deleted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,9 +83,6 @@ def lose_response_of_create(emulator: Emulator, deployment: str) -> None:
     emulator.fault("drop", method="POST", path=f"deploymentId={deployment}", after_work=True)
 
 
-@pytest.mark.skipif(
-    AIRFLOW < (3, 3), reason="Before Airflow 3.3 a trigger does not notice that its task ended."
-)
 def test_deferred_deploy_marked_failed_after_lost_response_is_deleted(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:

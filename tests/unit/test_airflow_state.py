@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_fireworks.airflow_state import RunState, parse_task_state, run_state
-from airflow_provider_fireworks.deployments.ownership import ABSENT, Owner, is_over
+from airflow_provider_fireworks.deployments.ownership import ABSENT, Owner
+from tests.task_states import IN_USE, OVER
 
 
 class TaskInstance:
@@ -46,38 +47,8 @@ OWNER = Owner("my_dag", "manual__1", "deploy")
 MAPPED = Owner("my_dag", "manual__1", "deploy", 3)
 LOOPED = Owner("my_dag", "manual__1", "deploy", loop_index=1)
 
-OVER = ["failed", "skipped", "upstream_failed", "removed"]
-IN_USE = [
-    "success",
-    "deferred",
-    "running",
-    "restarting",
-    "queued",
-    "scheduled",
-    "up_for_retry",
-    "up_for_reschedule",
-    "awaiting_input",
-    "none",
-]
 
-
-@pytest.mark.parametrize("state", [*OVER, ABSENT])
-def test_is_over_in_states_that_no_other_task_follows(state: str) -> None:
-    assert is_over(state)
-
-
-@pytest.mark.parametrize("state", [*IN_USE, "", "FAILED", "a_state_of_a_later_airflow"])
-def test_is_over_is_false_while_deployment_may_be_used(state: str) -> None:
-    assert not is_over(state)
-
-
-def test_is_over_covers_all_states_of_airflow() -> None:
-    from airflow.utils.state import TaskInstanceState
-
-    assert {state.value for state in TaskInstanceState} <= {*OVER, *IN_USE}
-
-
-@pytest.mark.parametrize("state", [*OVER, *IN_USE])
+@pytest.mark.parametrize("state", [*OVER, *IN_USE, "none"])
 @pytest.mark.parametrize(("owner", "key"), [(OWNER, "deploy"), (MAPPED, "deploy_3")], ids=["plain", "mapped"])
 def test_task_state_is_found_among_others(owner: Owner, key: str, state: str) -> None:
     others = {"deploy_2": "failed", "deploy_33": "failed", "another": "failed"}

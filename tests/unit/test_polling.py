@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
-from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
     ConnectError,
@@ -46,9 +45,6 @@ class ExampleWait(Wait):
     @property
     def goal(self) -> str:
         return "the example to be ready"
-
-    def next_request(self) -> api.Request[Any]:
-        raise NotImplementedError
 
     def _judge(self, result: Verdict, now: float) -> Verdict:
         return result

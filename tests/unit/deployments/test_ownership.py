@@ -13,6 +13,7 @@ from hypothesis import example, given, strategies as st
 
 from airflow_provider_fireworks.client.names import check_id
 from airflow_provider_fireworks.deployments.ownership import ABSENT, Owner, is_over
+from tests.task_states import IN_USE, OVER
 
 PREFIX = "Created by Apache Airflow: "
 OWNER = Owner("my_dag", "manual__2026-01-01T00:00:00+00:00", "serve.deploy", 2, "http://airflow.example")
@@ -272,25 +273,17 @@ def test_owner_created_what_it_signed_unless_kept(description, created):
 # ---- the state of the owner
 
 
-@pytest.mark.parametrize("state", ["failed", "skipped", "upstream_failed", "removed", ABSENT])
+@pytest.mark.parametrize("state", [*OVER, ABSENT])
 def test_task_that_is_over_does_not_use_its_deployment(state):
     assert is_over(state)
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        "success",
-        "deferred",
-        "running",
-        "restarting",
-        "queued",
-        "scheduled",
-        "up_for_retry",
-        "up_for_reschedule",
-        "none",
-        "a_state_of_a_later_airflow",
-    ],
-)
+@pytest.mark.parametrize("state", [*IN_USE, "none", "", "FAILED"])
 def test_task_in_any_other_state_may_use_its_deployment(state):
     assert not is_over(state)
+
+
+def test_states_of_tasks_are_all_that_airflow_has():
+    from airflow.utils.state import TaskInstanceState
+
+    assert {state.value for state in TaskInstanceState} <= {*OVER, *IN_USE}
