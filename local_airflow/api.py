@@ -23,6 +23,10 @@ _OWN_FIELDS = {"timestamp", "event", "level", "logger", "error_detail"}
 #: Rows per page. Airflow returns no more.
 _PAGE_SIZE = 100
 
+#: Seconds for one response. Longer than a request can wait in the API server for a connection to the database, and for
+#: SQLite's lock: 30 s each.
+_TIMEOUT = 90
+
 #: Terminal states of a DAG run.
 FINISHED = frozenset({"success", "failed"})
 
@@ -108,11 +112,11 @@ class AirflowApi:
         :raises AirflowApiError: if there is no response, or its status is an error.
         """
         if not self._has_token:
-            token = self._session.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+            token = self._session.get(f"{self.url}/auth/token", timeout=_TIMEOUT).json()["access_token"]
             self._session.headers["Authorization"] = f"Bearer {token}"
             self._has_token = True
         try:
-            response = self._session.request(method, self.url + path, timeout=30, **kwargs)
+            response = self._session.request(method, self.url + path, timeout=_TIMEOUT, **kwargs)
         except requests.RequestException as error:
             raise AirflowApiError(f"{method} {path}: {error}") from error
         if not response.ok:

@@ -124,6 +124,9 @@ class LocalAirflow:
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
             # When many tasks start at once, SQLite's default of 5 s for its lock is not enough.
             "DATABASE__SQL_ALCHEMY_CONN": database or f"sqlite:///{self.home / 'airflow.db'}?timeout=30",
+            # With fewer connections, requests of many tasks at once wait for up to 30 s in the API server.
+            "DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
+            "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "60",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
             # With the default of 5 s, a trigger that fires earlier can fail its task (apache/airflow#71580).
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",

@@ -17,7 +17,4 @@ FAST_FAILURE_DETECTION = {
     # The API server is never killed, so a supervisor must not give up its task while that is busy.
     "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "10",
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "20",
-    # With fewer connections, requests of many tasks at once wait for up to 30 s in the API server.
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "60",
 }
