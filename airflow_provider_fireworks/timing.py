@@ -71,6 +71,8 @@ class Timing:
     """… and the longest, even if the poll interval is longer."""
 
     # Deleting.
+    model_release_timeout: float = 120.0
+    """How long a model is not deleted because of deployments that are gone: up to a minute was observed."""
     min_delete_delay: float = 1.0
     """The shortest delay between two attempts to delete a deployment …"""
     max_delete_delay: float = 8.0

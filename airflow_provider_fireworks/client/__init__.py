@@ -27,6 +27,8 @@ from airflow_provider_fireworks.client.resources import (
     DeploymentShape,
     DeploymentShapeVersion,
     Model,
+    PolicySettings,
+    Quota,
     ReplicaStats,
     Status,
 )
@@ -44,7 +46,9 @@ __all__ = [
     "ModelName",
     "NoResponseError",
     "NotFoundError",
+    "PolicySettings",
     "Precision",
+    "Quota",
     "QuotaExceededError",
     "RateLimitedError",
     "RefusedError",

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from airflow_provider_fireworks.client.errors import (
     ApiError,
     NoResponseError,
+    RefusedError,
     error_from_response,
     excerpt,
 )
@@ -28,6 +29,8 @@ from airflow_provider_fireworks.client.resources import (
     DeploymentShapeVersion,
     Model,
     Page,
+    PolicySettings,
+    Quota,
     Resource,
 )
 from airflow_provider_fireworks.client.retries import parse_retry_after
@@ -56,6 +59,7 @@ class Request(Generic[ResultT]):
     :ivar query: the query parameters, not yet encoded.
     :ivar body: the JSON object to send, ``None`` for none.
     :ivar read_only: marks a ``POST`` that changes nothing, which can be sent again like a ``GET``.
+    :ivar newer_fields: fields and query parameters in it that older versions of the API refuse as unknown.
     """
 
     method: str
@@ -64,6 +68,7 @@ class Request(Generic[ResultT]):
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     read_only: bool = False
+    newer_fields: tuple[str, ...] = ()
 
     @property
     def writes(self) -> bool:
@@ -88,17 +93,22 @@ class Request(Generic[ResultT]):
         """
         if not 200 <= status < 300:
             retry_after = parse_retry_after(headers, now=now, longest=max_retry_after)
-            raise error_from_response(str(self), status, headers, body, retry_after=retry_after)
+            error = error_from_response(str(self), status, headers, body, retry_after=retry_after)
+            if isinstance(error, RefusedError) and "unknown" in error.message.lower():
+                for name in self.newer_fields:
+                    if name in error.message:
+                        error.add(f"This version of the API does not know {name}: omit it.")
+            raise error
         try:
             parsed = json.loads(body)
             if not isinstance(parsed, dict):
                 raise ValueError("it is not a JSON object")
             return self.parse_json(parsed)
-        except ValidationError as error:
-            fields = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors()}))
+        except ValidationError as invalid:
+            fields = ", ".join(sorted({".".join(map(str, each["loc"])) for each in invalid.errors()}))
             problem = f"the response has unexpected fields: {fields}"
-        except (ValueError, RecursionError) as error:
-            problem = f"the response cannot be read: {error}"
+        except (ValueError, RecursionError) as invalid:
+            problem = f"the response cannot be read: {invalid}"
         # A response of the API that was cut off still begins like JSON; a web page does not.
         misdirected = bool(body.strip()) and not body.lstrip().startswith((b"{", b"["))
         raise NoResponseError(
@@ -118,13 +128,32 @@ def get_model(name: ModelName) -> Request[Model]:
     return Request("GET", f"v1/{name}", Model.model_validate)
 
 
-def prepare_model(name: ModelName, precision: str) -> Request[None]:
+def prepare_model(name: ModelName, precision: str, *, accelerator_count: int | None = None) -> Request[None]:
     """
     ``POST /v1/accounts/{account}/models/{model}:prepare``, which returns ``{}`` and no operation to poll.
 
     :param precision: as the API spells it (``"FP8"``).
+    :param accelerator_count: GPUs to prepare it with. Older versions of the API refuse the field, so it is sent only if
+        it is given.
     """
-    return Request("POST", f"v1/{name}:prepare", _ignore, body={"precision": precision})
+    count = {} if accelerator_count is None else {"acceleratorCount": accelerator_count}
+    body = {"precision": precision, **count}
+    return Request("POST", f"v1/{name}:prepare", _ignore, body=body, newer_fields=tuple(count))
+
+
+def abort_preparation(name: ModelName, precision: str | None = None) -> Request[None]:
+    """
+    ``POST /v1/accounts/{account}/models/{model}:prepare`` with ``abort``, which stops the model's preparation.
+
+    :param precision: not known to be needed; sent only if it is given.
+    """
+    body = {"abort": True} | ({"precision": precision} if precision else {})
+    return Request("POST", f"v1/{name}:prepare", _ignore, body=body, newer_fields=("abort",))
+
+
+def delete_model(name: ModelName) -> Request[None]:
+    """``DELETE /v1/accounts/{account}/models/{model}``, which returns ``{}``."""
+    return Request("DELETE", f"v1/{name}", _ignore)
 
 
 def list_models(account: str, *, filter: str = "") -> Pages[list[Model]]:
@@ -141,22 +170,42 @@ def list_models(account: str, *, filter: str = "") -> Pages[list[Model]]:
 
 
 def create_deployment(
-    name: DeploymentName, spec: Mapping[str, Any], *, validate_only: bool = False
+    name: DeploymentName,
+    spec: Mapping[str, Any],
+    *,
+    validate_only: bool = False,
+    accept_shapeless_risk: bool = False,
 ) -> Request[Deployment]:
     """
     ``POST /v1/accounts/{account}/deployments?deploymentId=…``.
 
     :param spec: the deployment's fields, as the API spells them (``baseModel``).
     :param validate_only: create nothing, and return what would be created.
+    :param accept_shapeless_risk: create it without a shape, where the API asks for this consent.
     """
-    query = {"deploymentId": name.id} | ({"validateOnly": "true"} if validate_only else {})
-    path = f"v1/accounts/{name.account}/deployments"
-    return Request("POST", path, Deployment.model_validate, query, body=spec, read_only=validate_only)
+    flags = {"validateOnly": validate_only, "acceptShapelessRisk": accept_shapeless_risk}
+    query = {"deploymentId": name.id} | {flag: "true" for flag, is_set in flags.items() if is_set}
+    return Request(
+        "POST",
+        f"v1/accounts/{name.account}/deployments",
+        Deployment.model_validate,
+        query,
+        body=spec,
+        read_only=validate_only,
+        newer_fields=("acceptShapelessRisk",) if accept_shapeless_risk else (),
+    )
 
 
 def get_deployment(name: DeploymentName) -> Request[Deployment]:
     """``GET /v1/accounts/{account}/deployments/{deployment}``."""
     return Request("GET", f"v1/{name}", Deployment.model_validate)
+
+
+def get_termination_message(name: DeploymentName) -> Request[str]:
+    """``GET /v1/accounts/{account}/deployments/{deployment}/terminationMessage``; empty if there is none."""
+    return Request(
+        "GET", f"v1/{name}/terminationMessage", lambda parsed: one_line(str(parsed.get("message") or ""))
+    )
 
 
 def list_deployments(
@@ -237,7 +286,7 @@ def request_inference(inference_model: str) -> Request[None]:
 
     The request wakes a deployment that is scaled to zero.
 
-    :param inference_model: ``<model name>#<deployment name>``.
+    :param inference_model: ``<model name>#<deployment name>``, or the deployment's name alone.
     """
     body = {
         "model": inference_model,
@@ -253,6 +302,25 @@ def request_inference(inference_model: str) -> Request[None]:
 def list_accounts() -> Pages[list[Account]]:
     """All pages of ``GET /v1/accounts``: the accounts that the key has access to."""
     return _all_pages("v1/accounts", "accounts", Account)
+
+
+def list_quotas(account: str) -> Pages[list[Quota]]:
+    """
+    All pages of ``GET /v1/accounts/{account}/quotas``.
+
+    :raises InvalidNameError: if the account is invalid.
+    """
+    return _all_pages(f"v1/accounts/{check_id(account, 'account id')}/quotas", "quotas", Quota)
+
+
+def get_policy_settings(account: str) -> Request[PolicySettings]:
+    """
+    ``GET /v1/accounts/{account}/policySettings``. An account that has never set any has none: 404.
+
+    :raises InvalidNameError: if the account is invalid.
+    """
+    path = f"v1/accounts/{check_id(account, 'account id')}/policySettings"
+    return Request("GET", path, PolicySettings.model_validate)
 
 
 def _ignore(parsed: dict[str, Any]) -> None:

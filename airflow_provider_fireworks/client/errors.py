@@ -95,6 +95,11 @@ class ApiError(Exception):
         """Whether the API itself has responded, in one of its own envelopes."""
         return self.code is not None
 
+    def add(self, sentence: str) -> None:
+        """Append a sentence to the message."""
+        self.message = f"{self.message.rstrip('.')}. {sentence}"
+        self.args = (self.message,)
+
     def hide(self, hide_key: Callable[[str], str]) -> None:
         """
         Remove the key from everything that came from outside.

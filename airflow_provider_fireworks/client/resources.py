@@ -42,6 +42,16 @@ class Status(Resource):
         """Whether the operation failed."""
         return self.code not in (None, "", "OK", 0, "0")
 
+    @property
+    def is_no_capacity(self) -> bool:
+        """Whether it failed, or has not begun yet, because there are no GPUs."""
+        return self.code in ("RESOURCE_EXHAUSTED", 8, "8")
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether somebody stopped it."""
+        return self.code in ("CANCELLED", 1, "1", "ABORTED", 10, "10")
+
     def __str__(self) -> str:
         return f"{self.code or 'OK'}: {self.message}" if self.message else str(self.code or "OK")
 
@@ -173,6 +183,31 @@ class Account(Resource):
     def account_id(self) -> str:
         """The id, without ``accounts/``."""
         return self.name.removeprefix("accounts/")
+
+
+class Quota(Resource):
+    """
+    A quota of an account, such as its number of GPUs of one type.
+
+    :ivar value: the enforced limit; at most ``max_value``.
+    :ivar usage: how much of it is in use.
+    """
+
+    name: Text = ""
+    value: int | None = None
+    max_value: int | None = None
+    usage: float | None = None
+
+
+class PolicySettings(Resource):
+    """
+    The governance settings of an account.
+
+    :ivar zero_data_retention: the zero data retention policy; unset if it is off.
+    """
+
+    name: Text = ""
+    zero_data_retention: Any = None
 
 
 ItemT = TypeVar("ItemT")

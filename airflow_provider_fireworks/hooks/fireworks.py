@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.config import ClientConfig, InvalidConfigError
-from airflow_provider_fireworks.client.errors import ApiError
+from airflow_provider_fireworks.client.errors import ApiError, RefusedError
 from airflow_provider_fireworks.client.names import (
     DeploymentName,
     InvalidNameError,
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
     import requests
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_fireworks.client.resources import Account, Deployment, DeploymentShapeVersion, Model
+    from airflow_provider_fireworks.client.resources import (
+        Account,
+        Deployment,
+        DeploymentShapeVersion,
+        Model,
+        Quota,
+    )
 
 ResultT = TypeVar("ResultT")
 NameT = TypeVar("NameT", bound=ResourceName)
@@ -253,8 +260,34 @@ class FireworksHook(BaseHook):
         """Read the accounts that the key has access to: ``GET /v1/accounts``, all pages."""
         return self._client.send_all(api.list_accounts())
 
+    def delete_model(self, model: str | ModelName) -> None:
+        """
+        Delete a model: ``DELETE /v1/accounts/{account}/models/{model}``.
+
+        For up to a minute after its last deployment was deleted, the API still refuses because of active deployments.
+        While it says so, the request is repeated, for two minutes at most.
+
+        :param model: id or full resource name.
+        :raises RefusedError: if a deployment of it exists.
+        """
+        name = self.model_name(model)
+        deadline = time.monotonic() + self.timing.model_release_timeout
+        while True:
+            try:
+                return self.send(api.delete_model(name))
+            except RefusedError as error:
+                if "active deployment" not in error.message.lower() or time.monotonic() > deadline:
+                    raise
+                self.log.info("%s. Repeating the request until they are gone.", error)
+            time.sleep(self.timing.max_pause)
+
     def prepare_model(
-        self, model: str | ModelName, precision: str, *, allow_unknown_precision: bool = False
+        self,
+        model: str | ModelName,
+        precision: str,
+        *,
+        accelerator_count: int | None = None,
+        allow_unknown_precision: bool = False,
     ) -> None:
         """
         Request a preparation: ``POST /v1/accounts/{account}/models/{model}:prepare``. Does not wait for it.
@@ -263,6 +296,8 @@ class FireworksHook(BaseHook):
 
         :param model: id or full resource name.
         :param precision: as the API spells it (``"FP8"``).
+        :param accelerator_count: GPUs to prepare it with; without it, the API chooses (8, as far as is known). Older
+            versions of the API refuse the request with this field.
         :param allow_unknown_precision: accept a precision that is newer than this package.
         :raises FireworksInvalidArgument: if the precision or the model is invalid.
         """
@@ -270,7 +305,22 @@ class FireworksHook(BaseHook):
             checked = check_precision(precision, allow_unknown=allow_unknown_precision)
         except UnknownPrecisionError as error:
             raise FireworksInvalidArgument(str(error)) from None
-        self.send(api.prepare_model(self.model_name(model), checked))
+        name = self.model_name(model)
+        self.send(api.prepare_model(name, checked, accelerator_count=accelerator_count))
+
+    def abort_preparation(self, model: str | ModelName, precision: str | None = None) -> None:
+        """
+        Stop a model's preparation: ``POST /v1/accounts/{account}/models/{model}:prepare`` with ``abort``.
+
+        **This stops the one active preparation of the model, whoever requested it and for whatever precision.** No task
+        of this provider does this by itself. What the model shows afterwards is not known: a wait for it may end as
+        failed, or, on an API that lists no precisions, as ready although it is not. Older versions of the API refuse
+        the request.
+
+        :param model: id or full resource name.
+        :param precision: sent only if it is given; the API is not known to need it.
+        """
+        self.send(api.abort_preparation(self.model_name(model), precision))
 
     def create_deployment(
         self,
@@ -278,6 +328,7 @@ class FireworksHook(BaseHook):
         spec: Mapping[str, Any],
         *,
         validate_only: bool = False,
+        accept_shapeless_risk: bool = False,
     ) -> Deployment:
         """
         Create a deployment: ``POST /v1/accounts/{account}/deployments``. Does not wait for it.
@@ -289,9 +340,15 @@ class FireworksHook(BaseHook):
         :param spec: its fields, as the API spells them (``baseModel``, ``acceleratorType``, ``precision``,
             ``minReplicaCount``, …).
         :param validate_only: create nothing, and return what would be created.
+        :param accept_shapeless_risk: create it without a shape, where the API asks for this consent.
         """
-        name = self.deployment_name(deployment_id)
-        return self.send(api.create_deployment(name, spec, validate_only=validate_only))
+        request = api.create_deployment(
+            self.deployment_name(deployment_id),
+            spec,
+            validate_only=validate_only,
+            accept_shapeless_risk=accept_shapeless_risk,
+        )
+        return self.send(request)
 
     def get_deployment(self, deployment: str | DeploymentName) -> Deployment:
         """
@@ -367,6 +424,15 @@ class FireworksHook(BaseHook):
         """
         return self.send(api.undelete_deployment(self.deployment_name(deployment)))
 
+    def termination_message(self, deployment: str | DeploymentName) -> str:
+        """
+        Read why a deployment ended: ``GET /v1/accounts/{account}/deployments/{deployment}/terminationMessage``.
+
+        :param deployment: id or full resource name.
+        :return: the API's words, empty if it has none.
+        """
+        return self.send(api.get_termination_message(self.deployment_name(deployment)))
+
     def match_deployment_shapes(self, model: str | ModelName) -> list[DeploymentShapeVersion]:
         """
         Read the shapes in which a model can be deployed:
@@ -375,6 +441,10 @@ class FireworksHook(BaseHook):
         :param model: id or full resource name, of any account.
         """
         return self.send(api.match_deployment_shapes(self.account_id, self.base_model_name(model)))
+
+    def list_quotas(self) -> list[Quota]:
+        """Read the account's quotas, such as GPUs of each type: ``GET /v1/accounts/{account}/quotas``, all pages."""
+        return self._client.send_all(api.list_quotas(self.account_id))
 
     def test_connection(self) -> tuple[bool, str]:
         """
