@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 import string
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,12 @@ from airflow_provider_fireworks.client.names import (
 from airflow_provider_fireworks.emulator.emulated_deployment import BLANK, EmulatedDeployment
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT
 from airflow_provider_fireworks.emulator.records import CreatedDeployment
-from airflow_provider_fireworks.emulator.responses import ErrorResponse, not_found
+from airflow_provider_fireworks.emulator.responses import (
+    ErrorResponse,
+    not_found,
+    quota_exceeded,
+    quota_name,
+)
 from airflow_provider_fireworks.emulator.schema import PRECISION_UNSPECIFIED, DeploymentBody, camel
 from airflow_provider_fireworks.emulator.shapes import initial_shapes
 
@@ -32,11 +38,16 @@ _SET_BY_SHAPE = {
     "acceleratorCount": 0,
     "precision": PRECISION_UNSPECIFIED,
 }
+_ANNOTATION_PREFIX = "custom/"
+_MAX_ANNOTATIONS, _MAX_ANNOTATION_LENGTH = 64, 128
+# The accelerators that quotas are listed for.
+_QUOTA_TYPES = ("NVIDIA_H100_80GB", "NVIDIA_H200_141GB", "NVIDIA_B200_180GB")
 #: Fields that ``PATCH`` can change. The real list is not published: those that need new replicas are left out.
 MUTABLE = DeploymentBody.model_fields.keys() - {
     "acceleratorCount",
     "acceleratorType",
     "activeModelVersion",
+    "annotations",
     "baseModel",
     "deploymentShape",
     "deploymentTemplate",
@@ -57,6 +68,8 @@ class DeploymentStore:
         self._state = state
         self._deployments: dict[tuple[str, str], EmulatedDeployment] = {}
         self._past_gpu_seconds = 0.0
+        # Deployments that no longer exist: when the last one of a model was DELETED.
+        self._past_deletions: dict[str, float] = {}
         self._shapes = initial_shapes(state.options.accounts[0], state.started_at)
 
     @property
@@ -69,6 +82,48 @@ class DeploymentStore:
         """Return the deployments of all accounts, including DELETED ones, by name."""
         self._advance()
         return [deployment for _, deployment in sorted(self._deployments.items())]
+
+    def used_until(self, model: str) -> float:
+        """
+        Return when the last deployment of a model was DELETED.
+
+        :return: ``math.inf`` if one is not DELETED, ``-math.inf`` if there never was one.
+        """
+        ends = [
+            deployment.deleted_at if deployment.state == "DELETED" else math.inf
+            for deployment in self.all()
+            if deployment.base_model == model
+        ]
+        return max([self._past_deletions.get(model, -math.inf), *ends])
+
+    def gpus_in_use(self, account: str, accelerator_type: str | None = None) -> int:
+        """
+        Return the GPUs of all replicas of an account, including those that are being added or removed.
+
+        :param accelerator_type: only those of this type.
+        """
+        return sum(
+            deployment.gpus
+            for deployment in self.all()
+            if deployment.account == account and accelerator_type in (None, deployment.accelerator_type)
+        )
+
+    def quotas(self, account: str) -> list[dict[str, str]]:
+        """Return the GPU quotas of an account as the API sends them, by name."""
+        self._state.check_own(account)
+        quota = self._state.options.gpu_quota
+        if quota is None:
+            return []
+        listed = [
+            {
+                "name": f"accounts/{account}/quotas/{quota_name(accelerator_type)}",
+                "value": str(quota),
+                "maxValue": str(quota),
+                "usage": str(self.gpus_in_use(account, accelerator_type)),
+            }
+            for accelerator_type in _QUOTA_TYPES
+        ]
+        return sorted(listed, key=lambda one: one["name"])
 
     def left(self) -> list[str]:
         """Return the names of all deployments that are not DELETED."""
@@ -106,6 +161,7 @@ class DeploymentStore:
         *,
         validate_only: bool = False,
         skip_shape_validation: bool = False,
+        accept_shapeless_risk: bool = False,
     ) -> EmulatedDeployment:
         """
         Respond to ``POST …/deployments``.
@@ -114,18 +170,22 @@ class DeploymentStore:
         :param fields: the fields of the request.
         """
         self._state.check_own(account)
+        now, options = self._state.clock(), self._state.options
+        validate_only = validate_only and options.validate_only != "creates"
+        _check_annotations(fields.get("annotations", {}))
+        self._check_shapeless(bool(fields.get("deploymentShape")), accept_shapeless_risk)
         deployment_id = check_id(deployment_id or _random_id(), "deployment id")
         if self.find(account, deployment_id) is not None:
             message = f"deployment accounts/{account}/deployments/{deployment_id} already exists"
             raise ErrorResponse("ALREADY_EXISTS", message)
         model = self._model(fields.get("baseModel", ""))
         fields = self._with_shape(account, model, fields, skip_shape_validation)
-        precision = self._served_precision(model, fields)
+        blind = validate_only and options.validate_only == "blind"
+        precision = self._served_precision(model, fields, check=not blind)
         minimum = fields.setdefault("minReplicaCount", 0)
         fields.setdefault("maxReplicaCount", max(minimum, 1))
         fields["acceleratorCount"] = fields.get("acceleratorCount") or self._base(model).world_size
         _check_limits(fields)
-        now, options = self._state.clock(), self._state.options
         created = EmulatedDeployment(account, deployment_id, now, options, precision, **fields)
         self._check_quota(created, created.start_count(options) * created.gpus_per_replica)
         if not validate_only:
@@ -175,18 +235,23 @@ class DeploymentStore:
         """
         Respond to an inference request; see :meth:`EmulatedDeployment.infer`.
 
-        :param model: ``<model name>#<deployment name>``. There are no serverless models.
+        :param model: ``<model name>#<deployment name>`` or the deployment name, as the option ``inference_names``
+            says. There are no serverless models.
         """
-        base_model, _, deployment = model.partition("#")
+        base_model, has_model, deployment = model.rpartition("#")
+        if self._state.options.inference_names not in ("both", "with_model" if has_model else "deployment"):
+            return "not_deployed"
         try:
             name = DeploymentName.parse(deployment)
         except InvalidNameError:
             return "not_deployed"
         found = self.find(name.account, name.id)
         options = self._state.options
-        if found is None or found.base_model != base_model or found.account not in options.accounts:
+        if found is None or found.account not in options.accounts:
             return "not_deployed"
-        needed = self._gpus(found.account) + found.gpus_per_replica
+        if has_model and found.base_model != base_model:
+            return "not_deployed"
+        needed = self.gpus_in_use(found.account) + found.gpus_per_replica
         can_grow = options.gpu_quota is None or needed <= options.gpu_quota
         return found.infer(self._state.clock(), options, can_grow=can_grow)
 
@@ -214,14 +279,22 @@ class DeploymentStore:
             if version.account in ([account] if account else readable) and shape in (None, version.shape)
         ]
 
-    def matching_shapes(self, account: str, base_model: str, *, enable_addons: bool) -> list[ShapeVersion]:
-        """Return the latest validated versions of the shapes that fit a model."""
+    def matching_shapes(
+        self, account: str, base_model: str, *, enable_addons: bool, prepared: bool = True
+    ) -> list[ShapeVersion]:
+        """
+        Return the latest validated versions of the shapes that fit a model.
+
+        :param prepared: only those at precisions that the model is prepared for.
+        """
         self._state.check_own(account)
         model = self._base(self._model(base_model))
         return [
             version
             for version in self.shape_versions(None, None)
-            if version.latest and version.validated and version.fits(model, enable_addons=enable_addons)
+            if version.latest
+            and version.validated
+            and version.fits(model, enable_addons=enable_addons, prepared=prepared)
         ]
 
     def _advance(self) -> None:
@@ -230,6 +303,8 @@ class DeploymentStore:
             deployment.advance(now)
             if deployment.purged:
                 self._past_gpu_seconds += self._deployments.pop(key).gpu_seconds
+                ends = (deployment.deleted_at, self._past_deletions.get(deployment.base_model, -math.inf))
+                self._past_deletions[deployment.base_model] = max(ends)
 
     def _model(self, name: str) -> EmulatedModel:
         try:
@@ -245,16 +320,32 @@ class DeploymentStore:
         """Return the base model of an add-on, or the model itself."""
         return self._model(model.base_model) if model.base_model else model
 
-    def _served_precision(self, model: EmulatedModel, fields: dict[str, Any]) -> str:
-        """Return the precision that a deployment serves at, for which the model must be prepared."""
+    def _served_precision(self, model: EmulatedModel, fields: dict[str, Any], *, check: bool) -> str:
+        """
+        Return the precision that a deployment serves at.
+
+        :param check: whether the model must be prepared for it.
+        """
         base = self._base(model)
         precision = str(fields.get("precision", PRECISION_UNSPECIFIED))
         if precision == PRECISION_UNSPECIFIED:
             return base.default_precision or PRECISION_UNSPECIFIED
-        if not base.is_prepared_for(precision):
+        if check and not base.is_prepared_for(precision):
             message = f"model {base.name} is not prepared for precision {precision}"
             raise ErrorResponse("FAILED_PRECONDITION", message)
         return precision
+
+    def _check_shapeless(self, has_shape: bool, accept_risk: bool) -> None:
+        allowed = self._state.options.shapeless
+        if has_shape and accept_risk:
+            message = "acceptShapelessRisk: not allowed with a deploymentShape"
+        elif has_shape or allowed == "accepted" or (allowed == "with_risk" and accept_risk):
+            return
+        elif allowed == "with_risk":
+            message = "deploymentShape: required unless acceptShapelessRisk is true"
+        else:
+            message = "deploymentShape: required"
+        raise ErrorResponse("INVALID_ARGUMENT", message)
 
     def _with_shape(
         self, account: str, model: EmulatedModel, fields: dict[str, Any], skip_validation: bool
@@ -290,21 +381,17 @@ class DeploymentStore:
                 return version
         raise ErrorResponse("NOT_FOUND", f"deployment shape {name} not found")
 
-    def _gpus(self, account: str) -> int:
-        return sum(deployment.gpus for deployment in self.all() if deployment.account == account)
-
     def _check_quota(self, deployment: EmulatedDeployment, requesting: int) -> None:
         options = self._state.options
         if options.gpu_quota is None or not requesting:
             return
-        in_use = self._gpus(deployment.account)
+        in_use = self.gpus_in_use(deployment.account)
         if in_use + requesting > options.gpu_quota:
-            # h100 for NVIDIA_H100_80GB, as in the names of real quotas.
-            accelerator = deployment.accelerator_type.split("_")[1].lower()
-            raise ErrorResponse(
-                "RESOURCE_EXHAUSTED",
-                f"global--{accelerator}-count for account {deployment.account}, "
-                f"in use: {in_use}, quota: {options.gpu_quota}, requesting: {requesting}",
+            raise quota_exceeded(
+                *(deployment.accelerator_type, deployment.account),
+                in_use=in_use,
+                quota=options.gpu_quota,
+                requesting=requesting,
                 status=options.quota_status,
             )
 
@@ -316,6 +403,25 @@ def _check_limits(fields: dict[str, Any]) -> None:
         raise ErrorResponse("INVALID_ARGUMENT", message)
 
 
+def _check_annotations(annotations: dict[str, str]) -> None:
+    if len(annotations) > _MAX_ANNOTATIONS:
+        message = f"annotations: {len(annotations)} are more than {_MAX_ANNOTATIONS}"
+        raise ErrorResponse("INVALID_ARGUMENT", message)
+    for key, value in annotations.items():
+        if not key.startswith(_ANNOTATION_PREFIX):
+            message = f"annotations: the key {key!r} does not begin with {_ANNOTATION_PREFIX}"
+            raise ErrorResponse("PERMISSION_DENIED", message)
+        if not key.isascii() or not len(_ANNOTATION_PREFIX) < len(key) <= _MAX_ANNOTATION_LENGTH:
+            message = (
+                f"annotations: the key {key!r} is not {_ANNOTATION_PREFIX} and a name, "
+                f"at most {_MAX_ANNOTATION_LENGTH} ASCII characters"
+            )
+            raise ErrorResponse("INVALID_ARGUMENT", message)
+        if not 1 <= len(value) <= _MAX_ANNOTATION_LENGTH:
+            message = f"annotations: the value of {key!r} is not 1 to {_MAX_ANNOTATION_LENGTH} characters"
+            raise ErrorResponse("INVALID_ARGUMENT", message)
+
+
 def _changes(current: dict[str, Any], body: dict[str, Any], mask: str) -> dict[str, Any]:
     """
     Return the fields that a ``PATCH`` sets.
@@ -323,6 +429,8 @@ def _changes(current: dict[str, Any], body: dict[str, Any], mask: str) -> dict[s
     :raises ErrorResponse: for a field that is unknown or cannot be changed: no change is dropped silently.
     """
     names = {camel(name.strip()) for name in mask.split(",") if name.strip()}
+    if "annotations" in names:
+        raise ErrorResponse("INVALID_ARGUMENT", "updateMask: annotations cannot be changed")
     if not names or "*" in names:
         names = {*(MUTABLE & BLANK.keys()), *body}
     for name in sorted(names - MUTABLE):

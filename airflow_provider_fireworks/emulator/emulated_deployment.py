@@ -145,13 +145,15 @@ class EmulatedDeployment:
             {**BLANK, "name": self.name, "createTime": rfc3339(at), **fields}
         )
         self._forced: dict[str, Any] = {}
-        self._pinned = self._failing = self._hard = False
+        #: When it was DELETED.
+        self.deleted_at = -math.inf
+        self._pinned = self._failing = self._stays_creating = self._hard = False
         self._replicas: list[Replica] = []
         self._desired = 0
         self._past_gpu_seconds = 0.0
         self._now = at
         self._ready_at = self._served_at = -math.inf
-        self._purge_at = math.inf
+        self._capacity_at = self._purge_at = math.inf
         self._create(at, options)
 
     @property
@@ -187,6 +189,12 @@ class EmulatedDeployment:
     def gpu_seconds(self) -> float:
         """The cost so far."""
         return self._past_gpu_seconds + sum(replica.gpu_seconds(self._now) for replica in self._replicas)
+
+    @property
+    def termination_message(self) -> str:
+        """Why it FAILED, or ``""``."""
+        failed = self.state == "FAILED"
+        return f"a replica ran out of memory while loading the weights at {self._precision}" if failed else ""
 
     def gpus_to_add(self, wanted: int) -> int:
         """Return how many GPUs scaling to this number of replicas would add."""
@@ -286,9 +294,10 @@ class EmulatedDeployment:
 
         :param can_grow: whether the quota has room for one more.
         """
-        if self.state not in ("READY", "UPDATING"):
-            return "not_deployed"
         ready = [replica.ready_at for replica in self._replicas if replica.stage(at) == "ready"]
+        serves_early = self._stays_creating and bool(ready)
+        if self.state not in ("READY", "UPDATING") and not serves_early:
+            return "not_deployed"
         if any(ready_at + options.serving_lag <= at for ready_at in ready):
             self._served_at = at
             self._options = options
@@ -315,10 +324,13 @@ class EmulatedDeployment:
             (self._forced if name in _COUNTED else self._fields)[name] = value
         if "state" not in fields:
             return
+        if self._waits_for_capacity and "status" not in fields:
+            self._fields["status"] = dict(OK_STATUS)
         self._pinned = True
-        self._failing = False
-        self._ends_at = self._purge_at = math.inf
+        self._failing = self._stays_creating = False
+        self._ends_at = self._capacity_at = self._purge_at = math.inf
         over = self.state in ("DELETED", "FAILED")
+        self.deleted_at = at if self.state == "DELETED" else self.deleted_at
         for replica in self._replicas:
             if over:
                 replica.remove(at, at)
@@ -351,35 +363,60 @@ class EmulatedDeployment:
 
     def _create(self, at: float, options: Options) -> None:
         outcome = options.deploy_outcome_of(self._precision)
-        end = at + options.deploy_duration
         self._desired = self.start_count(options)
+        # Without a replica there is no need for capacity.
+        begin = at + options.capacity_after if self._desired else at
+        end = begin + options.deploy_duration
         ready_at = math.inf if outcome == "never" else end
-        self._replicas += [self._new_replica(at, end, ready_at) for _ in range(self._desired)]
-        self._start_operation("CREATING", at, ready_at, options)
-        self._failing = outcome == "failed"
+        self._replicas += [self._new_replica(begin, end, ready_at) for _ in range(self._desired)]
+        stays = outcome == "stays_creating"
+        self._start_operation("CREATING", at, math.inf if stays else ready_at, options)
+        self._failing, self._stays_creating = outcome == "failed", stays
+        if begin > at:
+            self._wait_for_capacity(begin)
         self.advance(at)
+
+    @property
+    def _waits_for_capacity(self) -> bool:
+        return self._capacity_at < math.inf
+
+    def _wait_for_capacity(self, until: float) -> None:
+        message = f"no capacity for {self.accelerator_type}"
+        self._fields["status"] = {"code": "RESOURCE_EXHAUSTED", "message": message}
+        self._capacity_at = until
+
+    def _get_capacity(self, at: float) -> None:
+        self._capacity_at = math.inf
+        self._fields.update(status=dict(OK_STATUS), updateTime=rfc3339(at))
 
     def _scale_to(self, wanted: int, at: float, options: Options) -> None:
         """Add replicas, or remove the newest ones."""
         if wanted == self._desired:
             return
-        end = at + options.scale_duration
+        # New replicas wait for capacity as well, unless no replica is left.
+        capacity_at = self._capacity_at if wanted else math.inf
+        waits = capacity_at < math.inf
+        begin = capacity_at if waits else at
+        end = begin + options.scale_duration
         staying = [replica for replica in self._replicas if replica.stays]
         for replica in staying[wanted:]:
             replica.remove(at, end)
-        self._replicas += [self._new_replica(at, end, end) for _ in range(wanted - len(staying))]
+        self._replicas += [self._new_replica(begin, end, end) for _ in range(wanted - len(staying))]
         self._desired = wanted
         ends = [replica.ready_at if replica.stays else replica.gone_at for replica in self._replicas]
         # A creation that is to fail still fails at its time, unless no replica is left.
-        fails = self._failing and wanted > 0
-        ends_at = self._ends_at if fails else max([at, *ends])
+        fails, stays = self._failing and wanted > 0, self._stays_creating
+        ends_at = self._ends_at if fails or stays else max([at, *ends])
         self._start_operation("CREATING" if self.state == "CREATING" else "UPDATING", at, ends_at, options)
-        self._failing = fails
+        self._failing, self._stays_creating = fails, stays
+        if waits:
+            self._wait_for_capacity(capacity_at)
         self.advance(at)
 
     def _start_operation(self, state: str, at: float, ends_at: float, options: Options) -> None:
         self._forced.clear()
-        self._pinned = self._failing = self._hard = False
+        self._pinned = self._failing = self._stays_creating = self._hard = False
+        self._capacity_at = math.inf
         self._fields.update(state=state, status=dict(OK_STATUS), updateTime=rfc3339(at))
         self._ends_at = ends_at
         self._options = options
@@ -390,6 +427,7 @@ class EmulatedDeployment:
 
     def _next_changes(self) -> list[tuple[float, Callable[[float], None]]]:
         return [
+            (self._capacity_at, self._get_capacity),
             (self._ends_at, self._end_operation),
             (self._idle_at(), lambda at: self._scale_to(0, at, self._options)),
             (self._purge_at, self._purge),
@@ -399,6 +437,7 @@ class EmulatedDeployment:
         self._ends_at = math.inf
         self._fields["updateTime"] = rfc3339(at)
         if self.state == "DELETING":
+            self.deleted_at = at
             self._purge_at = at + self._options.purge_after
             self._fields.update(state="DELETED", deleteTime=rfc3339(at), purgeTime=rfc3339(self._purge_at))
             self.purged = self._hard

@@ -13,7 +13,7 @@ from airflow_provider_fireworks.emulator.responses import ErrorResponse
 if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.options import Options
 
-PrepareResult = Literal["accepted", "already", "ignored"]
+PrepareResult = Literal["accepted", "already", "ignored", "aborted"]
 
 _UNCALIBRATED = frozenset({Precision.FP16.value, Precision.BF16.value})
 _LISTS = ("supportedPrecisions", "supportedPrecisionsWithCalibration")
@@ -176,11 +176,14 @@ class EmulatedModel:
             self._fields["state"] = "UPLOADING"
             self._plan(at + options.upload_duration, "uploaded", "", options)
 
-    def prepare(self, precision: str, at: float, options: Options) -> PrepareResult:
+    def prepare(
+        self, precision: str, at: float, options: Options, *, refusal: ErrorResponse | None = None
+    ) -> PrepareResult:
         """
         Respond to ``POST …/models/{model}:prepare``.
 
         :param options: apply to this preparation until its end.
+        :param refusal: raised instead of starting a preparation.
         :return: ``accepted`` if a preparation starts.
         :raises ErrorResponse: if the options refuse it, the model is UPLOADING, or it is an add-on.
         """
@@ -199,6 +202,8 @@ class EmulatedModel:
         if self._active and options.second_prepare != "accepted":
             running = ", ".join(sorted(self._active))
             self._already(options.second_prepare, f"is being prepared at {running}")
+        if refusal is not None:
+            raise refusal
         outcome = options.outcome_of(precision)
         if outcome != "never":
             self._active.add(precision)
@@ -209,6 +214,32 @@ class EmulatedModel:
             if outcome in ("ok", "calibrated"):
                 self._plan(end + options.lists_lag, "list", precision, options)
         return "accepted"
+
+    def abort(self, at: float, options: Options) -> PrepareResult:
+        """
+        Respond to ``POST …/models/{model}:prepare`` with ``abort``: stop all active preparations.
+
+        Preparations that have ended stay, even if the precision lists do not show them yet.
+
+        :return: ``aborted``, or ``ignored`` if nothing is being prepared.
+        :raises ErrorResponse: if nothing is being prepared and the options refuse it.
+        """
+        if not self._active:
+            if options.abort_idle == "ok":
+                return "ignored"
+            raise ErrorResponse(options.abort_idle.upper(), f"model {self.name} is not being prepared")
+        message = f"preparing the model at {', '.join(sorted(self._active))} was aborted"
+        self._planned = [change for change in self._planned if change.precision not in self._active]
+        self._active.clear()
+        self._begun.clear()
+        self._fields["state"] = "READY"
+        if options.abort_status == "cancelled":
+            self._fields["status"] = {"code": "CANCELLED", "message": message}
+        else:
+            self._clear_status(options)
+        if options.bump_update_time:
+            self._fields["updateTime"] = rfc3339(at)
+        return "aborted"
 
     def edit(self, at: float, fields: dict[str, Any]) -> None:
         """Respond to ``PATCH …/models/{model}``."""

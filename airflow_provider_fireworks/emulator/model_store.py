@@ -9,12 +9,17 @@ from airflow_provider_fireworks.emulator.emulated_model import EmulatedModel
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT
 from airflow_provider_fireworks.emulator.records import AcceptedPreparation
 from airflow_provider_fireworks.emulator.resource import rfc3339
-from airflow_provider_fireworks.emulator.responses import ErrorResponse, not_found
+from airflow_provider_fireworks.emulator.responses import ErrorResponse, not_found, quota_exceeded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_fireworks.emulator.emulated_model import PrepareResult
     from airflow_provider_fireworks.emulator.state import State
 
 _DAY = 86_400
+# GPUs that a preparation uses unless the request sets acceleratorCount. Their type is not published.
+_PREPARATION_GPUS, _PREPARATION_GPU_TYPE = 8, "NVIDIA_H100_80GB"
 
 
 class ModelStore:
@@ -85,16 +90,70 @@ class ModelStore:
         """Remove a model and its preparations, and return whether it existed."""
         return self._models.pop((account, model_id), None) is not None
 
-    def prepare(self, account: str, model_id: str, precision: str) -> None:
+    def delete(self, account: str, model_id: str) -> None:
+        """
+        Respond to ``DELETE …/models/{model}``.
+
+        :raises ErrorResponse: if the model has deployments, or had some until recently.
+        """
+        model = self.own(account, model_id)
+        used_until = self._state.deployments.used_until(model.name)
+        if used_until + self._state.options.model_release_lag > self._state.clock():
+            raise ErrorResponse("FAILED_PRECONDITION", f"model {model.name} has active deployments")
+        self.remove(account, model_id)
+
+    def prepare(
+        self, account: str, model_id: str, precision: str, accelerator_count: int | None = None
+    ) -> None:
         """Respond to ``POST …/models/{model}:prepare``; see :meth:`EmulatedModel.prepare`."""
+        state, refusal = self._state, self._refusal(account, accelerator_count or _PREPARATION_GPUS)
+        result = self._respond(
+            account,
+            model_id,
+            lambda model: model.prepare(precision, state.clock(), state.options, refusal=refusal),
+        )
+        if result == "accepted":
+            self._state.preparations.append(
+                AcceptedPreparation(account, model_id, precision, accelerator_count)
+            )
+
+    def abort(self, account: str, model_id: str) -> None:
+        """Respond to ``POST …/models/{model}:prepare`` with ``abort``; see :meth:`EmulatedModel.abort`."""
+        state = self._state
+        self._respond(account, model_id, lambda model: model.abort(state.clock(), state.options))
+
+    def _respond(
+        self, account: str, model_id: str, carry_out: Callable[[EmulatedModel], PrepareResult]
+    ) -> str:
+        """Carry out a prepare request, and count and return its result."""
         result = "refused"
         try:
             model = self.own(account, model_id)
-            result = model.prepare(precision, self._state.clock(), self._state.options)
+            if self._state.options.zero_data_retention:
+                message = f"models of account {account} cannot be prepared: it has zero data retention"
+                raise ErrorResponse("FAILED_PRECONDITION", message)
+            result = carry_out(model)
         finally:
             self._state.counts[f"prepare {result}"] += 1
-        if result == "accepted":
-            self._state.preparations.append(AcceptedPreparation(account, model_id, precision))
+        return result
+
+    def _refusal(self, account: str, gpus: int) -> ErrorResponse | None:
+        """Return the error for a preparation that would start, if the options refuse it."""
+        options = self._state.options
+        if options.prepare_refusal == "entitlement":
+            message = f"account {account} is not entitled to prepare models"
+            return ErrorResponse("PERMISSION_DENIED", message)
+        if options.prepare_refusal == "none":
+            return None
+        in_use = self._state.deployments.gpus_in_use(account)
+        return quota_exceeded(
+            _PREPARATION_GPU_TYPE,
+            account,
+            in_use=in_use,
+            quota=in_use if options.gpu_quota is None else options.gpu_quota,
+            requesting=gpus,
+            status=options.quota_status,
+        )
 
     def _advanced(self, model: EmulatedModel) -> EmulatedModel:
         model.advance(self._state.clock())

@@ -12,7 +12,7 @@ from airflow_provider_fireworks.client.precision import Precision
 PreparationOutcome = Literal[
     "ok", "calibrated", "failed_status", "failed_state", "without_precision", "never"
 ]
-DeploymentOutcome = Literal["ok", "failed", "never"]
+DeploymentOutcome = Literal["ok", "failed", "never", "stays_creating"]
 RepeatedPrepare = Literal["ok", "aborted", "already_exists", "failed_precondition"]
 SecondPrepare = Literal["accepted", "aborted", "already_exists", "failed_precondition", "ignored"]
 
@@ -93,6 +93,37 @@ class Options(BaseModel):
         description="Whether healthy models carry the INTERNAL status of an earlier operation. Successful "
         "preparations do not clear it.",
     )
+    prepare_fields: Literal["known", "unknown"] = Field(
+        default="known",
+        description="Whether a prepare request can have the fields acceleratorCount and abort: known, or unknown "
+        "as in schema 4.259.0 (400).",
+    )
+    prepare_refusal: Literal["none", "quota", "entitlement"] = Field(
+        default="none",
+        description="How a prepare request that would start a preparation is refused: not at all (none), with "
+        "RESOURCE_EXHAUSTED and the status of --quota-status (quota), or with 403 PERMISSION_DENIED (entitlement).",
+    )
+    abort_precision: Literal["optional", "required"] = Field(
+        default="optional",
+        description="Whether a prepare request with abort needs a precision. It stops the preparations for all "
+        "precisions in any case.",
+    )
+    abort_idle: Literal["ok", "not_found", "failed_precondition"] = Field(
+        default="ok",
+        description="Response to a prepare request with abort while nothing is being prepared.",
+    )
+    abort_status: Literal["cancelled", "ok"] = Field(
+        default="cancelled",
+        description="Status of a model, which is READY, after its preparations were aborted: CANCELLED or OK.",
+    )
+    zero_data_retention: bool = Field(
+        default=False,
+        description="Whether the accounts have zero data retention, for which every prepare request is refused "
+        "with 400 FAILED_PRECONDITION.",
+    )
+    model_release_lag: float = _seconds(
+        0, "Seconds after the deletion of its last deployment in which a model cannot be deleted."
+    )
     upload_duration: float = _seconds(
         0, "Seconds that a created model is UPLOADING. The upload itself is not emulated."
     )
@@ -100,10 +131,16 @@ class Options(BaseModel):
     deploy_outcome: DeploymentOutcome = Field(
         default="ok",
         description="How the creation of a deployment ends: READY (ok), FAILED with an error status (failed), "
-        "or CREATING forever, with replicas that are billed but never ready (never).",
+        "CREATING forever, with replicas that are billed but never ready (never), or CREATING forever although "
+        "its replicas become ready and inference succeeds (stays_creating).",
     )
     deploy_outcomes: dict[str, DeploymentOutcome] = Field(
         default={}, description="Outcome for one precision, overriding --deploy-outcome: FP4=failed."
+    )
+    capacity_after: float = _seconds(
+        0,
+        "Seconds that a created deployment waits for capacity before its creation begins: CREATING with the status "
+        "RESOURCE_EXHAUSTED, not billed.",
     )
     start_at_zero: bool = Field(
         default=False,
@@ -122,6 +159,11 @@ class Options(BaseModel):
         "Seconds from an accepted create request until the deployment can be read. Its id is taken at once.",
     )
     serving_lag: float = _seconds(0, "Seconds from a ready replica until inference succeeds.")
+    inference_names: Literal["with_model", "deployment", "both"] = Field(
+        default="with_model",
+        description="What inference accepts as the model: <model name>#<deployment name> (with_model), the "
+        "deployment name alone (deployment), or both. The other one gets 404.",
+    )
     recent_traffic: float = _seconds(
         3600, "Seconds after an inference request in which deleting the deployment needs ignoreChecks."
     )
@@ -136,6 +178,21 @@ class Options(BaseModel):
         default=True,
         description="Whether a deployment with a shape is refused if it also sets accelerators or a precision. "
         "If not, the values of the shape override them.",
+    )
+    shapeless: Literal["accepted", "with_risk", "refused"] = Field(
+        default="accepted",
+        description="Response to a create request without a deploymentShape: accepted, accepted only with "
+        "acceptShapelessRisk=true (with_risk), or 400 INVALID_ARGUMENT (refused).",
+    )
+    validate_only: Literal["checks", "blind", "creates"] = Field(
+        default="checks",
+        description="What a create request with validateOnly=true does: check everything (checks), check all but "
+        "whether the model is prepared (blind), or create the deployment, as if it were not set (creates).",
+    )
+    match_shapes: Literal["prepared", "all"] = Field(
+        default="prepared",
+        description="Which shapes deploymentShapeVersions:match returns: those at precisions that the model is "
+        "prepared for (prepared), or also those at other precisions (all).",
     )
     gpu_quota: int | None = Field(
         default=None, ge=0, description="GPUs that the deployments of one account can use. Unset: no limit."

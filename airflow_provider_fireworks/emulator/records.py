@@ -32,11 +32,16 @@ class ReceivedRequest:
 
 @dataclass(frozen=True)
 class AcceptedPreparation:
-    """A prepare request that started a preparation. Repeated requests do not count."""
+    """
+    A prepare request that started a preparation. Repeated requests do not count.
+
+    :ivar accelerator_count: ``None`` if the request does not set it.
+    """
 
     account: str
     model: str
     precision: str
+    accelerator_count: int | None = None
 
 
 @dataclass(frozen=True)

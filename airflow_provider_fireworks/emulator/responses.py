@@ -63,6 +63,20 @@ class ErrorResponse(Exception):
         return envelope(self.status or status, self.message, code=number)
 
 
+def quota_exceeded(
+    accelerator_type: str, account: str, *, in_use: int, quota: int, requesting: int, status: int
+) -> ErrorResponse:
+    """Return the error for a request of more GPUs than the quota allows."""
+    name = quota_name(accelerator_type)
+    message = f"{name} for account {account}, in use: {in_use}, quota: {quota}, requesting: {requesting}"
+    return ErrorResponse("RESOURCE_EXHAUSTED", message, status=status)
+
+
+def quota_name(accelerator_type: str) -> str:
+    """Return the id of a GPU quota: ``global--h100-count`` for ``NVIDIA_H100_80GB``, as in captured errors."""
+    return f"global--{accelerator_type.split('_')[1].lower()}-count"
+
+
 def not_found() -> ErrorResponse:
     return ErrorResponse("NOT_FOUND", "resource not found")
 

@@ -165,11 +165,18 @@ class _Message(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
-class PrepareBody(_Message):
-    """Body of ``POST …/models/{model}:prepare``."""
+class OlderPrepareBody(_Message):
+    """Body of ``POST …/models/{model}:prepare`` in schema 4.259.0."""
 
     precision: PrecisionValue | None = None
     readMask: str | None = None
+
+
+class PrepareBody(OlderPrepareBody):
+    """Body of ``POST …/models/{model}:prepare``."""
+
+    acceleratorCount: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    abort: bool | None = None
 
 
 class BaseModelDetailsBody(_Message):

@@ -48,13 +48,19 @@ class ShapeVersion:
     def name(self) -> str:
         return f"{self.shape_name}/versions/{self.version}"
 
-    def fits(self, model: EmulatedModel, *, enable_addons: bool) -> bool:
-        """Return whether a model, and add-ons if they are enabled, can be deployed with it."""
+    def fits(self, model: EmulatedModel, *, enable_addons: bool, prepared: bool = True) -> bool:
+        """
+        Return whether a model, and add-ons if they are enabled, can be deployed with it.
+
+        :param prepared: whether the model must be prepared for its precision.
+        """
         if enable_addons and not self.enable_addons:
             return False
         if self.account == PUBLIC_ACCOUNT and self.base_model != model.name:
             return False
-        return self.precision == PRECISION_UNSPECIFIED or model.is_prepared_for(self.precision)
+        if not prepared or self.precision == PRECISION_UNSPECIFIED:
+            return True
+        return model.is_prepared_for(self.precision)
 
     def payload(self) -> dict[str, Any]:
         """Return the version as the API sends it."""

@@ -1,4 +1,4 @@
-"""``/verifyApiKey`` and ``/v1/accounts``."""
+"""``/verifyApiKey``, and ``/v1/accounts`` with their quotas and policy settings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,34 @@ def get_account(state: State, request: RoutedRequest) -> Response:
     return as_json(masked(request, state.account(request.ids["account"])))
 
 
+def list_quotas(state: State, request: RoutedRequest) -> Response:
+    return page(
+        request,
+        "quotas",
+        state.deployments.quotas(request.ids["account"]),
+        key=lambda quota: quota["name"],
+        payload=dict,
+    )
+
+
+def get_policy_settings(state: State, request: RoutedRequest) -> Response:
+    account = request.ids["account"]
+    state.check_own(account)
+    # The page of the real endpoint names zeroDataRetention, which is absent if it is off, but not its type. Here it
+    # is always a boolean.
+    settings = {
+        "name": f"accounts/{account}/policySettings",
+        "zeroDataRetention": state.options.zero_data_retention,
+    }
+    return as_json(masked(request, settings))
+
+
 ROUTES = [
     Route("GET", "/verifyApiKey", "verifyApiKey", verify_api_key),
     Route("GET", "/v1/accounts", "accounts", list_accounts, LIST_QUERY),
     Route("GET", "/v1/accounts/{account}", "account", get_account, ["readMask"]),
+    Route("GET", "/v1/accounts/{account}/quotas", "quotas", list_quotas, LIST_QUERY),
+    Route(
+        *("GET", "/v1/accounts/{account}/policySettings", "policySettings", get_policy_settings, ["readMask"])
+    ),
 ]

@@ -1,4 +1,4 @@
-"""``/v1/accounts/{account}/deployments``, ``:scale`` and ``:undelete``."""
+"""``/v1/accounts/{account}/deployments``, ``/terminationMessage``, ``:scale`` and ``:undelete``."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def create_deployment(state: State, request: RoutedRequest) -> Response:
         parse(DeploymentBody, request.body).given(),
         validate_only=request.flag("validateOnly"),
         skip_shape_validation=request.flag("skipShapeValidation"),
+        accept_shapeless_risk=request.flag("acceptShapelessRisk"),
     )
     return as_json(created.payload())
 
@@ -39,6 +40,10 @@ def get_deployment(state: State, request: RoutedRequest) -> Response:
     if found.state == "DELETED" and state.options.deleted_get == "not_found":
         raise not_found()
     return as_json(masked(request, found.payload()))
+
+
+def get_termination_message(state: State, request: RoutedRequest) -> Response:
+    return as_json({"message": state.deployments.own(*request.resource).termination_message})
 
 
 def update_deployment(state: State, request: RoutedRequest) -> Response:
@@ -82,6 +87,7 @@ ROUTES = [
     Route("GET", _DEPLOYMENT, "deployment", get_deployment, ["readMask"]),
     Route("PATCH", _DEPLOYMENT, "deployment", update_deployment, ["updateMask"], ["skipShapeValidation"]),
     Route("DELETE", _DEPLOYMENT, "deployment", delete_deployment, [], ["hard", "ignoreChecks"]),
+    Route("GET", f"{_DEPLOYMENT}/terminationMessage", "terminationMessage", get_termination_message),
     Route("PATCH", f"{_DEPLOYMENT}:scale", "scale", scale_deployment),
     Route("POST", f"{_DEPLOYMENT}:undelete", "undelete", undelete_deployment),
 ]

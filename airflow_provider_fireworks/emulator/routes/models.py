@@ -12,12 +12,12 @@ from airflow_provider_fireworks.emulator.schema import (
     PRECISION_UNSPECIFIED,
     CreateModelBody,
     ModelBody,
+    OlderPrepareBody,
     PrepareBody,
     parse,
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.emulator.emulated_model import EmulatedModel
     from airflow_provider_fireworks.emulator.state import State
 
 # The kind of a model that is created without one.
@@ -57,27 +57,28 @@ def get_model(state: State, request: RoutedRequest) -> Response:
 
 def update_model(state: State, request: RoutedRequest) -> Response:
     body = parse(ModelBody, request.body)
-    model = _own(state, request)
+    model = state.models.own(*request.resource)
     model.edit(state.clock(), body.given())
     return as_json(model.payload(state.options))
 
 
 def delete_model(state: State, request: RoutedRequest) -> Response:
-    model = _own(state, request)
-    state.models.remove(model.account, model.id)
+    state.models.delete(*request.resource)
     return as_json({})
 
 
 def prepare_model(state: State, request: RoutedRequest) -> Response:
-    precision = parse(PrepareBody, request.body).precision
-    if precision in (None, PRECISION_UNSPECIFIED):
+    if state.options.prepare_fields == "unknown":
+        parse(OlderPrepareBody, request.body)  # refuses the newer fields
+    body = parse(PrepareBody, request.body)
+    needs_precision = not body.abort or state.options.abort_precision == "required"
+    if needs_precision and body.precision in (None, PRECISION_UNSPECIFIED):
         raise ErrorResponse("INVALID_ARGUMENT", "precision: required")
-    state.models.prepare(*request.resource, str(precision))
+    if body.abort:
+        state.models.abort(*request.resource)
+    else:
+        state.models.prepare(*request.resource, str(body.precision), body.acceleratorCount)
     return as_json({})
-
-
-def _own(state: State, request: RoutedRequest) -> EmulatedModel:
-    return state.models.own(*request.resource)
 
 
 def _check_details(fields: dict[str, Any]) -> None:

@@ -37,7 +37,10 @@ def match_shape_versions(state: State, request: RoutedRequest) -> Response:
     if create.parent != f"accounts/{account}":
         raise ErrorResponse("INVALID_ARGUMENT", f"parent: {create.parent!r} is not accounts/{account}")
     matching = state.deployments.matching_shapes(
-        account, create.deployment.baseModel, enable_addons=bool(create.deployment.enableAddons)
+        account,
+        create.deployment.baseModel,
+        enable_addons=bool(create.deployment.enableAddons),
+        prepared=state.options.match_shapes == "prepared",
     )
     listed = [version.payload() for version in matching]
     return as_json({"deploymentShapeVersions": listed, "nextPageToken": "", "totalSize": len(listed)})
