@@ -23,9 +23,10 @@ class Client:
         return self("GET", path, params=query)
 
     def prepare(
-        self, model: str = "my-model", precision: str = "FP8", account: str = "demo"
+        self, model: str = "my-model", precision: str | None = "FP8", account: str = "demo", **fields: object
     ) -> requests.Response:
-        return self("POST", f"/v1/accounts/{account}/models/{model}:prepare", json={"precision": precision})
+        body = {**({"precision": precision} if precision else {}), **fields}
+        return self("POST", f"/v1/accounts/{account}/models/{model}:prepare", json=body)
 
     def model(self, model: str = "my-model") -> dict[str, object]:
         response = self.get(f"/v1/accounts/demo/models/{model}")
@@ -46,10 +47,10 @@ class Client:
         return response.json()
 
     def chat(self, model: str = "accounts/demo/models/my-model", deployment: str = "d") -> requests.Response:
-        body = {
-            "model": f"{model}#accounts/demo/deployments/{deployment}",
-            "messages": [{"role": "user", "content": "Hello."}],
-        }
+        return self.infer(f"{model}#accounts/demo/deployments/{deployment}")
+
+    def infer(self, model: str) -> requests.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello."}]}
         return self("POST", "/inference/v1/chat/completions", json=body)
 
 

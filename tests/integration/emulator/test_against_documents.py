@@ -82,6 +82,14 @@ def test_deployment_is_as_documented_in_every_state(client, emulator, documents,
     assert states == ["CREATING", "FAILED", "DELETING", "DELETED", "CREATING", "READY", "UPDATING"]
 
 
+def test_termination_message_is_as_documented(client, emulator, problems):
+    client.deploy()
+    emulator.set_deployment("d", state="FAILED")
+    sent = client.get("/v1/accounts/demo/deployments/d/terminationMessage").json()
+    assert sent["message"]
+    assert problems(named("gatewayGetTerminationMessageResponse"), sent) == []
+
+
 def test_every_documented_deployment_field_can_be_sent(client, documents):
     shape = documents[GATEWAY]["components"]["schemas"]["gatewayDeployment"]["properties"]
     samples = {"string": "2030-01-01T00:00:00Z", "boolean": False, "integer": 1, "array": [], "object": {}}

@@ -93,6 +93,109 @@ def test_prepare_during_a_preparation_has_the_configured_status(
     assert (response.status_code, response.json().get("code")) == (status, code)
 
 
+@pytest.mark.parametrize("fields", [{"acceleratorCount": 4}, {"abort": True}, {"abort": False}])
+def test_newer_prepare_fields_are_accepted_or_unknown(client, emulator, fields):
+    assert client.prepare(**fields).json() == {}
+    emulator.configure(prepare_fields="unknown")
+    refused = client.prepare(**fields)
+    assert (refused.status_code, refused.json()["code"]) == (400, 3)
+    assert refused.json()["message"] == f"unknown field {next(iter(fields))!r}"
+    assert client.prepare().status_code == 200
+
+
+def test_preparations_record_the_accelerator_count(client, emulator):
+    client.prepare(acceleratorCount=4)
+    client.prepare(precision="FP4")
+    assert [(p.precision, p.accelerator_count) for p in emulator.preparations] == [("FP8", 4), ("FP4", None)]
+
+
+@pytest.mark.parametrize("fields", [{}, {"precision": "PRECISION_UNSPECIFIED"}, {"precision": "FP4"}])
+def test_abort_stops_the_preparation_with_or_without_a_precision(client, emulator, fields):
+    client.prepare()
+    response = client.prepare(**{"precision": None, "abort": True, **fields})
+    assert (response.status_code, response.json()) == (200, {})
+    time.sleep(0.55)
+    after = client.model()
+    assert (after["state"], after["supportedPrecisions"]) == ("READY", ["FP16"])
+    message = "preparing the model at FP8 was aborted"
+    assert after["status"] == {"code": "CANCELLED", "message": message}
+    assert emulator.counts["prepare aborted"] == 1
+
+
+def test_abort_needs_a_precision_if_configured(client, emulator):
+    emulator.configure(abort_precision="required")
+    client.prepare()
+    for precision in (None, "PRECISION_UNSPECIFIED"):
+        refused = client.prepare(precision=precision, abort=True)
+        assert (refused.status_code, refused.json()["code"]) == (400, 3)
+    assert client.model()["state"] == "PREPARING"
+    assert client.prepare(abort=True).status_code == 200
+    assert client.model()["state"] == "READY"
+
+
+@pytest.mark.parametrize(
+    ("idle", "status", "code"),
+    [("ok", 200, None), ("not_found", 404, 5), ("failed_precondition", 400, 9)],
+)
+def test_abort_of_an_idle_model_has_the_configured_status(client, emulator, idle, status, code):
+    emulator.configure(abort_idle=idle)
+    response = client.prepare(abort=True)
+    assert (response.status_code, response.json().get("code")) == (status, code)
+    assert client.model()["status"]["code"] == "OK"
+
+
+def test_abort_of_a_public_model_is_403(client):
+    assert client.prepare("yi-6b", account="fireworks", abort=True).status_code == 403
+
+
+def test_prepare_beyond_the_quota_is_refused_if_configured(client, emulator):
+    emulator.configure(prepare_refusal="quota")
+    refused = client.prepare(acceleratorCount=2)
+    message = "global--h100-count for account demo, in use: 0, quota: 0, requesting: 2"
+    assert (refused.status_code, refused.json()) == (429, {"code": 8, "message": message, "details": []})
+    emulator.configure(gpu_quota=4, quota_status=400)
+    refused = client.prepare()
+    assert (refused.status_code, refused.json()["code"]) == (400, 8)
+    assert refused.json()["message"].endswith("in use: 0, quota: 4, requesting: 8")
+    assert emulator.preparations == []
+
+
+def test_prepare_without_entitlement_is_403(client, emulator):
+    emulator.configure(prepare_refusal="entitlement")
+    refused = client.prepare()
+    assert (refused.status_code, refused.json()["code"]) == (403, 7)
+    assert client.prepare(precision="FP16").status_code == 200, "it is prepared already"
+
+
+@pytest.mark.parametrize("retention", [False, True])
+def test_zero_data_retention_is_shown_and_refuses_preparing(client, emulator, retention):
+    emulator.configure(zero_data_retention=retention)
+    settings = client.get("/v1/accounts/demo/policySettings")
+    assert settings.json() == {"name": "accounts/demo/policySettings", "zeroDataRetention": retention}
+    response = client.prepare()
+    assert response.status_code == (400 if retention else 200)
+    if retention:
+        assert response.json()["code"] == 9
+        assert "zero data retention" in response.json()["message"]
+    assert client.get("/v1/accounts/other/policySettings").status_code == 404
+    assert client.get("/v1/accounts/fireworks/policySettings").status_code == 403
+
+
+def test_quotas_are_a_list_with_the_gpus_in_use(client, emulator):
+    path = "/v1/accounts/demo/quotas"
+    assert client.get(path).json() == {"quotas": [], "nextPageToken": "", "totalSize": 0}
+    emulator.configure(gpu_quota=8)
+    client.deploy(acceleratorCount=2)
+    page = client.get(path, pageSize=2).json()
+    assert page["totalSize"] == 3
+    rest = client.get(path, pageToken=page["nextPageToken"]).json()
+    assert [*page["quotas"], *rest["quotas"]] == [
+        {"name": f"accounts/demo/quotas/global--{kind}-count", "value": "8", "maxValue": "8", "usage": usage}
+        for kind, usage in (("b200", "0"), ("h100", "2"), ("h200", "0"))
+    ]
+    assert client.get("/v1/accounts/other/quotas").json() == NOT_FOUND
+
+
 @pytest.mark.parametrize("status", [403, 401])
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "fw_emulator_not_a_real_key", "Basic abc"])
 def test_missing_or_wrong_key_is_refused(client, emulator, header, status):
@@ -165,6 +268,11 @@ def test_invalid_id_is_400(client, model):
         ({"precision": "PRECISION_UNSPECIFIED"}, "precision"),
         ({"precision": None}, "precision"),
         ({"precision": "FP8", "readMask": 1}, "readMask"),
+        ({"precision": "FP8", "acceleratorCount": 0}, "acceleratorCount"),
+        ({"precision": "FP8", "acceleratorCount": "8"}, "acceleratorCount"),
+        ({"precision": "FP8", "abort": "true"}, "abort"),
+        ({"precision": "FP99", "abort": True}, "FP99"),
+        ({"precision": None, "abort": False}, "precision"),
         ({}, "precision"),
         ([], ""),
         ("{", ""),

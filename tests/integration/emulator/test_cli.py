@@ -122,6 +122,8 @@ def test_flag_of_every_type_sets_its_option(run):
         ],
         *["--deploy-outcomes", "FP4=failed", "--scale-to-zero-after", "2.5", "--quota-status", "403"],
         *["--gpu-quota", "4", "--start-at-zero", "--deleted-get", "not_found"],
+        *["--zero-data-retention", "--capacity-after", "9", "--deploy-outcomes", "FP8=stays_creating"],
+        *["--validate-only", "blind", "--prepare-fields", "unknown"],
     )
     options = requests.get(f"{emulator.url}/emulator/options", timeout=5).json()
     assert Options.model_validate(options) == Options(
@@ -135,7 +137,11 @@ def test_flag_of_every_type_sets_its_option(run):
         retry_after="3",
         precision_lists="absent",
         extra_models=["llm"],
-        deploy_outcomes={"FP4": "failed"},
+        deploy_outcomes={"FP4": "failed", "FP8": "stays_creating"},
+        zero_data_retention=True,
+        capacity_after=9,
+        validate_only="blind",
+        prepare_fields="unknown",
         scale_to_zero_after=2.5,
         quota_status=403,
         gpu_quota=4,

@@ -76,6 +76,10 @@ def test_deployment_can_be_created_changed_and_deleted(client, emulator):
         ({"autoscalingPolicy": {"scaleDownWindow": 30}}, "scaleDownWindow"),
         ({"autoscalingPolicy": {"scaleDownWindow": "5m"}}, "scaleDownWindow"),
         ({"placement": {}}, "placement"),
+        ({"annotations": {"custom/a": 1}}, "annotations"),
+        ({"annotations": {"custom/a": ""}}, "annotations"),
+        ({"annotations": {"custom/" + "k" * 122: "x"}}, "annotations"),
+        ({"annotations": {f"custom/{number}": "x" for number in range(65)}}, "annotations"),
         ({"placement": {"multiRegion": "US", "region": "US_IOWA_1"}}, "placement"),
         ({"deploymentShape": "default"}, "acceleratorType"),
         ({"deploymentShape": "default", "acceleratorType": None, "precision": "FP8"}, "precision"),
@@ -86,6 +90,112 @@ def test_create_names_the_invalid_field(client, emulator, fields, named):
     assert (response.status_code, response.json()["code"]) == (400, 3)
     assert named in response.json()["message"]
     assert emulator.deployments == emulator.creations == []
+
+
+def test_annotations_are_returned_and_a_bare_key_is_403(client, emulator):
+    annotations = {"custom/team": "search", "custom/run-id": "ü"}
+    client.deploy(annotations=annotations)
+    assert client.deployment()["annotations"] == annotations
+    changed = client("PATCH", ONE, json={"baseModel": MODEL, "displayName": "x", "annotations": annotations})
+    assert (changed.status_code, changed.json()["annotations"]) == (200, annotations)
+    refused = client.deploy("e", annotations={"team": "search"})
+    assert (refused.status_code, refused.json()["code"]) == (403, 7)
+    assert "'team'" in refused.json()["message"]
+    assert len(emulator.creations) == 1
+
+
+@pytest.mark.parametrize(
+    ("shapeless", "statuses"),
+    [("accepted", [200, 200]), ("with_risk", [400, 200]), ("refused", [400, 400])],
+)
+def test_create_without_a_shape_can_need_consent(client, emulator, shapeless, statuses):
+    emulator.configure(shapeless=shapeless)
+    risk = {"acceptShapelessRisk": "true"}
+    responses = [client.deploy("a"), client.deploy("b", query=risk)]
+    assert [response.status_code for response in responses] == statuses
+    for response in responses:
+        if response.status_code == 400:
+            assert response.json()["code"] == 3
+            assert "deploymentShape" in response.json()["message"]
+    shaped = {"acceleratorType": None, "deploymentShape": "default"}
+    assert client.deploy("c", **shaped).status_code == 200
+    assert client.deploy("d", query=risk, **shaped).json()["code"] == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "created"), [("checks", 400, 0), ("blind", 200, 0), ("creates", 200, 1)]
+)
+def test_validate_only_does_what_is_configured(client, emulator, mode, status, created):
+    emulator.configure(validate_only=mode)
+    if mode == "creates":
+        emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
+    response = client.deploy(query={"validateOnly": "true"}, precision="FP8")
+    assert response.status_code == status
+    assert len(emulator.deployments_left) == len(emulator.creations) == created
+
+
+def test_deployment_waits_for_capacity(client, emulator):
+    emulator.configure(capacity_after=0.3, deploy_duration=0)
+    waiting = client.deploy().json()
+    assert (waiting["state"], waiting["status"]) == (
+        "CREATING",
+        {"code": "RESOURCE_EXHAUSTED", "message": "no capacity for NVIDIA_H100_80GB"},
+    )
+    assert waiting["replicaStats"]["pendingSchedulingReplicaCount"] == 1
+    assert emulator.gpu_seconds == 0
+    time.sleep(0.35)
+    ready = client.deployment()
+    assert (ready["state"], ready["status"]["code"]) == ("READY", "OK")
+
+
+def test_deployment_that_stays_creating_answers_inference(client, emulator):
+    emulator.configure(deploy_outcomes={"FP16": "stays_creating"})
+    client.deploy()
+    assert client.chat().status_code == 404
+    time.sleep(0.35)
+    assert client.chat().status_code == 200
+    shown = client.deployment()
+    assert (shown["state"], shown["replicaStats"]["readyReplicaCount"]) == ("CREATING", 1)
+    assert emulator.gpu_seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("names", "statuses"),
+    [("with_model", [200, 404]), ("deployment", [404, 200]), ("both", [200, 200])],
+)
+def test_inference_accepts_the_configured_names(client, emulator, names, statuses):
+    emulator.configure(deploy_duration=0, inference_names=names)
+    client.deploy()
+    responses = [client.chat(), client.infer("accounts/demo/deployments/d")]
+    assert [response.status_code for response in responses] == statuses
+    for response in responses:
+        if response.status_code == 404:
+            assert response.json()["error"]["code"] == "NOT_FOUND"
+
+
+def test_termination_message_tells_why_a_deployment_failed(client, emulator):
+    path = f"{ONE}/terminationMessage"
+    assert client.get(path).json() == NOT_FOUND
+    emulator.configure(deploy_outcome="failed")
+    client.deploy()
+    assert client.get(path).json() == {"message": ""}
+    emulator.set_deployment("d", state="FAILED")
+    assert "out of memory while loading the weights at FP16" in client.get(path).json()["message"]
+    client("DELETE", ONE)
+    assert client.get(path).json() == {"message": ""}
+    assert emulator.counts["GET terminationMessage"] == 4
+
+
+def test_model_can_be_deleted_only_after_its_deployments(client, emulator):
+    emulator.configure(model_release_lag=0.3)
+    client.deploy()
+    for _ in range(2):  # while it exists, and right after
+        refused = client("DELETE", f"/v1/{MODEL}")
+        assert (refused.status_code, refused.json()["code"]) == (400, 9)
+        assert "active deployments" in refused.json()["message"]
+        client("DELETE", ONE)
+    time.sleep(0.35)
+    assert client("DELETE", f"/v1/{MODEL}").status_code == 200
 
 
 @pytest.mark.parametrize("deployment", ["UPPER", "a_b", "-a", "a-", "a" * 64, "a/b"])
@@ -149,6 +259,9 @@ def test_unknown_resource_is_404(client, method, path, body):
         ("PATCH", ONE, {"displayName": "no base model"}),
         ("PATCH", f"{ONE}:scale", {"replicaCount": 1001}),
         ("PATCH", f"{ONE}?updateMask=colour", {"baseModel": MODEL}),
+        ("PATCH", f"{ONE}?updateMask=annotations", {"baseModel": MODEL}),
+        ("PATCH", f"{ONE}?updateMask=display_name,annotations", {"baseModel": MODEL, "annotations": {}}),
+        ("PATCH", ONE, {"baseModel": MODEL, "annotations": {"custom/a": "x"}}),
         ("PATCH", f"{ONE}?updateMask=autoscaling_policy.scale_up_window", {"baseModel": MODEL}),
         ("POST", f"{ONE}:undelete", {"force": True}),
         ("DELETE", f"{ONE}?hard=yes", None),
@@ -265,6 +378,21 @@ def test_invalid_inference_request_is_400(client, body):
 def test_inference_needs_the_key(client, emulator):
     emulator.revoke_key()
     assert client.chat().json()["error"]["code"] == "UNAUTHORIZED"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "matching"), [("prepared", ["my-full-shape"]), ("all", ["my-full-shape", "my-shape"])]
+)
+def test_match_returns_the_configured_shapes(client, emulator, shapes, matching):
+    emulator.configure(match_shapes=shapes)
+    request = {"parent": "accounts/demo", "deployment": {"baseModel": MODEL}}
+    matched = client(
+        "POST",
+        "/v1/accounts/demo/deploymentShapeVersions:match",
+        json={"createDeploymentRequest": request},
+    ).json()
+    names = [version["snapshot"]["displayName"] for version in matched["deploymentShapeVersions"]]
+    assert (names, matched["totalSize"]) == (matching, len(matching))
 
 
 def test_shapes_can_be_listed_read_and_matched(client):

@@ -58,6 +58,11 @@ VALUES: dict[str, dict[str, Any]] = {
     "deploymentId": {"pattern": f"^{ID}$"},
     "pageSize": {"minimum": 0},
     "pageToken": {"enum": [""]},
+    "annotations": {
+        "propertyNames": {"pattern": "^custom/[!-~]{1,121}$"},
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
     "deploymentShape": {"enum": ["", "default", SHAPE, f"{SHAPE}/versions/v1"]},
     "displayName": {"maxLength": 63},
     "description": {"maxLength": 999},
@@ -191,7 +196,11 @@ schema.config.phases.coverage.unexpected_methods = set()
 def emulator() -> Iterator[Emulator]:
     # Long durations: no response depends on the speed of the machine.
     with Emulator(
-        precision_lists="absent", duration=3600, deploy_duration=3600, scale_duration=3600
+        precision_lists="absent",
+        prepare_fields="unknown",
+        duration=3600,
+        deploy_duration=3600,
+        scale_duration=3600,
     ) as emulator:
         yield emulator
 

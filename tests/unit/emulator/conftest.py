@@ -37,8 +37,16 @@ class EmulatedApi:
         self.clock = Clock()
         self.state = State(Options().changed(**{"duration": 10, **options}), self.clock)
 
-    def prepare(self, precision: str = "FP8", model: str = "my-model") -> None:
-        self.state.models.prepare("demo", model, precision)
+    def prepare(
+        self, precision: str = "FP8", model: str = "my-model", accelerator_count: int | None = None
+    ) -> None:
+        self.state.models.prepare("demo", model, precision, accelerator_count)
+
+    def abort(self, model: str = "my-model") -> None:
+        self.state.models.abort("demo", model)
+
+    def delete_model(self) -> None:
+        self.state.models.delete("demo", "my-model")
 
     def model(self, model: str = "my-model") -> dict[str, object]:
         return self.state.models.read("demo", model).payload(self.state.options)
@@ -49,7 +57,8 @@ class EmulatedApi:
 
     def create(self, deployment: str = "d", **how: object) -> EmulatedDeployment:
         fields = {"baseModel": MODEL, "acceleratorType": "NVIDIA_H100_80GB"}
-        flags = {name: how.pop(name) for name in ("validate_only", "skip_shape_validation") if name in how}
+        names = ("validate_only", "skip_shape_validation", "accept_shapeless_risk")
+        flags = {name: how.pop(name) for name in names if name in how}
         return self.state.deployments.create("demo", deployment, {**fields, **how}, **flags)
 
     def scale(self, replicas: int) -> None:
@@ -64,8 +73,8 @@ class EmulatedApi:
     def edit(self, mask: str = "", **fields: object) -> None:
         self.state.deployments.edit("demo", "d", {"baseModel": MODEL, **fields}, mask)
 
-    def infer(self) -> str:
-        return self.state.deployments.infer(f"{MODEL}#accounts/demo/deployments/d")
+    def infer(self, model: str = f"{MODEL}#accounts/demo/deployments/d") -> str:
+        return self.state.deployments.infer(model)
 
     def deployment(self, deployment: str = "d") -> dict[str, object]:
         found = self.state.deployments.find("demo", deployment)

@@ -24,6 +24,134 @@ def test_validate_only_creates_nothing(make_api):
     assert api.gpu_seconds == 98
 
 
+def test_blind_validate_only_does_not_notice_an_unprepared_precision(make_api):
+    api = make_api(validate_only="blind", gpu_quota=1)
+    assert api.create(precision="FP8", validate_only=True).precision == "FP8"
+    with refusal("not prepared for precision FP8"):
+        api.create(precision="FP8")
+    api.create()
+    with refusal("RESOURCE_EXHAUSTED"):
+        api.create("e", validate_only=True)
+
+
+def test_ignored_validate_only_creates_the_deployment(make_api):
+    api = make_api(validate_only="creates")
+    with refusal("not prepared for precision FP8"):
+        api.create(precision="FP8", validate_only=True)
+    api.create(validate_only=True)
+    assert (api.state.deployments.left(), len(api.state.creations)) == (["accounts/demo/deployments/d"], 1)
+
+
+@pytest.mark.parametrize(
+    ("shapeless", "plain", "with_risk"),
+    [("accepted", True, True), ("with_risk", False, True), ("refused", False, False)],
+)
+def test_create_without_a_shape_is_accepted_or_refused(make_api, shapeless, plain, with_risk):
+    api = make_api(shapeless=shapeless)
+    for accepts_risk, taken in ((False, plain), (True, with_risk)):
+        if taken:
+            api.create(None, accept_shapeless_risk=accepts_risk)
+        else:
+            with refusal("INVALID_ARGUMENT: deploymentShape: required"):
+                api.create(None, accept_shapeless_risk=accepts_risk)
+    with refusal("INVALID_ARGUMENT: acceptShapelessRisk"):
+        api.create(acceleratorType=UNSET, deploymentShape="default", accept_shapeless_risk=True)
+    api.create(acceleratorType=UNSET, deploymentShape="default")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "code"),
+    [
+        ({f"custom/{number}": "x" for number in range(64)}, None),
+        ({f"custom/{number}": "x" for number in range(65)}, "INVALID_ARGUMENT"),
+        ({"custom/" + "k" * 121: "ü" * 128}, None),
+        ({"custom/" + "k" * 122: "x"}, "INVALID_ARGUMENT"),
+        ({"custom/ü": "x"}, "INVALID_ARGUMENT"),
+        ({"custom/": "x"}, "INVALID_ARGUMENT"),
+        ({"custom/a": "x" * 129}, "INVALID_ARGUMENT"),
+        ({"custom/a": ""}, "INVALID_ARGUMENT"),
+        ({"bare": "x"}, "PERMISSION_DENIED"),
+        ({"custom/a": "x", "image-tag-reason": "x"}, "PERMISSION_DENIED"),
+    ],
+)
+@pytest.mark.parametrize("validate_only", [False, True])
+def test_create_checks_annotations(make_api, annotations, code, validate_only):
+    api = make_api()
+    if code is None:
+        shown = api.create(annotations=annotations, validate_only=validate_only).payload()
+        assert shown["annotations"] == annotations
+        return
+    with refusal(code):
+        api.create(annotations=annotations, validate_only=validate_only)
+    assert api.state.creations == []
+
+
+def test_model_with_deployments_cannot_be_deleted(make_api):
+    api = make_api(delete_duration=5, deploy_outcome="failed", create_lag=3)
+    api.create()
+    for second, state in ((0, "CREATING"), (8, "FAILED")):
+        assert api.deployment_at(second)["state"] == state
+        with refusal("FAILED_PRECONDITION.*active deployments"):
+            api.delete_model()
+    api.create("e")
+    api.delete()
+    with refusal("active deployments"):
+        api.delete_model()
+    api.deployment_at(13)
+    with refusal("active deployments"):
+        api.delete_model()
+    api.state.deployments.delete("demo", "e", hard=True, ignore_checks=False)
+    api.clock.sleep(5)
+    api.delete_model()
+    with refusal("NOT_FOUND"):
+        api.delete_model()
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_model_is_released_some_time_after_its_last_deployment(make_api, hard):
+    api = make_api(model_release_lag=60)
+    api.create()
+    api.deployment_at(10)
+    api.delete(hard=hard)
+    api.clock.sleep(59.9)
+    with refusal("active deployments"):
+        api.delete_model()
+    api.clock.sleep(0.1)
+    api.delete_model()
+
+
+def test_model_is_released_at_once_by_a_removed_deployment(make_api):
+    api = make_api(model_release_lag=60)
+    api.create()
+    api.create("e", baseModel="accounts/demo/models/my-other-model")
+    api.state.deployments.remove("demo", "d")
+    api.delete_model()
+
+
+def test_quotas_show_the_gpus_in_use_of_each_type(make_api):
+    api = make_api(accounts=["demo", "other"])
+    assert api.state.deployments.quotas("demo") == []
+    api.state.configure(gpu_quota=16)
+    api.create(acceleratorCount=2, minReplicaCount=2)
+    api.create("e", acceleratorType="NVIDIA_B200_180GB", acceleratorCount=4)
+    api.create("f", acceleratorType="AMD_MI300X_192GB")
+
+    def usage(account: str) -> dict[str, str]:
+        listed = api.state.deployments.quotas(account)
+        assert {(one["value"], one["maxValue"]) for one in listed} == {("16", "16")}
+        return {one["name"].rpartition("/")[2]: one["usage"] for one in listed}
+
+    assert usage("demo") == {
+        "global--b200-count": "4",
+        "global--h100-count": "4",
+        "global--h200-count": "0",
+    }
+    assert set(usage("other").values()) == {"0"}
+    api.scale(0)
+    api.clock.sleep(2)
+    assert usage("demo")["global--h100-count"] == "0"
+
+
 def test_gpu_quota_limits_create_scale_and_edit(make_api):
     api = make_api(gpu_quota=16, quota_status=400)
     api.create(minReplicaCount=7, acceleratorCount=2)
@@ -183,12 +311,14 @@ def test_fields_beside_a_shape_are_refused_or_overridden(make_api, field):
 def test_matching_shapes_fit_the_model_and_its_precisions(make_api):
     api = make_api()
 
-    def fitting(model: str = MODEL, enable_addons: bool = False) -> list[str]:
-        found = api.state.deployments.matching_shapes("demo", model, enable_addons=enable_addons)
-        return [version.shape for version in found]
+    def fitting(model: str = MODEL, **how: bool) -> list[str]:
+        how = {"enable_addons": False, **how}
+        return [version.shape for version in api.state.deployments.matching_shapes("demo", model, **how)]
 
     assert fitting() == fitting("accounts/demo/models/my-addon") == ["my-full-shape"]
     assert fitting("accounts/fireworks/models/yi-6b") == ["my-full-shape", "yi-6b-minimal"]
+    assert fitting(prepared=False) == ["my-full-shape", "my-shape"]
+    assert fitting(prepared=False, enable_addons=True) == ["my-full-shape"]
     api.prepare("FP8")
     api.clock.sleep(10)
     assert fitting() == ["my-full-shape", "my-shape"]
@@ -235,6 +365,8 @@ def test_edit_accepts_the_name_of_the_current_shape(make_api):
         ("", {"baseModel": "accounts/demo/models/my-other-model"}, "baseModel"),
         ("acceleratorCount", {"acceleratorCount": 2}, "acceleratorCount"),
         ("state", {}, "state"),
+        ("display_name,annotations", {"annotations": {}}, "updateMask: annotations cannot be changed"),
+        ("", {"annotations": {"custom/a": "x"}}, "annotations: cannot be changed"),
         ("colour", {}, "updateMask: unknown field 'colour'"),
         ("autoscalingPolicy.scaleUpWindow", {}, "unknown field 'autoscalingPolicy.scaleUpWindow'"),
         ("minReplicaCount", {"minReplicaCount": 2}, "maxReplicaCount"),

@@ -86,6 +86,111 @@ def test_deployment_that_never_becomes_ready_is_billed(make_api):
     assert api.deployment()["replicaCount"] == 0
 
 
+def test_deployment_that_stays_creating_serves_and_is_billed(make_api):
+    api = make_api(deploy_outcome="stays_creating", serving_lag=2, scale_to_zero_after=20)
+    api.create()
+    for second, met in ((7.9, "not_deployed"), (9.9, "not_deployed"), (10, "served")):
+        api.deployment_at(second)
+        assert api.infer() == met, second
+    assert (api.deployment_at(10_000)["state"], stages(api.deployment())) == ("CREATING", (0, 0, 0, 1))
+    assert api.gpu_seconds == 9_998
+    api.scale(2)
+    assert (api.deployment_at(10_002)["state"], stages(api.deployment())) == ("CREATING", (0, 0, 0, 2))
+    api.delete(ignore_checks=True)
+    api.state.configure(deploy_outcome="ok")
+    api.undelete()
+    assert api.deployment_at(10_010)["state"] == "READY"
+
+
+NO_CAPACITY = {"code": "RESOURCE_EXHAUSTED", "message": "no capacity for NVIDIA_H100_80GB"}
+
+
+def test_creation_begins_once_there_is_capacity(make_api):
+    api = make_api(capacity_after=100)
+    api.create()
+    before = api.deployment_at(99.9)
+    assert (before["state"], before["status"], stages(before)) == ("CREATING", NO_CAPACITY, (1, 0, 0, 0))
+    assert (before["replicaCount"], api.infer(), api.gpu_seconds) == (0, "not_deployed", 0)
+    found = api.deployment_at(100)
+    assert (found["state"], found["status"], stages(found)) == ("CREATING", OK, (1, 0, 0, 0))
+    assert found["updateTime"] > before["updateTime"]
+    assert stages(api.deployment_at(102)) == (0, 1, 0, 0)
+    assert api.deployment_at(107.9)["state"] == "CREATING"
+    assert (api.deployment_at(108)["state"], api.gpu_seconds) == ("READY", 6)
+
+
+@pytest.mark.parametrize(("outcome", "state"), [("failed", "FAILED"), ("never", "CREATING")])
+def test_outcome_follows_the_wait_for_capacity(make_api, outcome, state):
+    api = make_api(capacity_after=100, deploy_outcome=outcome)
+    api.create()
+    assert api.deployment_at(107.9)["state"] == "CREATING"
+    assert api.deployment_at(108)["state"] == state
+
+
+def test_undeleted_deployment_waits_for_capacity_again(make_api):
+    api = make_api()
+    api.create()
+    api.deployment_at(10)
+    api.delete()
+    api.state.configure(capacity_after=5)
+    api.undelete()
+    assert (api.deployment_at(14)["status"], api.gpu_seconds) == (NO_CAPACITY, 8)
+    assert api.deployment_at(23)["state"] == "READY"
+
+
+def test_scaling_while_waiting_for_capacity_keeps_waiting(make_api):
+    api = make_api(capacity_after=100)
+    api.create()
+    api.deployment_at(50)
+    api.scale(2)
+    assert (api.deployment()["status"], stages(api.deployment())) == (NO_CAPACITY, (2, 0, 0, 0))
+    assert stages(api.deployment_at(102)) == (0, 1, 0, 1)
+    assert (api.deployment_at(108)["state"], stages(api.deployment())) == ("READY", (0, 0, 0, 2))
+
+
+@pytest.mark.parametrize("cause", ["scale", "delete", "force", "start_at_zero"])
+def test_deployment_without_replicas_does_not_wait_for_capacity(make_api, cause):
+    api = make_api(capacity_after=100, start_at_zero=cause == "start_at_zero")
+    api.create()
+    if cause == "scale":
+        api.scale(0)
+    elif cause == "delete":
+        api.delete()
+    elif cause == "force":
+        api.state.deployments.find("demo", "d").force({"state": "FAILED"}, api.clock())
+    states = {"delete": "DELETED", "force": "FAILED"}
+    after = api.deployment_at(8)
+    assert (after["state"], after["status"]) == (states.get(cause, "READY"), OK)
+    assert (api.deployment_at(1000)["state"], api.gpu_seconds) == (after["state"], 0)
+
+
+def test_termination_message_is_set_only_while_failed(make_api):
+    api = make_api(deploy_outcome="failed")
+    api.create()
+    found = api.state.deployments.find("demo", "d")
+    assert found.termination_message == ""
+    api.deployment_at(8)
+    assert found.termination_message == "a replica ran out of memory while loading the weights at FP16"
+    api.delete()
+    assert found.termination_message == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "with_model", "alone"),
+    [
+        ("with_model", "served", "not_deployed"),
+        ("deployment", "not_deployed", "served"),
+        ("both", "served", "served"),
+    ],
+)
+def test_inference_answers_to_the_configured_names(make_api, names, with_model, alone):
+    api = make_api(deploy_duration=0, inference_names=names)
+    api.create()
+    assert (api.infer(), api.infer("accounts/demo/deployments/d")) == (with_model, alone)
+    for wrong in ("d", "accounts/demo/deployments/none", f"{MODEL}#{MODEL}#accounts/demo/deployments/d"):
+        assert api.infer(wrong) == "not_deployed"
+
+
 def test_deploy_outcome_of_one_precision_overrides_the_default(make_api):
     api = make_api(deploy_outcome="failed", deploy_outcomes={"FP16": "ok"}, outcome="ok")
     api.create()
@@ -208,7 +313,7 @@ def test_scale_to_zero_is_delayed_by_traffic_and_off_with_a_minimum(make_api):
     assert api.deployment("kept")["replicaCount"] == 1
 
 
-def test_inference_request_wakes_a_deployment_at_zero(make_api):
+def test_inference_causewakes_a_deployment_at_zero(make_api):
     api = make_api(scale_to_zero_after=10)
     api.create()
     assert api.infer() == "not_deployed"
@@ -405,10 +510,17 @@ def test_removed_deployment_keeps_its_cost(make_api):
         st.tuples(st.floats(0, 60), st.sampled_from(["up", "down", "chat", "delete"])), max_size=6
     ),
     reads=st.lists(st.floats(0, 200), max_size=10),
-    outcome=st.sampled_from(["ok", "failed", "never"]),
+    outcome=st.sampled_from(["ok", "failed", "never", "stays_creating"]),
+    capacity_after=st.sampled_from([0.0, 20.0]),
 )
-def test_reading_a_deployment_does_not_change_it(requests, reads, outcome):
-    options = Options(deploy_outcome=outcome, scale_to_zero_after=7, delete_duration=3, purge_after=500)
+def test_reading_a_deployment_does_not_change_it(requests, reads, outcome, capacity_after):
+    options = Options(
+        deploy_outcome=outcome,
+        capacity_after=capacity_after,
+        scale_to_zero_after=7,
+        delete_duration=3,
+        purge_after=500,
+    )
     fields = {"minReplicaCount": 0, "maxReplicaCount": 3, "acceleratorCount": 2}
 
     def run(reads: list[float]) -> tuple[dict[str, object], float]:

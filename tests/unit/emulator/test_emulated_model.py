@@ -215,6 +215,135 @@ def test_default_precision_counts_as_prepared(make_api):
         api.prepare("BF16", model="my-other-model")
 
 
+@pytest.mark.parametrize("lag", [0, 5])
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("cancelled", {"code": "CANCELLED", "message": "preparing the model at FP4, FP8 was aborted"}),
+        ("ok", OK),
+    ],
+)
+def test_abort_stops_all_preparations_even_during_the_start_lag(make_api, lag, status, shown):
+    api = make_api(start_lag=lag, abort_status=status)
+    before = api.model()
+    api.prepare("FP8")
+    api.prepare("FP4")
+    assert api.model_after(1)["state"] == ("READY" if lag else "PREPARING")
+    api.abort()
+    after = api.model()
+    assert after == {**before, "status": shown, "updateTime": rfc3339(api.clock())}
+    assert api.model_after(100_000) == after
+    assert api.state.counts == {"prepare accepted": 2, "prepare aborted": 1}
+
+
+def test_abort_changes_update_time_only_if_configured(make_api):
+    api = make_api(bump_update_time=False)
+    before = api.model()["updateTime"]
+    api.prepare()
+    api.clock.sleep(1)
+    api.abort()
+    assert api.model()["updateTime"] == before
+
+
+def test_abort_with_status_ok_keeps_a_stale_status(make_api):
+    api = make_api(stale_status=True, abort_status="ok")
+    stale = api.model()["status"]
+    api.prepare()
+    api.abort()
+    assert api.model()["status"] == stale
+
+
+def test_abort_keeps_a_precision_that_the_lists_do_not_show_yet(make_api):
+    api = make_api(lists_lag=5)
+    api.prepare("FP8")
+    api.clock.sleep(9)
+    api.prepare("FP4")
+    api.clock.sleep(2)
+    api.abort()
+    assert api.model_after(100)["supportedPrecisions"] == ["FP16", "FP8"]
+    assert api.model()["calibrated"] is True
+
+
+def test_model_can_be_prepared_again_after_an_abort(make_api):
+    api = make_api(second_prepare="aborted")
+    api.prepare("FP8")
+    api.clock.sleep(9)
+    api.abort()
+    api.prepare("FP4")
+    assert (api.model()["state"], api.model()["status"]) == ("PREPARING", OK)
+    assert api.model_after(9.9)["state"] == "PREPARING"
+    assert api.model_after(0.1)["supportedPrecisions"] == ["FP16", "FP4"]
+
+
+@pytest.mark.parametrize("outcome", [None, "ok", "never"])
+@pytest.mark.parametrize(
+    ("idle", "code"),
+    [("ok", None), ("not_found", "NOT_FOUND"), ("failed_precondition", "FAILED_PRECONDITION")],
+)
+def test_abort_of_an_idle_model_changes_nothing(make_api, outcome, idle, code):
+    api = make_api(abort_idle=idle, outcome=outcome or "ok")
+    if outcome:
+        api.prepare()
+    before = api.model_after(10)
+    api.state.clear()
+    if code is None:
+        api.abort()
+    else:
+        with pytest.raises(ErrorResponse) as caught:
+            api.abort()
+        assert caught.value.code == code
+    assert api.model() == before
+    assert api.state.counts == {"prepare ignored" if code is None else "prepare refused": 1}
+
+
+@pytest.mark.parametrize(("wanted", "requesting"), [(None, 8), (4, 4)])
+@pytest.mark.parametrize(("quota", "shown"), [(16, 16), (None, 2)])
+def test_prepare_beyond_the_quota_says_how_many_gpus_it_needs(make_api, wanted, requesting, quota, shown):
+    api = make_api(prepare_refusal="quota", quota_status=403, gpu_quota=quota)
+    api.create(acceleratorCount=2)
+    with pytest.raises(ErrorResponse) as caught:
+        api.prepare(accelerator_count=wanted)
+    message = f"global--h100-count for account demo, in use: 2, quota: {shown}, requesting: {requesting}"
+    assert (caught.value.code, caught.value.message, caught.value.status) == (
+        "RESOURCE_EXHAUSTED",
+        message,
+        403,
+    )
+    assert (api.state.preparations, api.state.counts["prepare refused"]) == ([], 1)
+    assert api.model_after(10)["supportedPrecisions"] == ["FP16"]
+
+
+@pytest.mark.parametrize("refusal", ["quota", "entitlement"])
+def test_prepare_refusal_applies_only_to_preparations_that_would_start(make_api, refusal):
+    api = make_api(second_prepare="ignored")
+    api.prepare("FP8")
+    api.state.configure(prepare_refusal=refusal)
+    api.prepare("FP8")
+    api.prepare("FP4")
+    api.clock.sleep(10)
+    api.prepare("FP8")
+    with pytest.raises(ErrorResponse):
+        api.prepare("FP4")
+    assert api.state.counts == {
+        "prepare accepted": 1,
+        "prepare already": 2,
+        "prepare ignored": 1,
+        "prepare refused": 1,
+    }
+
+
+def test_zero_data_retention_refuses_every_prepare_request(make_api):
+    api = make_api()
+    api.prepare()
+    api.state.configure(zero_data_retention=True)
+    for request in (api.prepare, api.abort, lambda: api.prepare("FP4")):
+        with pytest.raises(ErrorResponse, match=r"FAILED_PRECONDITION.*zero data retention"):
+            request()
+    with pytest.raises(ErrorResponse, match="NOT_FOUND"):
+        api.prepare(model="none")
+    assert api.model_after(10)["supportedPrecisions"] == ["FP16", "FP8"]
+
+
 @pytest.mark.parametrize("model", ["my-uploading-model", "my-addon"])
 def test_prepare_refuses_uploading_models_and_addons(make_api, model):
     api = make_api()
@@ -277,7 +406,9 @@ def test_rfc3339_has_up_to_nine_fractional_digits(at, text):
 
 
 @given(
-    requests=st.lists(st.tuples(st.floats(0, 30), st.sampled_from(["FP8", "FP4", "NF4"])), max_size=6),
+    requests=st.lists(
+        st.tuples(st.floats(0, 30), st.sampled_from(["FP8", "FP4", "NF4", "abort"])), max_size=6
+    ),
     reads=st.lists(st.floats(0, 200), max_size=10),
     lag=st.sampled_from([0.0, 2.0]),
     outcome=st.sampled_from(["ok", "calibrated", "failed_status", "failed_state", "without_precision"]),
@@ -289,7 +420,9 @@ def test_reading_a_model_does_not_change_it(requests, reads, lag, outcome):
         model = EmulatedModel("demo", "m", 0)
         for at, precision in sorted([*requests, *((at, "") for at in reads)]):
             model.advance(at)
-            if precision:
+            if precision == "abort":
+                model.abort(at, options)
+            elif precision:
                 model.prepare(precision, at, options)
         model.advance(1000)
         return model.payload(options)
