@@ -34,6 +34,12 @@ from airflow_provider_fireworks.models.readiness import Baseline
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from airflow_provider_fireworks.deployments.ownership import Owner
+
+_TAG_PREFIX = "custom/"
+_MAX_TAGS = 64
+_MAX_TAG_LENGTH = 128
+
 UNRESOLVED: Final[Any] = type("Unresolved", (), {"__repr__": lambda self: "<not resolved yet>"})()
 
 
@@ -83,8 +89,23 @@ def _to_list_or_empty(value: Any) -> Any:
     return [] if value is None else _to_list(value)
 
 
+def _check_ascii(value: str) -> None:
+    if not value.isascii():
+        raise ValueError("must be ASCII")
+
+
 def _to_seconds(value: Any) -> Any:
     return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _to_tags(value: Any) -> Any:
+    # The API refuses other keys.
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key if str(key).startswith(_TAG_PREFIX) else f"{_TAG_PREFIX}{key}": each
+        for key, each in value.items()
+    }
 
 
 def _reject_float_and_bool(value: Any) -> Any:
@@ -102,6 +123,9 @@ PrecisionText = Annotated[str, BeforeValidator(_to_one_precision)]
 # Checked only: the account of a bare id may take a request to look up, and the hook then parses the full name.
 ModelText = Annotated[str, _checked(ModelName.account_in)]
 DeploymentText = Annotated[str, _checked(DeploymentName.account_in)]
+TagKey = Annotated[str, Field(max_length=_MAX_TAG_LENGTH), _checked(_check_ascii)]
+TagValue = Annotated[str, Field(min_length=1, max_length=_MAX_TAG_LENGTH)]
+Tags = Annotated[dict[TagKey, TagValue], BeforeValidator(_to_tags), Field(max_length=_MAX_TAGS)]
 
 
 class TimeLimit(NamedTuple):
@@ -193,6 +217,7 @@ class _ModelArguments(WaitingArguments):
 class PrepareArguments(_ModelArguments):
     """The arguments of :class:`FireworksPrepareModelOperator`."""
 
+    accelerator_count: PositiveCount | None = None
     wait_for_completion: bool = False
 
 
@@ -243,9 +268,12 @@ class CreateArguments(WaitingArguments):
     min_replica_count: Count | None = None
     max_replica_count: Count | None = None
     display_name: Annotated[str, Field(max_length=63)] | None = None
+    tags: Tags | None = None
     extra_spec: dict[str, Any] | None = None
+    accept_shapeless_risk: bool = False
     wait_for_completion: bool = True
     wait_for_inference: bool = False
+    capacity_timeout: Seconds | None = None
     delete_on_failure: bool = True
     delete_on_kill: bool | None = None
     validate_only: bool = False
@@ -271,6 +299,18 @@ class CreateArguments(WaitingArguments):
             raise ValueError(
                 "Missing accelerator_type or deployment_shape: pass one of them. With "
                 'deployment_shape="default", Fireworks chooses the accelerators'
+            )
+        if self.deployment_shape not in unset and self.accept_shapeless_risk is True:
+            raise ValueError(
+                "accept_shapeless_risk cannot be combined with deployment_shape: omit one of them"
+            )
+        if (
+            self.capacity_timeout not in unset
+            and self.wait_for_completion is self.wait_for_inference is False
+        ):
+            raise ValueError(
+                "capacity_timeout needs wait_for_completion, as a task that does not wait cannot notice it. Pass it to "
+                "the FireworksDeploymentReadySensor instead"
             )
         low, high = self.min_replica_count, self.max_replica_count
         if isinstance(low, int) and isinstance(high, int) and low > high:
@@ -303,12 +343,24 @@ class CreateArguments(WaitingArguments):
         }
         return {name: value for name, value in fields.items() if value is not None} | (self.extra_spec or {})
 
+    def annotations(self, owner: Owner) -> dict[str, str]:
+        """Return the tags to create a deployment with, those of its owner included; none without ``tags``."""
+        if self.tags is None:
+            return {}
+        own = {"airflow-dag": owner.dag_id, "airflow-run": owner.run_id, "airflow-task": owner.task_id}
+        tags = dict(self.tags)
+        for key, value in own.items():
+            if len(tags) < _MAX_TAGS:
+                tags.setdefault(f"{_TAG_PREFIX}{key}", value[:_MAX_TAG_LENGTH])
+        return tags
+
 
 class DeploymentReadyArguments(WaitingArguments):
     """The arguments of :class:`FireworksDeploymentReadySensor`."""
 
     deployment: DeploymentText
     wait_for_inference: bool = False
+    capacity_timeout: Seconds | None = None
 
 
 class ScaleArguments(WaitingArguments):
@@ -346,6 +398,7 @@ _RESERVED_FIELDS = {
     "minReplicaCount": "min_replica_count",
     "maxReplicaCount": "max_replica_count",
     "displayName": "display_name",
+    "annotations": "tags",
     "deploymentId": "deployment_id",
     "name": "deployment_id",
     "description": None,

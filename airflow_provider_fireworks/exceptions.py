@@ -7,6 +7,7 @@ Exceptions that a task of this provider can end with::
         ├── FireworksPreparationFailed
         ├── FireworksDeploymentFailed
         ├── FireworksQuotaExceeded
+        ├── FireworksCapacityUnavailable
         ├── FireworksTimeout
         ├── FireworksInvalidEvent
         └── FireworksFinalError           never retried: also an AirflowFailException
@@ -144,6 +145,12 @@ class FireworksQuotaExceeded(FireworksError):
     hint = "Free GPUs, have the quota raised, or retry later: set retries and a long retry_delay."
 
 
+class FireworksCapacityUnavailable(FireworksError):
+    """Fireworks has had no GPUs for the deployment for as long as ``capacity_timeout`` allows. Retried."""
+
+    hint = "Retry later, with retries and a long retry_delay, or use other accelerators or another region."
+
+
 class FireworksTimeout(FireworksError):
     """The operator timed out. The message says what it waited for, and what it saw last."""
 
@@ -187,6 +194,7 @@ _BY_OUTCOME: dict[Outcome, type[FireworksError]] = {
     Outcome.ACCESS_DENIED: FireworksAccessDenied,
     Outcome.NOT_FOUND: FireworksNotFound,
     Outcome.REFUSED: FireworksRefused,
+    Outcome.NO_CAPACITY: FireworksCapacityUnavailable,
     Outcome.BAD_CONNECTION: FireworksBadConnection,
     Outcome.UNREACHABLE: FireworksUnreachable,
 }
@@ -223,16 +231,17 @@ def error_from_verdict(
     return kind(_with_hint(message, getattr(kind, "hint", timeout_hint)))
 
 
-def error_from_api(error: ApiError, message: str) -> FireworksError:
+def error_from_api(error: ApiError, message: str, *, hint: str | None = None) -> FireworksError:
     """
     Return the exception that a task raises for a failed request that it does not send again.
 
     :param message: what failed, and why.
+    :param hint: instead of the exception's own.
     """
     kind = next((kind for each, kind in _BY_API_ERROR.items() if isinstance(error, each)), FireworksError)
     if error.misdirected:
         kind = FireworksUnreachable
-    return kind(_with_hint(message, kind.hint))
+    return kind(_with_hint(message, hint or kind.hint))
 
 
 def add_to_message(error: BaseException, sentence: str) -> None:

@@ -49,6 +49,8 @@ class Outcome(str, Enum):
     ACCESS_DENIED = "access_denied"
     NOT_FOUND = "not_found"
     REFUSED = "refused"
+    NO_CAPACITY = "no_capacity"
+    """Fireworks has had no GPUs for the deployment for longer than its task waits for them."""
     BAD_CONNECTION = "bad_connection"
     UNREACHABLE = "unreachable"
     """What answers at the Base URL is not the Fireworks API."""
@@ -62,14 +64,18 @@ class Verdict:
     :ivar reason: for the log and the exception.
     :ivar precision: the precision at which the model is ready, ``None`` unless it is.
     :ivar inferred: the model is ready because of what changed, not because the API lists the precision.
+    :ivar unseen: it is inferred although nothing was seen to change, which is worth a warning.
     :ivar can_prepare_again: another prepare request may succeed.
+    :ivar inference_model: the ``model`` of inference requests to the deployment that is ready.
     """
 
     outcome: Outcome
     reason: Annotated[str, AfterValidator(lambda reason: one_line(reason, limit=_REASON_LENGTH))]
     precision: str | None = None
     inferred: bool = False
+    unseen: bool = False
     can_prepare_again: bool = False
+    inference_model: str | None = None
 
     @property
     def is_terminal(self) -> bool:

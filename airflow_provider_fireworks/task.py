@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_fireworks.arguments import Arguments, WaitingArguments
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.errors import ApiError
 from airflow_provider_fireworks.exceptions import (
     FireworksError,
     FireworksInvalidArgument,
     FireworksInvalidEvent,
 )
-from airflow_provider_fireworks.polling import Wait
+from airflow_provider_fireworks.polling import Outcome, Verdict, Wait
 from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 from airflow_provider_fireworks.triggers.base import FireworksTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_fireworks.client.names import DeploymentName
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -117,3 +121,16 @@ def show_precision(context: Context, precision: str | None) -> None:
     ti: Any = context["ti"]
     if precision and (ti.map_index or 0) >= 0 and context.get("map_index_template") is None:
         context["map_index_template"] = ti.rendered_map_index = precision
+
+
+def with_termination_message(verdict: Verdict, deployment: DeploymentName, hook: FireworksHook) -> Verdict:
+    """Return the verdict on a failed deployment with the API's termination message, if it has one."""
+    if verdict.outcome is not Outcome.FAILED:
+        return verdict
+    try:
+        message = hook.send(api.get_termination_message(deployment), attempts=1)
+    except ApiError:
+        # The verdict matters more.
+        return verdict
+    said = f"{verdict.reason.rstrip('.')}; its termination message: {message}"
+    return replace(verdict, reason=said) if message else verdict

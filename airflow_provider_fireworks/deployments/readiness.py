@@ -23,19 +23,35 @@ def judge_deployment(deployment: Deployment | None, *, replica_count: int | None
     state = deployment.state or "unset"
     if state in ("DELETING", "DELETED"):
         return Verdict(Outcome.FAILED, f"its state is {state}: it was deleted while it was waited for")
+    status = deployment.status or Status()
     if state == "FAILED":
-        return Verdict(
-            Outcome.FAILED, f"its state is FAILED, with the status {deployment.status or Status()}"
-        )
+        return Verdict(Outcome.FAILED, f"its state is FAILED, with the status {status}")
     counted = str(deployment.replica_stats or "")
     replicas = f" (replicas: {counted})" if counted else ""
     if state != "READY":
-        return Verdict(Outcome.PENDING, f"its state is {state}{replicas}")
+        shown = f", with the status {status}" if status.is_error else ""
+        return Verdict(Outcome.PENDING, f"its state is {state}{shown}{replicas}")
     if replica_count is not None and not _has_replicas(deployment, replica_count):
         return Verdict(Outcome.PENDING, f"its state is READY{replicas}, but not with {replica_count} yet")
     if deployment.ready_replicas == 0 and not replicas:
         return Verdict(Outcome.READY, "its state is READY, scaled to zero: the first request wakes it")
     return Verdict(Outcome.READY, f"its state is READY{replicas}")
+
+
+def is_without_capacity(deployment: Deployment) -> bool:
+    """Whether Fireworks has no GPUs for a deployment: its creation goes on, and its status says so."""
+    return deployment.state == "CREATING" and (deployment.status or Status()).is_no_capacity
+
+
+def may_serve(deployment: Deployment) -> bool:
+    """
+    Whether inference may answer already, although the deployment is not READY: its state can lag behind.
+
+    A deployment may serve unless the API says that it has no ready replica.
+    """
+    if deployment.state in ("FAILED", "DELETING", "DELETED") or is_without_capacity(deployment):
+        return False
+    return deployment.replica_stats is None or bool(deployment.replica_stats.ready_replica_count)
 
 
 def _has_replicas(deployment: Deployment, requested: int) -> bool:

@@ -11,7 +11,11 @@ from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.errors import ApiError, NotFoundError, QuotaExceededError, RefusedError
 from airflow_provider_fireworks.client.names import DeploymentName
 from airflow_provider_fireworks.client.resources import Deployment
-from airflow_provider_fireworks.deployments.readiness import judge_deployment
+from airflow_provider_fireworks.deployments.readiness import (
+    is_without_capacity,
+    judge_deployment,
+    may_serve,
+)
 from airflow_provider_fireworks.polling import Outcome, ResourceWait, Until, Verdict
 
 
@@ -22,6 +26,8 @@ class DeploymentWait(ResourceWait):
     :ivar replica_count: the requested replicas; ``None`` accepts any number.
     :ivar known: whether it has been read before, so that a 404 means that it was deleted.
     :ivar visible_by: seconds since the epoch until which a 404 means that it is not visible yet.
+    :ivar capacity_timeout: seconds that it may be without capacity; ``None`` for as long as the wait takes.
+    :ivar no_capacity_since: seconds since the epoch; since then, Fireworks has had no GPUs for it.
     """
 
     resource: ClassVar[str] = "deployment"
@@ -30,8 +36,14 @@ class DeploymentWait(ResourceWait):
     replica_count: int | None = None
     known: bool = False
     visible_by: float | None = None
+    capacity_timeout: float | None = None
+    no_capacity_since: float | None = None
 
-    _ready: Deployment | None = PrivateAttr(default=None)
+    _base_model: str = PrivateAttr(default="")
+    _before_inference: Verdict | None = PrivateAttr(default=None)
+    """The verdict on the deployment, if inference is requested next."""
+    _names_model: bool = PrivateAttr(default=True)
+    """Whether inference is asked for ``<model>#<deployment>``. Some accounts need the deployment's name alone."""
 
     @property
     def subject(self) -> str:
@@ -50,41 +62,80 @@ class DeploymentWait(ResourceWait):
 
     @property
     def is_mid_poll(self) -> bool:
-        """Whether the deployment is ready, and inference is to be requested next."""
-        return self._ready is not None
+        """Whether the deployment may serve, and inference is to be requested next."""
+        return self._before_inference is not None
 
     def next_request(self) -> api.Request[Any]:
-        """Return the request that reads the deployment or, once it is ready, one for inference."""
-        if self._ready is not None:
-            return api.request_inference(f"{self._ready.base_model}#{self.deployment}")
+        """Return the request that reads the deployment or, once it may serve, one for inference."""
+        if self._before_inference is not None:
+            return api.request_inference(self._inference_model)
         return api.get_deployment(self.deployment)
 
+    def next_delay(self, now: float) -> float:
+        """Return the seconds until the next request, never beyond the deadline or ``capacity_timeout``."""
+        delay = super().next_delay(now)
+        if self.capacity_timeout is None or self.no_capacity_since is None:
+            return delay
+        return max(min(delay, self.no_capacity_since + self.capacity_timeout - now), 0.0)
+
+    @property
+    def _inference_model(self) -> str:
+        return f"{self._base_model}#{self.deployment}" if self._names_model else str(self.deployment)
+
     def _judge(self, result: Deployment, now: float) -> Verdict:
-        if self._ready is not None:
-            self._ready = None
-            return Verdict(Outcome.READY, "inference answers")
+        if self._before_inference is not None:
+            self._before_inference = None
+            return Verdict(Outcome.READY, "inference answers", inference_model=self._inference_model)
         self.known = True
         if self.until is Until.RESPONSE:
             return Verdict(Outcome.READY, "the API responds again")
-        verdict = judge_deployment(result, replica_count=self.replica_count)
-        if self.until is Until.INFERENCE and verdict.outcome is Outcome.READY:
-            self._ready = result
+        self._base_model = result.base_model or ""
+        verdict = self._judge_capacity(
+            judge_deployment(result, replica_count=self.replica_count), result, now
+        )
+        if self.until is Until.INFERENCE and (
+            verdict.outcome is Outcome.READY or (not verdict.is_terminal and may_serve(result))
+        ):
+            self._before_inference = verdict
             return Verdict(Outcome.PENDING, f"{verdict.reason}; requesting inference")
+        if verdict.outcome is Outcome.READY:
+            return replace(verdict, inference_model=self._inference_model)
         return verdict
 
+    def _judge_capacity(self, verdict: Verdict, deployment: Deployment, now: float) -> Verdict:
+        """Return the verdict, or that it has been without capacity for too long."""
+        if not is_without_capacity(deployment):
+            self.no_capacity_since = None
+            return verdict
+        if self.no_capacity_since is None:
+            self.no_capacity_since = now
+        lacking = now - self.no_capacity_since
+        if self.capacity_timeout is None or lacking < self.capacity_timeout:
+            return verdict
+        limit = f"no capacity for {lacking:.0f} s, and capacity_timeout is {self.capacity_timeout:.0f} s"
+        return Verdict(Outcome.NO_CAPACITY, f"{limit}: {verdict.reason}")
+
+    def _judge_inference_error(self, error: ApiError, before: Verdict) -> Verdict | None:
+        """Judge a failed inference request; ``None`` for an error that says nothing about the deployment."""
+        # It takes inference a while to know a new deployment, and to wake one that is scaled to zero.
+        if isinstance(error, NotFoundError) or error.code == "DEPLOYMENT_SCALING_UP":
+            self._names_model ^= isinstance(error, NotFoundError)
+            return Verdict(Outcome.PENDING, f"{before.reason}, but inference does not answer yet: {error}")
+        if isinstance(error, QuotaExceededError):
+            return Verdict(Outcome.PENDING, f"{before.reason}, but it cannot scale up yet: {error}")
+        if not error.is_transient and before.outcome is Outcome.PENDING:
+            # Only an answer counts before the deployment is ready.
+            return Verdict(Outcome.PENDING, f"{before.reason}, and inference does not answer: {error}")
+        if isinstance(error, RefusedError):
+            advice = "For a model without chat completions, wait without wait_for_inference"
+            return Verdict(Outcome.REFUSED, f"{error}. {advice}")
+        return None
+
     def _judge_error(self, error: ApiError, now: float) -> Verdict:
-        if self._ready is not None:
-            self._ready = None
-            # It takes inference a while to know a new deployment, and to wake one that is scaled to zero.
-            if isinstance(error, NotFoundError) or error.code == "DEPLOYMENT_SCALING_UP":
-                return Verdict(
-                    Outcome.PENDING, f"its state is READY, but inference does not answer yet: {error}"
-                )
-            if isinstance(error, QuotaExceededError):
-                return Verdict(Outcome.PENDING, f"its state is READY, but it cannot scale up yet: {error}")
-            if isinstance(error, RefusedError):
-                advice = "For a model without chat completions, wait without wait_for_inference"
-                return Verdict(Outcome.REFUSED, f"{error}. {advice}")
+        if self._before_inference is not None:
+            before, self._before_inference = self._before_inference, None
+            if verdict := self._judge_inference_error(error, before):
+                return verdict
         elif isinstance(error, NotFoundError):
             if self.until is Until.RESPONSE:
                 return Verdict(Outcome.READY, "the API responds again")

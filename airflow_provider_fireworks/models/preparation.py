@@ -30,6 +30,8 @@ class PrepareStep(str, Enum):
     READ = "read"
     REQUEST = "request"
     PAUSE = "pause"
+    WATCH_BEGIN = "watch_begin"
+    """Pause until the model is read again, to see whether the preparation has begun."""
     WAIT_UNTIL_IDLE = "wait_until_idle"
     REQUESTED = "requested"
     """The preparation is under way."""
@@ -81,6 +83,8 @@ class ModelPreparation(BaseModel):
             self.ready_precision, self.step = confirmed[0], PrepareStep.READY
             if before is None or before.posted is None:
                 self.baseline = Baseline.of(model)
+        elif before is not None and before.posted_at is not None:
+            self._watch_begin(model, before, before.posted_at, now)
         elif self.unknown_since is not None and before is not None:
             self._resolve_unknown_outcome(model, before, self.unknown_since, now)
         elif self.refused_at is not None:
@@ -131,14 +135,22 @@ class ModelPreparation(BaseModel):
         self.step = PrepareStep.READ
         return max(min(poll_interval, self.timing.max_pause), self.timing.min_pause)
 
+    def _watch_begin(self, model: Model, before: Baseline, posted_at: float, now: float) -> None:
+        """Continue once the preparation has begun, so that nobody requests another one of this model before."""
+        if before.has_begun(model):
+            self.baseline = before.after_request("accepted", posted_at, began=True)
+            self.step = PrepareStep.REQUESTED
+        elif now - posted_at >= self.timing.visibility_lag or now >= self.deadline:
+            self.step = PrepareStep.REQUESTED
+        else:
+            self.note = "the API has accepted the request, and the preparation has not begun yet"
+            self.step = PrepareStep.WATCH_BEGIN
+
     def _resolve_unknown_outcome(
         self, model: Model, before: Baseline, unknown_since: float, now: float
     ) -> None:
         if before.state == "READY" and model.state != "READY":
-            self.note = (
-                f"its state has changed to {model.state} since the request, so the API did carry it out"
-            )
-            self._set_requested("accepted", unknown_since)
+            self._set_requested("accepted", unknown_since, began=True)
         elif now - unknown_since < self.timing.visibility_lag:
             self.step = PrepareStep.PAUSE
         elif is_being_prepared(model):
@@ -166,10 +178,20 @@ class ModelPreparation(BaseModel):
     def _request_from(self, model: Model) -> None:
         self.baseline, self.step = Baseline.of(model), PrepareStep.REQUEST
         self.history = PollHistory.since(self.baseline)
+        if is_being_prepared(model) and not model.lists_precisions:
+            # The API may drop the request meanwhile, and without lists the end of the other preparation would look
+            # like the end of this one.
+            self.note = f"its state is {model.state or 'unset'}, so another preparation is in progress"
+            self.step = PrepareStep.WAIT_UNTIL_IDLE
 
-    def _set_requested(self, outcome: Literal["accepted", "already"], at: float) -> None:
+    def _set_requested(
+        self, outcome: Literal["accepted", "already"], at: float, *, began: bool = False
+    ) -> None:
         if self.baseline is not None:
-            self.baseline = self.baseline.after_request(outcome, at)
+            self.baseline = self.baseline.after_request(outcome, at, began=began)
         self.unknown_since = self.refusal = self.refused_at = None
         self.refusals = 0
-        self.step = PrepareStep.REQUESTED
+        # If the API lists precisions, they show what became of this request whatever else is requested meanwhile.
+        has_lists = self.baseline is not None and bool(self.baseline.precisions)
+        is_watched = outcome == "accepted" and not began and not has_lists
+        self.step = PrepareStep.READ if is_watched else PrepareStep.REQUESTED

@@ -37,6 +37,7 @@ class Baseline(BaseModel):
     :ivar posted: ``accepted``; ``already`` if the API kept responding ``ALREADY_EXISTS``; ``None`` if no request was
         needed.
     :ivar posted_at: seconds since the epoch, ``None`` if no request was sent.
+    :ivar began: whether the preparation was seen to begin after the request.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -48,6 +49,7 @@ class Baseline(BaseModel):
     precisions: list[str] = Field(default_factory=list)
     posted: Literal["accepted", "already"] | None = None
     posted_at: float | None = None
+    began: bool = False
 
     @classmethod
     def of(cls, model: Model) -> Baseline:
@@ -60,9 +62,15 @@ class Baseline(BaseModel):
             precisions=listed_precisions(model),
         )
 
-    def after_request(self, posted: Literal["accepted", "already"], at: float) -> Baseline:
+    def after_request(
+        self, posted: Literal["accepted", "already"], at: float, *, began: bool = False
+    ) -> Baseline:
         """Return the baseline with the outcome of the prepare request and its time, in seconds since the epoch."""
-        return self.model_copy(update={"posted": posted, "posted_at": at})
+        return self.model_copy(update={"posted": posted, "posted_at": at, "began": began})
+
+    def has_begun(self, model: Model) -> bool:
+        """Whether the model, read after an accepted request, shows that the preparation has begun."""
+        return model.state != self.state or bool(model.calibrated and not self.calibrated)
 
 
 @dataclass(frozen=True)
@@ -94,8 +102,15 @@ class PollHistory:
         """Start with what the baseline says."""
         if baseline is None:
             return cls()
-        ready = baseline.state == "READY"
-        return cls(has_polled=True, was_ready=ready, is_away=not ready, first_status=baseline.status)
+        ready, began = baseline.state == "READY", baseline.began
+        return cls(
+            has_polled=True,
+            was_ready=ready,
+            is_away=began or not ready,
+            left_ready=began and ready,
+            was_preparing=began,
+            first_status=baseline.status,
+        )
 
     def after_poll(self, model: Model, now: float) -> PollHistory:
         """Return the history after one more poll, at ``now`` (seconds since the epoch)."""
@@ -189,6 +204,8 @@ def judge_model(
     # A healthy model may carry the error of an earlier operation, so only a new one counts.
     status_before = baseline.status if baseline is not None else history.first_status
     if status.is_error and (history.left_ready or _differs(status, status_before)):
+        if status.is_aborted:
+            return _failed(f"somebody stopped its preparation, its status is {status}")
         return _failed(f"its status has changed to {status}")
     posted_at = baseline.posted_at if baseline is not None and baseline.posted else None
     if baseline is None and not model.lists_precisions:
@@ -221,10 +238,12 @@ def judge_model(
         return _pending(
             f"its state is {state} and {precision} is not listed; a preparation may take {start:.0f} s to begin"
         )
-    # Most likely the model was prepared already.
     if may_infer and not status.is_error:
         return _inferred(
-            f"nothing has changed for {start:.0f} s and its status is OK", precision, require_confirmation
+            f"nothing has changed for {start:.0f} s and its status is OK, so it was most likely prepared before",
+            precision,
+            require_confirmation,
+            unseen=True,
         )
     return _failed(
         f"its preparation for {precision} has not begun within {start:.0f} s: state {state}, status {status}",
@@ -240,13 +259,13 @@ def _failed(reason: str, *, can_prepare_again: bool = False) -> Verdict:
     return Verdict(Outcome.FAILED, reason, can_prepare_again=can_prepare_again)
 
 
-def _inferred(why: str, precision: str, require_confirmation: bool) -> Verdict:
+def _inferred(why: str, precision: str, require_confirmation: bool, *, unseen: bool = False) -> Verdict:
     reason = f"inferred, since the API lists no precisions: {why}"
     if require_confirmation:
         return _failed(
             f"require_confirmation is set, and its readiness at {precision} could only be {reason}"
         )
-    return Verdict(Outcome.READY, reason, precision=precision, inferred=True)
+    return Verdict(Outcome.READY, reason, precision=precision, inferred=True, unseen=unseen)
 
 
 def _has_changed(model: Model, baseline: Baseline | None) -> bool:

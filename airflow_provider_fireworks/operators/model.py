@@ -11,8 +11,17 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_fireworks.arguments import PrepareArguments
 from airflow_provider_fireworks.client import api
-from airflow_provider_fireworks.client.errors import ApiError, RefusedError
-from airflow_provider_fireworks.exceptions import FireworksPreparationFailed, FireworksRefused
+from airflow_provider_fireworks.client.errors import (
+    AccessDeniedError,
+    ApiError,
+    QuotaExceededError,
+    RefusedError,
+)
+from airflow_provider_fireworks.exceptions import (
+    FireworksPreparationFailed,
+    FireworksRefused,
+    error_from_api,
+)
 from airflow_provider_fireworks.links import FireworksModelLink
 from airflow_provider_fireworks.models.preparation import ModelPreparation, PrepareStep
 from airflow_provider_fireworks.models.wait import ModelWait
@@ -28,15 +37,28 @@ if TYPE_CHECKING:
 _ENDED_BY_DEADLINE = (PrepareStep.REQUEST, PrepareStep.PAUSE, PrepareStep.WAIT_UNTIL_IDLE)
 """``REQUEST`` as well: if responses are slow, a request whose outcome is unknown is sent again without a pause."""
 
+_QUOTA_HINT = (
+    "A preparation needs GPUs, 8 as far as is known: free some, set accelerator_count to fewer, or retry later, with "
+    "retries and a long retry_delay."
+)
+_DENIED_HINT = (
+    "Check the connection's API key. If it can read the model, the account is probably not entitled to prepare models: "
+    "ask Fireworks."
+)
+
 
 class FireworksPrepareModelOperator(WaitingOperator):
     """
     Prepare a model for a precision, so that it can be deployed at this precision.
 
     The task reads the model first, and requests nothing if the API lists the precision already. Otherwise it requests
-    the preparation, ``POST /v1/accounts/{account}/models/{model}:prepare``. If the API refuses because another
-    preparation is in progress, the task waits for that to end. If the outcome of the request is unknown, the task reads
-    the model before it sends the request again. A retry or a cleared task adopts the preparation that it finds.
+    the preparation, ``POST /v1/accounts/{account}/models/{model}:prepare``. If another preparation of the model is in
+    progress, so that the API refuses, or could drop the request unnoticed, the task waits for that to end. If the
+    outcome of the request is unknown, the task reads the model before it sends the request again.
+
+    On an API that lists no precisions, the task then polls for up to 30 seconds until the preparation begins. One
+    mapped task of a run requests at a time (``max_active_tis_per_dagrun=1`` by default; pass it to ``.partial()``).
+    **A model that is prepared already is prepared again there**: see ``docs/preparing.md`` for scheduled runs.
 
     Returns ``{"model": "accounts/…/models/…", "precision": "FP8", "baseline": {…}}``.
     :class:`~airflow_provider_fireworks.sensors.model.FireworksModelReadySensor` takes the result whole, as
@@ -44,14 +66,16 @@ class FireworksPrepareModelOperator(WaitingOperator):
 
     Example::
 
-        prepare = FireworksPrepareModelOperator.partial(task_id="prepare", model="my-model").expand(
-            precision=["FP8", "FP4"]
-        )
+        prepare = FireworksPrepareModelOperator.partial(
+            task_id="prepare", model="my-model", max_active_tis_per_dagrun=1
+        ).expand(precision=["FP8", "FP4"])
 
     :param model: id or full resource name.
     :param precision: as the API spells it (``"FP8"``). To prepare for several, map over them.
     :param accept_precisions: precisions to accept instead: if the API lists one of them, nothing is requested.
     :param allow_unknown_precision: accept a precision that is newer than this package.
+    :param accelerator_count: GPUs to prepare it with; without it, the API chooses (8, as far as is known). Older
+        versions of the API refuse the request with this argument.
     :param wait_for_completion: wait in this task until the model is ready. If the preparation ends without its
         precision, it is requested once more.
     :param require_confirmation: with ``wait_for_completion``, fail if readiness can only be inferred, because the API
@@ -63,7 +87,8 @@ class FireworksPrepareModelOperator(WaitingOperator):
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
     :raises FireworksAccessDenied, FireworksNotFound, FireworksRefused: not retried.
-    :raises FireworksPreparationFailed, FireworksTimeout: retried, as the task's ``retries`` say.
+    :raises FireworksPreparationFailed, FireworksQuotaExceeded, FireworksTimeout: retried, as the task's ``retries``
+        say.
     """
 
     template_fields: Sequence[str] = tuple(PrepareArguments.model_fields)
@@ -79,6 +104,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         precision: str,
         accept_precisions: Sequence[str] = (),
         allow_unknown_precision: bool = False,
+        accelerator_count: int | None = None,
         wait_for_completion: bool = False,
         require_confirmation: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -89,11 +115,14 @@ class FireworksPrepareModelOperator(WaitingOperator):
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
+        # The API may drop a request while it prepares the model for another precision.
+        kwargs.setdefault("max_active_tis_per_dagrun", 1)
         super().__init__(**kwargs)
         self.model = model
         self.precision = precision
         self.accept_precisions = accept_precisions
         self.allow_unknown_precision = allow_unknown_precision
+        self.accelerator_count = accelerator_count
         self.wait_for_completion = wait_for_completion
         self.require_confirmation = require_confirmation
         self.deferrable = deferrable
@@ -138,7 +167,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
                 self._read(preparation)
             elif step is PrepareStep.REQUEST:
                 self._request(preparation)
-            elif step is PrepareStep.PAUSE:
+            elif step in (PrepareStep.PAUSE, PrepareStep.WATCH_BEGIN):
                 self._log_pause(f"{preparation.model}: {preparation.note}")
                 time.sleep(preparation.begin_pause(self._arguments.poll_interval))
             elif step is PrepareStep.WAIT_UNTIL_IDLE:
@@ -160,16 +189,22 @@ class FireworksPrepareModelOperator(WaitingOperator):
         else:
             arguments = self._arguments
             preparation.on_read(model, arguments.precision, arguments.accept_precisions, time.time())
+            if preparation.step is PrepareStep.READY:
+                self.log.info("%s is ready at %s: the API lists it.", model.name, preparation.ready_precision)
 
     def _request(self, preparation: ModelPreparation) -> None:
         precision = self._arguments.precision
         self.log.info("Requesting the preparation of %s for %s.", preparation.model, precision)
         at = time.time()
+        count = self._arguments.accelerator_count
         try:
             # Not hook.prepare_model(), which checks the precision again.
-            self.hook.send(api.prepare_model(preparation.model, precision))
+            self.hook.send(api.prepare_model(preparation.model, precision, accelerator_count=count))
         except RefusedError as error:
             preparation.on_refused(error, at)
+        except (QuotaExceededError, AccessDeniedError) as error:
+            hint = _QUOTA_HINT if isinstance(error, QuotaExceededError) else _DENIED_HINT
+            raise error_from_api(error, f"{self._what(preparation)}: {error}", hint=hint) from None
         except ApiError as error:
             if error.is_transient and error.outcome_unknown:
                 preparation.on_unknown_outcome(error, at)
@@ -191,10 +226,9 @@ class FireworksPrepareModelOperator(WaitingOperator):
         """Take in how a wait has ended, or raise its error."""
         if verdict.outcome is Outcome.READY:
             preparation.on_waited(verdict)
-            if verdict.inferred:
-                self.log.warning(
-                    "%s is ready at %s, %s.", preparation.model, verdict.precision, verdict.reason
-                )
+            if verdict.precision:
+                log = self.log.warning if verdict.unseen else self.log.info
+                log("%s is ready at %s: %s.", preparation.model, verdict.precision, verdict.reason)
             return
         if verdict.can_prepare_again and preparation.request_again():
             self.log.warning("%s: %s. Requesting it once more.", preparation.model, verdict.reason)
@@ -221,7 +255,5 @@ class FireworksPrepareModelOperator(WaitingOperator):
 
     def _result(self, preparation: ModelPreparation) -> dict[str, Any]:
         precision = preparation.ready_precision or self._arguments.precision
-        if preparation.ready_precision:
-            self.log.info("%s is ready at %s.", preparation.model, precision)
         baseline = preparation.baseline.model_dump(mode="json") if preparation.baseline else None
         return {"model": str(preparation.model), "precision": precision, "baseline": baseline}

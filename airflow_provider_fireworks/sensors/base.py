@@ -54,6 +54,10 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
     def _new_wait(self, name: Any, **common: Any) -> ResourceWait:
         """Return the wait for it, with these fields."""
 
+    def _explained(self, wait: Any, verdict: Verdict) -> Verdict:
+        """Return the verdict of a wait that did not end well with what else the API says about it."""
+        return verdict
+
     @abstractmethod
     def _success(self, wait: Any, verdict: Verdict) -> dict[str, Any]:
         """Return the task's result."""
@@ -153,6 +157,7 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
         """Return the task's result, or raise the error of a wait that did not end well."""
         if verdict.outcome is Outcome.READY:
             return self._success(wait, verdict)
+        verdict = self._explained(wait, verdict)
         waited = f"Waited {time.time() - wait.began:.0f} s for {wait.goal}"
         limit = self._time_limit
         if verdict.outcome is not Outcome.TIMEOUT or limit.argument == "timeout":

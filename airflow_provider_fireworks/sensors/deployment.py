@@ -11,10 +11,11 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_fireworks.arguments import DeploymentReadyArguments
 from airflow_provider_fireworks.deployments.wait import DeploymentWait
-from airflow_provider_fireworks.exceptions import FireworksDeploymentNotReady
+from airflow_provider_fireworks.exceptions import FireworksDeploymentNotReady, FireworksInvalidEvent
 from airflow_provider_fireworks.links import FireworksDeploymentLink
 from airflow_provider_fireworks.polling import Until
 from airflow_provider_fireworks.sensors.base import FireworksSensor
+from airflow_provider_fireworks.task import with_termination_message
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 
 if TYPE_CHECKING:
@@ -30,19 +31,23 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     minutes more: ``wait_for_inference`` waits for that as well. The first poll is in the worker, so a task whose
     deployment is ready already is not deferred. Transient errors never end the wait.
 
-    The wait fails if the deployment failed or was deleted; with ``soft_fail`` or ``never_fail`` the task is skipped
-    instead, in every mode. A rejected API key fails at once and is never skipped.
+    The wait fails if the deployment failed, was deleted, or had no capacity for ``capacity_timeout``; with
+    ``soft_fail`` or ``never_fail`` the task is skipped instead, in every mode. A rejected API key fails at once and is
+    never skipped.
 
-    Returns ``{"deployment": "accounts/…/deployments/…"}``, which is an XCom too.
+    Returns ``{"deployment": "accounts/…/deployments/…", "inference_model": "accounts/…"}``; both are XComs too. The
+    latter is the ``model`` of inference requests: with ``wait_for_inference``, the name that has answered.
 
     Example::
 
         FireworksDeploymentReadySensor(task_id="up", deployment=deploy.output["deployment"], deferrable=True)
 
     :param deployment: id or full resource name.
-    :param wait_for_inference: wait until inference answers, ``POST /inference/v1/chat/completions``. Each poll then
-        requests one token, which wakes a deployment that is scaled to zero, is billed, and counts as recent traffic
-        when the deployment is deleted.
+    :param wait_for_inference: wait until inference answers, ``POST /inference/v1/chat/completions``, whatever the state
+        says. Once a replica may be there, each poll requests one token, which wakes a deployment that is scaled to
+        zero, is billed, and counts as recent traffic when the deployment is deleted.
+    :param capacity_timeout: seconds that Fireworks may have no GPUs for the deployment; ``None`` for as long as the
+        sensor waits. In ``mode="reschedule"`` they count from the first poll. Nothing is deleted.
     :param deferrable: wait in the triggerer.
     :param poke_interval: seconds between two polls.
     :param timeout: seconds until the wait fails.
@@ -50,12 +55,14 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
     :raises FireworksAccessDenied, FireworksNotFound, FireworksDeploymentNotReady: not retried.
+    :raises FireworksCapacityUnavailable: retried, as the task's ``retries`` say.
     :raises AirflowSensorTimeout: with what was waited for and what was last seen; not retried.
     """
 
     template_fields: Sequence[str] = (
         "deployment",
         "wait_for_inference",
+        "capacity_timeout",
         "deferrable",
         "account_id",
         "fireworks_conn_id",
@@ -74,6 +81,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
         *,
         deployment: str,
         wait_for_inference: bool = False,
+        capacity_timeout: float | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = 15,
         timeout: timedelta | float | None = 3600,
@@ -85,6 +93,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
         self.deployment = deployment
         self.wait_for_inference = wait_for_inference
+        self.capacity_timeout = capacity_timeout
         self.deferrable = deferrable
         self.account_id = account_id
         self.fireworks_conn_id = fireworks_conn_id
@@ -103,8 +112,20 @@ class FireworksDeploymentReadySensor(FireworksSensor):
 
     def _new_wait(self, name: DeploymentName, **common: Any) -> DeploymentWait:
         until = Until.INFERENCE if self._arguments.wait_for_inference else Until.READY
-        return DeploymentWait(deployment=name, until=until, **common)
+        return DeploymentWait(
+            deployment=name,
+            until=until,
+            capacity_timeout=self._arguments.capacity_timeout,
+            # Each poke of this mode is a new process, which has not seen the earlier ones.
+            no_capacity_since=common["began"] if self.reschedule else None,
+            **common,
+        )
+
+    def _explained(self, wait: DeploymentWait, verdict: Verdict) -> Verdict:
+        return with_termination_message(verdict, wait.deployment, self.hook)
 
     def _success(self, wait: DeploymentWait, verdict: Verdict) -> dict[str, Any]:
+        if verdict.inference_model is None:
+            raise FireworksInvalidEvent.because("it has no inference_model")
         self.log.info("%s is ready: %s.", wait.deployment, verdict.reason)
-        return {"deployment": str(wait.deployment)}
+        return {"deployment": str(wait.deployment), "inference_model": verdict.inference_model}

@@ -36,7 +36,7 @@ from airflow_provider_fireworks.models.readiness import confirmed_precision, lis
 from airflow_provider_fireworks.operators.base import WaitingOperator
 from airflow_provider_fireworks.operators.deployment.cleanup import CleanUp
 from airflow_provider_fireworks.polling import Event, Outcome, Until, Verdict, Wait
-from airflow_provider_fireworks.task import parse_resumed, show_precision
+from airflow_provider_fireworks.task import parse_resumed, show_precision, with_termination_message
 from airflow_provider_fireworks.triggers.base import FireworksTrigger
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 
@@ -94,10 +94,17 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :param min_replica_count: replicas, 0 by default.
     :param max_replica_count: replicas; without it, the API chooses.
     :param display_name: at most 63 characters; made from DAG and task by default.
+    :param tags: tags of the deployment, by key. Their keys begin with ``custom/``, which is added where it is missing.
+        If they are given (``{}`` is enough), ``custom/airflow-dag``, ``-run`` and ``-task`` are added. They are set
+        when the deployment is created, and not updated later.
     :param extra_spec: further fields of the deployment, as the API spells them (``autoscalingPolicy``).
+    :param accept_shapeless_risk: consent to a deployment without a shape, if the API asks for it.
     :param wait_for_completion: wait until the deployment is READY.
-    :param wait_for_inference: wait until inference answers, which can take minutes more. Each poll then requests a
-        token, which wakes the deployment, is billed, and counts as recent traffic when it is deleted.
+    :param wait_for_inference: wait until inference answers, whatever the state says; it can take minutes more. Once a
+        replica may be there, each poll requests a token, which wakes the deployment, is billed, and counts as recent
+        traffic when it is deleted. The XCom ``inference_model`` is then the name that has answered.
+    :param capacity_timeout: seconds that Fireworks may have no GPUs for the deployment, before the task fails and
+        deletes it; ``None`` for as long as the task waits.
     :param delete_on_failure: if this task fails, delete the deployment for good, unless it was adopted from an earlier
         run.
     :param delete_on_kill: if this task is killed while it runs or, from Airflow 3.3 on, while it is deferred, delete
@@ -115,7 +122,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :raises FireworksModelNotReady: if the API does not list the precision; not retried.
     :raises FireworksDeploymentConflict, FireworksAccessDenied, FireworksNotFound, FireworksRefused,
         FireworksBadConnection: not retried.
-    :raises FireworksQuotaExceeded, FireworksDeploymentFailed, FireworksTimeout: retried, as the task's ``retries`` say.
+    :raises FireworksQuotaExceeded, FireworksCapacityUnavailable, FireworksDeploymentFailed, FireworksTimeout: retried,
+        as the task's ``retries`` say.
     """
 
     template_fields: Sequence[str] = ("prepared", *CreateArguments.model_fields)
@@ -137,9 +145,12 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         min_replica_count: int | None = None,
         max_replica_count: int | None = None,
         display_name: str | None = None,
+        tags: dict[str, str] | None = None,
         extra_spec: dict[str, Any] | None = None,
+        accept_shapeless_risk: bool = False,
         wait_for_completion: bool = True,
         wait_for_inference: bool = False,
+        capacity_timeout: float | None = None,
         delete_on_failure: bool = True,
         delete_on_kill: bool | None = None,
         validate_only: bool = False,
@@ -162,9 +173,12 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.min_replica_count = min_replica_count
         self.max_replica_count = max_replica_count
         self.display_name = display_name
+        self.tags = tags
         self.extra_spec = extra_spec
+        self.accept_shapeless_risk = accept_shapeless_risk
         self.wait_for_completion = wait_for_completion
         self.wait_for_inference = wait_for_inference
+        self.capacity_timeout = capacity_timeout
         self.delete_on_failure = delete_on_failure
         self.delete_on_kill = delete_on_kill
         self.validate_only = validate_only
@@ -274,7 +288,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             case CreateStep.EXISTS | CreateStep.READY:
                 return self._wait_if_asked(creation)
             case CreateStep.FAILED:
-                raise self._error_from(Verdict(Outcome.FAILED, creation.note), str(creation.deployment))
+                raise self._failure(creation, Verdict(Outcome.FAILED, creation.note))
             case CreateStep.CONFLICT | CreateStep.CHANGED:
                 raise self._conflict(creation)
         return False
@@ -342,9 +356,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         self.log.info("Creating %s with the model %s.", creation.deployment, creation.base_model)
         self._stop_if_killed()
         creation.before_request(time.time())
-        spec = {**self._spec(creation), "description": self._signature(creation).description}
         try:
-            created = self.hook.create_deployment(creation.deployment, spec)
+            created = self._send_create(creation, description=self._signature(creation).description)
         except RefusedError as error:
             if error.status != 409:
                 raise
@@ -354,6 +367,42 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         else:
             creation.on_created()
             self.log.info("It was created, its state is %s.", created.state)
+
+    def _send_create(
+        self, creation: DeploymentCreation, *, validate_only: bool = False, **more: Any
+    ) -> Deployment:
+        """Request the deployment, with further fields that do not count as changed arguments."""
+        # Not in the digest of the arguments, since the tags name the run.
+        if tags := self._arguments.annotations(self._owner):
+            more["annotations"] = tags
+        try:
+            return self.hook.create_deployment(
+                creation.deployment,
+                {**self._spec(creation), **more},
+                validate_only=validate_only,
+                accept_shapeless_risk=self._arguments.accept_shapeless_risk,
+            )
+        except RefusedError as error:
+            if self._arguments.deployment_shape is None and "shape" in error.message.lower():
+                error.add(self._shape_hint(creation))
+            raise
+
+    def _shape_hint(self, creation: DeploymentCreation) -> str:
+        """Return what to do if the API refuses a deployment without a shape."""
+        precision = self._arguments.precision
+        at = f" at {precision}" if precision else ""
+        try:
+            found = self.hook.match_deployment_shapes(creation.base_model)
+        except ApiError as error:
+            self.log.warning("%s", error)
+            found = []
+        shapes = [each.snapshot for each in found if each.snapshot is not None]
+        names = [shape.name for shape in shapes if precision in (None, shape.precision)]
+        listed = f"pass one of these as deployment_shape: {', '.join(names)}" if names else "there is none"
+        return (
+            f"This API wants a deployment_shape instead of accelerators. For {creation.base_model}{at} {listed}. "
+            "Or set accept_shapeless_risk=True"
+        )
 
     def _undelete(self, creation: DeploymentCreation) -> None:
         self.log.info("%s: %s. Undeleting it.", creation.deployment, creation.note)
@@ -411,11 +460,17 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         if verdict.outcome is Outcome.FAILED:
             creation.unanswered = 0
         if verdict.outcome is not Outcome.READY:
-            raise self._error_from(verdict, str(creation.deployment))
+            raise self._failure(creation, verdict)
         if creation.step not in (CreateStep.EXISTS, CreateStep.READY):
             return False
+        if self._arguments.wait_for_inference:
+            self._push_names(str(creation.deployment), verdict.inference_model)
         self.log.info("%s: %s.", creation.deployment, verdict.reason)
         return True
+
+    def _failure(self, creation: DeploymentCreation, verdict: Verdict) -> BaseException:
+        explained = with_termination_message(verdict, creation.deployment, self.hook)
+        return self._error_from(explained, str(creation.deployment))
 
     def _take_in_error(self, error: ApiError, creation: DeploymentCreation) -> None:
         """Take in a request that failed: raise its error, or continue when the API responds again."""
@@ -471,7 +526,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         :raises FireworksInvalidArgument: if the shape is not for the requested precision.
         """
         shape, precision = self._arguments.deployment_shape, self._arguments.precision
-        planned = self.hook.create_deployment(creation.deployment, self._spec(creation), validate_only=True)
+        planned = self._send_create(creation, validate_only=True)
         if shape and precision and planned.precision != precision:
             raise FireworksInvalidArgument(
                 f"deployment_shape: {shape} is for {planned.precision or 'no precision'}, not for {precision}. "
@@ -549,6 +604,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
             has_responded=self._has_responded,
             deadline=creation.deadline,
             poll_interval=self._arguments.poll_interval,
+            capacity_timeout=self._arguments.capacity_timeout,
             timing=self.timing,
         )
 

@@ -15,7 +15,7 @@ from airflow_provider_fireworks.exceptions import FireworksDeploymentFailed
 from airflow_provider_fireworks.links import FireworksDeploymentLink
 from airflow_provider_fireworks.operators.base import WaitingOperator
 from airflow_provider_fireworks.polling import Event, Outcome, Verdict
-from airflow_provider_fireworks.task import parse_resumed
+from airflow_provider_fireworks.task import parse_resumed, with_termination_message
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
 
     def _result(self, name: DeploymentName, verdict: Verdict) -> dict[str, Any]:
         if verdict.outcome is not Outcome.READY:
-            raise self._error_from(verdict, self._what)
+            raise self._error_from(with_termination_message(verdict, name, self.hook), self._what)
         self.log.info("%s: %s.", name, verdict.reason)
         return {"deployment": str(name)}
 

@@ -39,8 +39,8 @@ class TemporaryDeployment:
 
     @property
     def inference_model(self) -> Any:
-        """The ``model`` of an inference request, as an ``XComArg``."""
-        return _output(self.deploy)["inference_model"]
+        """The ``model`` of an inference request, as an ``XComArg``: the name that ``up`` has found to answer."""
+        return _output(self.up)["inference_model"]
 
 
 @contextmanager
@@ -49,6 +49,7 @@ def temporary_deployment(
     group_id: str | None = None,
     ready_timeout: float = 3600,
     wait_for_inference: bool = True,
+    capacity_timeout: float | None = None,
     remove_retries: int = 5,
     **arguments: Any,
 ) -> Iterator[TemporaryDeployment]:
@@ -74,6 +75,8 @@ def temporary_deployment(
         one DAG or group.
     :param ready_timeout: seconds that ``up`` waits.
     :param wait_for_inference: wait until inference answers, not only until the deployment is READY.
+    :param capacity_timeout: seconds that Fireworks may have no GPUs for the deployment, before ``up`` fails and
+        ``remove`` deletes it; ``None`` for as long as ``up`` waits.
     :param remove_retries: retries of ``remove``, 30 seconds apart.
     :param arguments: of :class:`FireworksCreateDeploymentOperator` and of Airflow's operators, for ``deploy``.
         ``fireworks_conn_id`` and ``account_id`` go to all tasks, ``deferrable`` and ``poll_interval`` to ``up`` too.
@@ -105,6 +108,7 @@ def temporary_deployment(
             task_id="up",
             deployment=_output(deploy)["deployment"],
             wait_for_inference=wait_for_inference,
+            capacity_timeout=capacity_timeout,
             timeout=ready_timeout,
             trigger_rule="all_success",
             # If `up` were skipped, a run without a deployment would succeed.
@@ -146,6 +150,6 @@ def temporary_deployment(
         done >> remove
 
 
-def _output(task: FireworksCreateDeploymentOperator) -> Any:
+def _output(task: FireworksCreateDeploymentOperator | FireworksDeploymentReadySensor) -> Any:
     # Airflow declares a base class here that has no __getitem__.
     return task.output

@@ -18,6 +18,10 @@ NO_RESPONSE = NoResponseError("connection reset", request="POST /x")
 
 
 def model(state: str | None = "READY", **fields) -> Model:
+    return Model(state=state, **{"supported_precisions": ["FP16"], **fields})
+
+
+def without_lists(state: str | None = "READY", **fields) -> Model:
     return Model(state=state, **fields)
 
 
@@ -59,7 +63,7 @@ class Task:
         return self.step
 
     def pause(self, seconds: float = MAX_PAUSE) -> None:
-        assert self.step is PrepareStep.PAUSE
+        assert self.step in (PrepareStep.PAUSE, PrepareStep.WATCH_BEGIN)
         self.now += self.preparation.begin_pause(seconds)
 
     def request(self, error: Exception | None = None) -> PrepareStep:
@@ -122,6 +126,54 @@ def test_request_not_carried_out_takes_new_baseline(task):
     assert task.baseline.update_time == "t1"
 
 
+# ---- without lists
+
+
+@pytest.mark.parametrize("state", ["PREPARING", "UPLOADING", "NEW", None])
+def test_without_lists_busy_model_is_requested_only_once_idle(task, state):
+    assert task.read(without_lists(state)) is PrepareStep.WAIT_UNTIL_IDLE
+    assert task.wait() is PrepareStep.READ
+    assert task.read(without_lists(update_time="t1")) is PrepareStep.REQUEST
+    assert task.baseline == Baseline.of(without_lists(update_time="t1"))
+
+
+@pytest.mark.parametrize(
+    "begun", [without_lists("PREPARING"), without_lists("NEW"), without_lists(calibrated=True)]
+)
+def test_without_lists_accepted_request_is_polled_until_it_begins(task, begun):
+    task.read(without_lists())
+    assert task.request() is PrepareStep.READ
+    assert task.read(without_lists()) is PrepareStep.WATCH_BEGIN
+    task.pause()
+    assert task.read(begun) is PrepareStep.REQUESTED
+    assert task.baseline == Baseline.of(without_lists()).after_request("accepted", NOW, began=True)
+
+
+def test_without_lists_poll_for_the_beginning_ends_after_visibility_lag(task):
+    task.read(without_lists())
+    task.request()
+    while task.read(without_lists(update_time="edited")) is PrepareStep.WATCH_BEGIN:
+        task.pause()
+    assert task.step is PrepareStep.REQUESTED
+    assert task.now == NOW + LAG
+    assert task.baseline == Baseline.of(without_lists()).after_request("accepted", NOW)
+
+
+def test_without_lists_poll_for_the_beginning_ends_at_the_deadline(task):
+    task.preparation.deadline = NOW + 5
+    task.read(without_lists())
+    task.request()
+    assert task.read(without_lists()) is PrepareStep.WATCH_BEGIN
+    task.pause()
+    assert task.read(without_lists()) is PrepareStep.REQUESTED
+
+
+def test_without_lists_failure_before_is_not_the_beginning(task):
+    task.read(without_lists("FAILED"))
+    task.request()
+    assert task.read(without_lists("FAILED")) is PrepareStep.WATCH_BEGIN
+
+
 # ---- unknown outcome
 
 
@@ -143,6 +195,7 @@ def test_unknown_outcome_counts_as_accepted_if_state_changed(task, state, after)
     task.request(NO_RESPONSE)
     assert task.read(model(state), after) is PrepareStep.REQUESTED
     assert (task.baseline.state, task.baseline.posted, task.baseline.posted_at) == ("READY", "accepted", NOW)
+    assert task.baseline.began
     assert task.preparation.unknown_since is None
 
 
