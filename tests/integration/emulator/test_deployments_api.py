@@ -135,7 +135,7 @@ def test_validate_only_does_what_is_configured(client, emulator, mode, status, c
 
 
 def test_deployment_waits_for_capacity(client, emulator):
-    emulator.configure(capacity_after=0.3, deploy_duration=0)
+    emulator.configure(capacity_after=1, deploy_duration=0)
     waiting = client.deploy().json()
     assert (waiting["state"], waiting["status"]) == (
         "CREATING",
@@ -143,16 +143,16 @@ def test_deployment_waits_for_capacity(client, emulator):
     )
     assert waiting["replicaStats"]["pendingSchedulingReplicaCount"] == 1
     assert emulator.gpu_seconds == 0
-    time.sleep(0.35)
+    time.sleep(1.05)
     ready = client.deployment()
     assert (ready["state"], ready["status"]["code"]) == ("READY", "OK")
 
 
 def test_deployment_that_stays_creating_answers_inference(client, emulator):
-    emulator.configure(deploy_outcomes={"FP16": "stays_creating"})
+    emulator.configure(deploy_duration=1, deploy_outcomes={"FP16": "stays_creating"})
     client.deploy()
     assert client.chat().status_code == 404
-    time.sleep(0.35)
+    time.sleep(1.05)
     assert client.chat().status_code == 200
     shown = client.deployment()
     assert (shown["state"], shown["replicaStats"]["readyReplicaCount"]) == ("CREATING", 1)
@@ -187,14 +187,14 @@ def test_termination_message_tells_why_a_deployment_failed(client, emulator):
 
 
 def test_model_can_be_deleted_only_after_its_deployments(client, emulator):
-    emulator.configure(model_release_lag=0.3)
+    emulator.configure(model_release_lag=1)
     client.deploy()
     for _ in range(2):  # while it exists, and right after
         refused = client("DELETE", f"/v1/{MODEL}")
         assert (refused.status_code, refused.json()["code"]) == (400, 9)
         assert "active deployments" in refused.json()["message"]
         client("DELETE", ONE)
-    time.sleep(0.35)
+    time.sleep(1.05)
     assert client("DELETE", f"/v1/{MODEL}").status_code == 200
 
 
