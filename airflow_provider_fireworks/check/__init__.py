@@ -1,0 +1,1 @@
+"""``python -m airflow_provider_fireworks check``: shows what the API behind a connection does."""
