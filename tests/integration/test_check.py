@@ -25,6 +25,8 @@ def check(capsys):
     """Run a check, and return its exit code and its JSON object."""
 
     def run(*arguments):
+        # On Airflow 3.0, the hook logs to stdout that it has read the connection.
+        capsys.readouterr()
         code = main(["check", "--json", *arguments])
         output = capsys.readouterr()
         assert "Traceback" not in output.err
@@ -367,6 +369,20 @@ def test_program_prints_a_table_and_json_without_a_log(emulator):
     )
     assert failed.returncode == 1
     assert json.loads(failed.stdout)["settled"] == []
+
+
+def test_program_reads_a_connection_of_the_database(emulator, monkeypatch):
+    connection = emulator.connection
+    monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
+    for command in (["db", "migrate"], ["connections", "add", "in_database", "--conn-json", connection]):
+        subprocess.run(
+            [sys.executable, "-m", "airflow", *command], check=True, capture_output=True, timeout=180
+        )
+    done = subprocess.run(
+        [*PROGRAM, "--json", "--conn-id", "in_database"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["baseUrl"] == emulator.url
 
 
 def test_interrupted_program_deletes_what_it_created(emulator):
