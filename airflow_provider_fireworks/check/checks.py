@@ -94,10 +94,10 @@ def check_connection(name: str, subject: Subject) -> Result:
         )
     try:
         subject.accounts = [account.account_id for account in subject.hook.list_accounts()]
+    except (ConnectError, NoResponseError) as error:
+        return Result(name, False, f"{error}. Check the connection's Base URL, the network and the proxy.")
     except ApiError as error:
-        subject.stop = error.misdirected or isinstance(
-            error, (ConnectError, NoResponseError, AccessDeniedError)
-        )
+        subject.stop = error.misdirected or isinstance(error, AccessDeniedError)
         raise
     subject.stop = False
     return Result(name, True, f"{subject.config.base_url} accepts the API key")
@@ -123,7 +123,7 @@ def check_zero_data_retention(name: str, subject: Subject) -> Result:
     try:
         settings = subject.hook.send(api.get_policy_settings(subject.hook.account_id))
         value = settings.zero_data_retention
-        because = f"policySettings has zeroDataRetention {one_line(value)}"
+        because = f"zeroDataRetention is {'unset' if value is None else one_line(value)}"
     except NotFoundError:
         because = "the account has no policySettings (404)"
     is_on = any(value.values()) if isinstance(value, Mapping) else bool(value)

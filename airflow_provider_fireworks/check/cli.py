@@ -101,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--conn-id",
         default="fireworks_default",
-        help="Airflow connection, from AIRFLOW_CONN_…, a secrets backend or the database that this machine's Airflow "
-        "is configured with. Empty (--conn-id ''): FIREWORKS_API_KEY, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL. "
+        help="Airflow connection, from AIRFLOW_CONN_<ID>, a secrets backend, or the database of this "
+        "Airflow. Empty (--conn-id ''): FIREWORKS_API_KEY, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL. "
         "(default: %(default)s)",
     )
     check.add_argument(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -53,6 +57,29 @@ def prepare(emulator, model="my-model", precisions=("FP16", "FP8")):
     emulator.set_model(model, supportedPrecisions=list(precisions))
 
 
+@contextlib.contextmanager
+def serve_json(respond):
+    """Serve what a function returns for a path, and yield the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = json.dumps(respond(urlsplit(self.path).path)).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 # ---- without a model
 
 
@@ -86,11 +113,27 @@ def test_zero_data_retention_fails_and_quota_is_settled(emulator, check):
     assert settled(report) == {"zero_data_retention": True, "gpu_quota": 16}
 
 
-def test_endpoints_that_do_not_exist_are_not_known(emulator, check):
+@pytest.mark.parametrize(
+    ("value", "is_on"),
+    [(None, False), ("", False), ({}, False), ({"enabled": False}, False), ({"enabled": True}, True)],
+)
+def test_zero_data_retention_of_any_type_is_on_or_off(check, connect, value, is_on):
+    def respond(path):
+        if path.endswith("/policySettings"):
+            return {"zeroDataRetention": value}
+        return {"accounts": [{"name": "accounts/demo"}]} if path == "/v1/accounts" else {}
+
+    with serve_json(respond) as url:
+        connect(host=url)
+        code, report = check()
+    assert code == (1 if is_on else 0)
+    assert settled(report)["zero_data_retention"] is is_on
+
+
+def test_missing_policy_settings_are_off_and_missing_quotas_not_known(emulator, check):
     emulator.fault("status", status=404, times=-1, path="policySettings|quotas")
     code, report = check()
     assert code == 0
-    # The API's own 404 means that the account has no settings.
     assert results(report)["zero data retention"] is True
     assert results(report)["GPU quotas"] is None
 
@@ -267,6 +310,7 @@ def test_no_network_fails_and_nothing_more_is_sent(check, connect):
     code, report = check("--model", "my-model")
     assert code == 1
     assert set(results(report).values()) == {False, None}
+    assert "Check the connection's Base URL, the network and the proxy." in details(report)["connection"]
     assert report["settled"] == []
 
 
