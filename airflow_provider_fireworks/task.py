@@ -8,11 +8,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_fireworks.arguments import Arguments, WaitingArguments
 from airflow_provider_fireworks.client import api
-from airflow_provider_fireworks.client.errors import ApiError
 from airflow_provider_fireworks.exceptions import (
     FireworksError,
     FireworksInvalidArgument,
@@ -123,14 +123,14 @@ def show_precision(context: Context, precision: str | None) -> None:
         context["map_index_template"] = ti.rendered_map_index = precision
 
 
-def with_termination_message(verdict: Verdict, deployment: DeploymentName, hook: FireworksHook) -> Verdict:
+def with_termination_message(verdict: Verdict, deployment: DeploymentName, task: FireworksTask) -> Verdict:
     """Return the verdict on a failed deployment with the API's termination message, if it has one."""
     if verdict.outcome is not Outcome.FAILED:
         return verdict
     try:
-        message = hook.send(api.get_termination_message(deployment), attempts=1)
-    except ApiError:
-        # The verdict matters more.
+        message = task.hook.send(api.get_termination_message(deployment), attempts=1)
+    except (Exception, AirflowTaskTimeout):
+        # The task fails anyway, and its own error matters more.
         return verdict
     said = f"{verdict.reason.rstrip('.')}; its termination message: {message}"
     return replace(verdict, reason=said) if message else verdict

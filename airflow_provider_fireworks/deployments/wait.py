@@ -93,9 +93,8 @@ class DeploymentWait(ResourceWait):
         verdict = self._judge_capacity(
             judge_deployment(result, replica_count=self.replica_count), result, now
         )
-        if self.until is Until.INFERENCE and (
-            verdict.outcome is Outcome.READY or (not verdict.is_terminal and may_serve(result))
-        ):
+        serves_early = verdict.outcome is Outcome.PENDING and self.replica_count is None and may_serve(result)
+        if self.until is Until.INFERENCE and (verdict.outcome is Outcome.READY or serves_early):
             self._before_inference = verdict
             return Verdict(Outcome.PENDING, f"{verdict.reason}; requesting inference")
         if verdict.outcome is Outcome.READY:

@@ -51,7 +51,7 @@ class Options(BaseModel):
         description="Id of an additional initial model, READY at FP16.",
     )
     precision_lists: Literal["present", "empty", "absent"] = Field(
-        default="present",
+        default="absent",
         description="supportedPrecisions and supportedPrecisionsWithCalibration of a model: filled in, empty, "
         "or absent, with the newer fields of schema 5 instead.",
     )

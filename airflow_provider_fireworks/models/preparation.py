@@ -104,7 +104,10 @@ class ModelPreparation(BaseModel):
 
     def on_refused(self, error: RefusedError, at: float) -> None:
         """Take in that the request sent at ``at`` was refused; the model tells whether that is final."""
-        self.note, self.refusal, self.refusals = str(error), error.code or "", self.refusals + 1
+        # Some refusals may be "already prepared" under another code than this one.
+        says_already = "already" in error.message.lower()
+        self.refusal = "ALREADY_EXISTS" if says_already else error.code or ""
+        self.note, self.refusals = str(error), self.refusals + 1
         self.refused_at = self.refused_at or at
         may_be_busy = self.refusal in _MAY_BE_BUSY or error.status == 409
         self.step = PrepareStep.READ if may_be_busy else PrepareStep.REFUSED

@@ -216,7 +216,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
             self._take_in_error(preparation, error)
         else:
             preparation.on_accepted(at)
-            self.log.info("The API has accepted the request. This provider cannot cancel it.")
+            self.log.info("The API has accepted the request.")
 
     def _take_in_error(self, preparation: ModelPreparation, error: ApiError) -> None:
         wait = self._new_wait(Until.RESPONSE, preparation)

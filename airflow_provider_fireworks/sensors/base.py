@@ -157,7 +157,8 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
         """Return the task's result, or raise the error of a wait that did not end well."""
         if verdict.outcome is Outcome.READY:
             return self._success(wait, verdict)
-        verdict = self._explained(wait, verdict)
+        if isinstance(wait, ResourceWait):
+            verdict = self._explained(wait, verdict)
         waited = f"Waited {time.time() - wait.began:.0f} s for {wait.goal}"
         limit = self._time_limit
         if verdict.outcome is not Outcome.TIMEOUT or limit.argument == "timeout":

@@ -122,7 +122,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
         )
 
     def _explained(self, wait: DeploymentWait, verdict: Verdict) -> Verdict:
-        return with_termination_message(verdict, wait.deployment, self.hook)
+        return with_termination_message(verdict, wait.deployment, self)
 
     def _success(self, wait: DeploymentWait, verdict: Verdict) -> dict[str, Any]:
         if verdict.inference_model is None:

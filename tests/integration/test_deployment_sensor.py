@@ -25,6 +25,7 @@ from tests.timing import use_timing
 NAME = "accounts/demo/deployments/d"
 CHAT = "/inference/v1/chat/completions"
 SPEC = {"baseModel": MODEL, "acceleratorType": H100}
+RESULT = {"deployment": NAME, "inference_model": f"{MODEL}#{NAME}"}
 
 
 def make_sensor(**arguments: Any) -> FireworksDeploymentReadySensor:
@@ -67,7 +68,7 @@ def deploy(emulator: Any) -> Any:
 @pytest.mark.parametrize("deployment", ["d", NAME])
 def test_sensor_waits_until_deployment_is_ready(emulator, deploy, ready, deployment):
     deploy()
-    assert ready(deployment=deployment) == {"deployment": NAME}
+    assert ready(deployment=deployment) == RESULT
     assert emulator.deployment("d")["state"] == "READY"
     assert {request.method for request in emulator.requests} == {"GET"}
 
@@ -75,21 +76,22 @@ def test_sensor_waits_until_deployment_is_ready(emulator, deploy, ready, deploym
 def test_sensor_does_not_defer_if_deployment_is_ready(emulator, deploy):
     deploy(deploy_duration=0)
     task = make_sensor(deferrable=True)
-    assert task.execute({"ti": TaskInstance()}) == {"deployment": NAME}
+    assert task.execute({"ti": TaskInstance()}) == RESULT
     assert [request.path for request in emulator.requests] == [f"/v1/{NAME}"]
 
 
 def test_bare_id_belongs_to_given_account(emulator, ready):
     emulator.configure(accounts=["demo", "second"], deploy_duration=0.3)
     FireworksHook(account_id="second").create_deployment("d", SPEC)
-    assert ready(account_id="second") == {"deployment": "accounts/second/deployments/d"}
+    name = "accounts/second/deployments/d"
+    assert ready(account_id="second") == {"deployment": name, "inference_model": f"{MODEL}#{name}"}
     with pytest.raises(exceptions.FireworksInvalidArgument, match="belongs to account 'demo'"):
         ready(account_id="second", deployment=NAME)
 
 
 def test_deployment_scaled_to_zero_is_ready(emulator, deploy, ready):
     deploy(start_at_zero=True)
-    assert ready() == {"deployment": NAME}
+    assert ready() == RESULT
     assert emulator.deployment("d")["replicaCount"] == 0
     assert emulator.gpu_seconds == 0
 
@@ -98,7 +100,7 @@ def test_sensor_waits_in_unknown_state(emulator, deploy, ready):
     deploy(deploy_duration=0)
     emulator.set_deployment("d", state="REBALANCING")
     with act_later(lambda: emulator.set_deployment("d", state="READY")):
-        assert ready() == {"deployment": NAME}
+        assert ready() == RESULT
 
 
 # ---- inference
@@ -135,7 +137,7 @@ def test_sensor_waits_out_transient_errors_of_inference(emulator, deploy, ready)
     emulator.fault("status", status=429, path=CHAT, retry_after="0")
     emulator.fault("drop", path=CHAT)
     emulator.fault("html", status=502, path=CHAT)
-    assert ready(wait_for_inference=True) == {"deployment": NAME}
+    assert ready(wait_for_inference=True) == RESULT
 
 
 # ---- errors
@@ -208,21 +210,21 @@ def test_timeout_error_says_what_was_waited_for_and_seen_last(emulator, deploy, 
 def test_sensor_waits_out_transient_errors(emulator, deploy, ready, fault):
     deploy(deploy_duration=0)
     emulator.fault(**fault, times=3, method="GET", path="/deployments/")
-    assert ready() == {"deployment": NAME}
+    assert ready() == RESULT
 
 
 def test_sensor_waits_out_unreachable_api(emulator, deploy, ready):
     deploy()
     emulator.stop()
     with act_later(emulator.start):
-        assert ready() == {"deployment": NAME}
+        assert ready() == RESULT
 
 
 def test_sensor_waits_out_failed_lookup_of_account(emulator, deploy, ready, monkeypatch):
     deploy()
     monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection.replace('"demo"', '""'))
     emulator.fault("status", status=503, path="/v1/accounts?", times=4, retry_after="0")
-    assert ready() == {"deployment": NAME}
+    assert ready() == RESULT
 
 
 def test_timeout_error_says_that_account_could_not_be_looked_up(emulator, ready, monkeypatch):
@@ -260,6 +262,7 @@ def test_deferral_outlasts_deadline_and_has_no_secret(emulator, deploy):
         {"verdict": {}},
         {"verdict": {"outcome": "pending", "reason": ""}},
         {"verdict": {"outcome": "splendid", "reason": ""}},
+        {"verdict": {"outcome": "ready", "reason": ""}},
         {"wait": {}},
         {"wait": "d"},
     ],
@@ -267,12 +270,13 @@ def test_deferral_outlasts_deadline_and_has_no_secret(emulator, deploy):
 )
 def test_invalid_event_fails_sensor(changes, skip):
     wait = {"deployment": NAME, "deadline": 0, "poll_interval": 1}
-    event = {"verdict": {"outcome": "ready", "reason": ""}, "wait": wait, "resume_state": {}}
+    verdict = {"outcome": "ready", "reason": "", "inference_model": f"{MODEL}#{NAME}"}
+    event = {"verdict": verdict, "wait": wait, "resume_state": {}}
 
     def resume(event: Any) -> dict[str, Any]:
         return make_sensor(**skip).resume_execution("execute_complete", {"event": event}, {})
 
-    assert resume(event) == {"deployment": NAME}
+    assert resume(event) == RESULT
     for invalid in (event | changes, "ready"):
         with pytest.raises(exceptions.FireworksInvalidEvent):
             resume(invalid)

@@ -316,7 +316,7 @@ def test_sensor_succeeds_on_deployment_that_scaled_to_zero(idle, mode, wait_for_
             **MODES[mode],
         )
     )
-    assert result == {"deployment": "accounts/demo/deployments/d"}
+    assert result["deployment"] == "accounts/demo/deployments/d"
     statuses = [request.status for request in idle.requests if request.path.endswith("chat/completions")]
     assert bool(statuses) is wait_for_inference
     assert not wait_for_inference or statuses[-1] == 200

@@ -18,7 +18,9 @@ READY = {
     "reason": "listed",
     "precision": "FP8",
     "inferred": False,
+    "unseen": False,
     "can_prepare_again": False,
+    "inference_model": None,
 }
 PAYLOAD = {"verdict": READY, "wait": WAIT, "resume_state": STATE}
 

@@ -22,6 +22,7 @@ from airflow_provider_fireworks.exceptions import (
     SENSOR_TIMEOUT_HINT,
     FireworksAccessDenied,
     FireworksBadConnection,
+    FireworksCapacityUnavailable,
     FireworksDeploymentConflict,
     FireworksDeploymentFailed,
     FireworksDeploymentNotReady,
@@ -56,6 +57,7 @@ TABLE = {
     FireworksDeploymentFailed: (True, True),
     FireworksDeploymentConflict: (False, True),
     FireworksQuotaExceeded: (True, True),
+    FireworksCapacityUnavailable: (True, True),
     FireworksTimeout: (True, True),
     FireworksInvalidEvent: (True, False),
 }
@@ -65,6 +67,7 @@ BY_OUTCOME = {
     Outcome.ACCESS_DENIED: FireworksAccessDenied,
     Outcome.NOT_FOUND: FireworksNotFound,
     Outcome.REFUSED: FireworksRefused,
+    Outcome.NO_CAPACITY: FireworksCapacityUnavailable,
     Outcome.BAD_CONNECTION: FireworksBadConnection,
     Outcome.UNREACHABLE: FireworksUnreachable,
 }

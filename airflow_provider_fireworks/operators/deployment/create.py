@@ -469,7 +469,7 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         return True
 
     def _failure(self, creation: DeploymentCreation, verdict: Verdict) -> BaseException:
-        explained = with_termination_message(verdict, creation.deployment, self.hook)
+        explained = with_termination_message(verdict, creation.deployment, self)
         return self._error_from(explained, str(creation.deployment))
 
     def _take_in_error(self, error: ApiError, creation: DeploymentCreation) -> None:

@@ -117,7 +117,7 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
 
     def _result(self, name: DeploymentName, verdict: Verdict) -> dict[str, Any]:
         if verdict.outcome is not Outcome.READY:
-            raise self._error_from(with_termination_message(verdict, name, self.hook), self._what)
+            raise self._error_from(with_termination_message(verdict, name, self), self._what)
         self.log.info("%s: %s.", name, verdict.reason)
         return {"deployment": str(name)}
 

@@ -112,6 +112,10 @@ TASKS: dict[type[Exception], tuple[Callable[..., Any], Callable[[Emulator], Any]
     exceptions.FireworksDeploymentNotReady: (wait_for_deployment, failed_deployment),
     exceptions.FireworksDeploymentConflict: (deploy, other_deployment),
     exceptions.FireworksQuotaExceeded: (deploy, option(gpu_quota=0)),
+    exceptions.FireworksCapacityUnavailable: (
+        lambda **mode: deploy(**mode, capacity_timeout=0.2),
+        option(capacity_after=60),
+    ),
     exceptions.FireworksTimeout: (
         lambda **mode: prepare(**mode, timeout=1.5),
         fault("drop", method="GET"),

@@ -134,10 +134,11 @@ def test_other_trigger_rule_after_up_is_rejected_by_task_id(trigger_rule: str) -
         use.override(task_id="wrong", trigger_rule=trigger_rule)()
 
 
-def test_other_trigger_rule_after_deploy_is_rejected_by_task_id() -> None:
-    message = "wrong comes directly after deploy.*all_success"
+@pytest.mark.parametrize(("argument", "after"), [("name", "deploy"), ("inference_model", "up")])
+def test_other_trigger_rule_after_setup_is_rejected_by_task_id(argument: str, after: str) -> None:
+    message = f"wrong comes directly after {after}, .*all_success"
     with pytest.raises(ValueError, match=message), new_dag(), deployed() as deployment:
-        use() >> ask.override(task_id="wrong", trigger_rule="all_done")(deployment.inference_model)
+        use() >> ask.override(task_id="wrong", trigger_rule="all_done")(getattr(deployment, argument))
 
 
 @pytest.mark.parametrize(

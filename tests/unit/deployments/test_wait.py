@@ -15,7 +15,7 @@ from airflow_provider_fireworks.client.errors import (
     RefusedError,
     UnavailableError,
 )
-from airflow_provider_fireworks.client.resources import Deployment, ReplicaStats
+from airflow_provider_fireworks.client.resources import Deployment, ReplicaStats, Status
 from airflow_provider_fireworks.deployments.wait import DeploymentWait
 from airflow_provider_fireworks.polling import Outcome, Until
 
@@ -49,6 +49,9 @@ def deployment(state: str | None = "READY", ready: int | None = 1, **fields) -> 
     return Deployment(**{"name": NAME, "base_model": MODEL, "state": state, "replica_stats": stats} | fields)
 
 
+NO_CAPACITY = deployment("CREATING", ready=0, status=Status(code="RESOURCE_EXHAUSTED", message="no GPUs"))
+
+
 @pytest.mark.parametrize("until", [Until.READY, Until.INFERENCE, Until.RESPONSE])
 def test_deployment_wait_reads_deployment_first(until):
     request = new_wait(until=until).next_request()
@@ -60,10 +63,12 @@ def test_deployment_wait_reads_deployment_first(until):
 POLLS = {
     "READY": (deployment(), "ready", "mid-poll", "ready"),
     "scaled to zero": (deployment(ready=0), "ready", "mid-poll", "ready"),
-    "CREATING": (deployment("CREATING"), "pending", "pending", "ready"),
-    "UPDATING": (deployment("UPDATING"), "pending", "pending", "ready"),
-    "unknown state": (deployment("NEW"), "pending", "pending", "ready"),
-    "no state": (deployment(None), "pending", "pending", "ready"),
+    "CREATING": (deployment("CREATING", ready=0), "pending", "pending", "ready"),
+    "CREATING, may serve": (deployment("CREATING"), "pending", "mid-poll", "ready"),
+    "UPDATING": (deployment("UPDATING", ready=0), "pending", "pending", "ready"),
+    "unknown state": (deployment("NEW", ready=0), "pending", "pending", "ready"),
+    "no state": (deployment(None, ready=0), "pending", "pending", "ready"),
+    "no capacity": (NO_CAPACITY, "pending", "pending", "ready"),
     "FAILED": (deployment("FAILED"), "failed", "failed", "ready"),
     "DELETING": (deployment("DELETING"), "failed", "failed", "ready"),
     "DELETED": (deployment("DELETED"), "failed", "failed", "ready"),
@@ -232,11 +237,93 @@ def test_inference_rate_limit_delays_next_poll():
     assert is_delayed(wait, 40)
 
 
-@pytest.mark.parametrize("state", ["CREATING", "UPDATING", "NEW", None])
-def test_inference_is_not_requested_before_ready(state):
+# A deployment that is not READY may serve, but for these.
+NOT_SERVING = {
+    "no ready replica": deployment("CREATING", ready=0),
+    "no ready replica, UPDATING": deployment("UPDATING", ready=0),
+    "no ready replica, unknown state": deployment("NEW", ready=0),
+    "number of ready replicas unset": deployment("CREATING", ready=None),
+    "no capacity": NO_CAPACITY,
+    "no capacity, no counts": deployment("CREATING", replica_stats=None, status=NO_CAPACITY.status),
+}
+
+
+@pytest.mark.parametrize("read", NOT_SERVING.values(), ids=NOT_SERVING)
+def test_inference_is_not_requested_before_replica_may_be_there(read):
     wait = new_wait(until="inference")
-    wait.observe(deployment(state), NOW)
+    wait.observe(read, NOW)
     assert not wait.is_mid_poll
+
+
+@pytest.mark.parametrize("state", ["CREATING", "UPDATING", "NEW", None])
+@pytest.mark.parametrize("stats", [ReplicaStats(ready_replica_count=1), None], ids=["counted", "not counted"])
+def test_inference_that_answers_is_readiness_whatever_the_state(state, stats):
+    wait = new_wait(until="inference")
+    wait.observe(deployment(state, replica_stats=stats), NOW)
+    assert wait.is_mid_poll
+    assert wait.observe(None, NOW).outcome is Outcome.READY
+
+
+@pytest.mark.parametrize("result", [NOT_FOUND, SCALING_UP, NO_QUOTA, NO_CHAT, DENIED, *TRANSIENT], ids=str)
+def test_inference_that_does_not_answer_before_ready_is_pending(result):
+    wait = new_wait(until="inference")
+    wait.observe(deployment("CREATING"), NOW)
+    verdict = wait.observe(result, NOW)
+    assert verdict.outcome is Outcome.PENDING
+    assert result.message in verdict.reason
+    assert wait.next_request().method == "GET"
+
+
+def test_inference_is_asked_for_the_two_names_in_turn():
+    wait = mid_poll()
+    asked = []
+    for _ in range(3):
+        asked.append(wait.next_request().body["model"])
+        wait.observe(NOT_FOUND, NOW)
+        wait.observe(deployment(), NOW)
+    assert asked == [f"{MODEL}#{NAME}", NAME, f"{MODEL}#{NAME}"]
+    verdict = wait.observe(None, NOW)
+    assert (verdict.outcome, verdict.inference_model) == (Outcome.READY, NAME)
+
+
+def test_inference_keeps_its_name_over_other_errors():
+    wait = mid_poll()
+    for result in (SCALING_UP, NO_QUOTA, TRANSIENT[2]):
+        wait.observe(result, NOW)
+        wait.observe(deployment(), NOW)
+        assert wait.next_request().body["model"] == f"{MODEL}#{NAME}"
+
+
+# ---- no capacity
+
+
+def test_wait_quotes_missing_capacity_and_waits_for_it():
+    wait = new_wait()
+    verdict = wait.observe(NO_CAPACITY, NOW)
+    assert verdict.outcome is Outcome.PENDING
+    assert "RESOURCE_EXHAUSTED: no GPUs" in wait.log_line(verdict, NOW)
+    late = wait.observe(NO_CAPACITY, NOW + 3600)
+    assert late.outcome is Outcome.TIMEOUT
+    assert "RESOURCE_EXHAUSTED: no GPUs" in late.reason
+
+
+@pytest.mark.parametrize("until", ["ready", "inference"])
+def test_wait_ends_after_capacity_timeout(until):
+    wait = new_wait(until=until, capacity_timeout=100)
+    assert wait.observe(NO_CAPACITY, NOW).outcome is Outcome.PENDING
+    assert wait.next_delay(NOW + 95) == 5
+    assert resumed(wait).observe(NO_CAPACITY, NOW + 99).outcome is Outcome.PENDING
+    verdict = resumed(wait).observe(NO_CAPACITY, NOW + 100)
+    assert verdict.outcome is Outcome.NO_CAPACITY
+    assert "no capacity for 100 s" in verdict.reason
+    assert "RESOURCE_EXHAUSTED" in verdict.reason
+
+
+def test_capacity_timeout_begins_again_after_capacity_was_there():
+    wait = new_wait(capacity_timeout=100)
+    reads = [(NO_CAPACITY, 0), (deployment("CREATING"), 90), (NO_CAPACITY, 110), (NO_CAPACITY, 209)]
+    assert {wait.observe(read, NOW + at).outcome for read, at in reads} == {Outcome.PENDING}
+    assert wait.observe(NO_CAPACITY, NOW + 210).outcome is Outcome.NO_CAPACITY
 
 
 def test_inference_is_not_requested_before_replicas_are_ready():
