@@ -429,22 +429,50 @@ def test_program_reads_a_connection_of_the_database(emulator, monkeypatch):
     assert json.loads(done.stdout)["baseUrl"] == emulator.url
 
 
-def test_interrupted_program_deletes_what_it_created(emulator):
-    emulator.configure(precision_lists="present", validate_only="creates", create_lag=3)
-    process = subprocess.Popen(
-        [*PROGRAM, *VALIDATE],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    deadline = time.monotonic() + 60
-    while not emulator.creations and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+@pytest.fixture
+def validating(emulator):
+    """Start a validation, wait until it has created a deployment that cannot be read yet, and return the process."""
+
+    def start(create_lag):
+        emulator.configure(precision_lists="present", validate_only="creates", create_lag=create_lag)
+        process = subprocess.Popen(
+            [*PROGRAM, *VALIDATE],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        started.append(process)
+        deadline = time.monotonic() + 60
+        while not emulator.creations and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        return process
+
+    started = []
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["sigint", "sigterm"])
+def test_interrupted_program_deletes_what_it_created(emulator, validating, number):
+    process = validating(create_lag=3)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "Interrupted. It created accounts/demo/deployments/airflow-check-" in errors
     assert emulator.deployments_left == []
+
+
+def test_program_interrupted_twice_names_what_may_be_left(emulator, validating):
+    process = validating(create_lag=60)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert f"{emulator.deployments_left[0]} may exist. Delete it" in errors
