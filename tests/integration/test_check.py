@@ -328,6 +328,15 @@ def test_unknown_connection_fails(check):
     assert (report["baseUrl"], report["accountId"]) == (None, None)
 
 
+def test_accounts_that_cannot_be_read_leave_the_other_checks(emulator, check):
+    emulator.fault("status", status=500, times=-1, path=r"/v1/accounts\?")
+    code, report = check("--model", "my-model")
+    assert code == 1
+    assert results(report)["connection"] is False
+    assert "the accounts of the API key are not known" in details(report)["account"]
+    assert results(report)["model"] is True
+
+
 def test_account_of_another_key_fails(emulator, check):
     code, report = check("--account-id", "other")
     assert code == 1
