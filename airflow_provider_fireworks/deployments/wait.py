@@ -28,6 +28,8 @@ class DeploymentWait(ResourceWait):
     :ivar visible_by: seconds since the epoch until which a 404 means that it is not visible yet.
     :ivar capacity_timeout: seconds that it may be without capacity; ``None`` for as long as the wait takes.
     :ivar no_capacity_since: seconds since the epoch; since then, Fireworks has had no GPUs for it.
+    :ivar names_model: whether inference is asked for ``<model>#<deployment>`` next, and not for the deployment's name
+        alone, which some accounts need.
     """
 
     resource: ClassVar[str] = "deployment"
@@ -38,12 +40,11 @@ class DeploymentWait(ResourceWait):
     visible_by: float | None = None
     capacity_timeout: float | None = None
     no_capacity_since: float | None = None
+    names_model: bool = True
 
     _base_model: str = PrivateAttr(default="")
     _before_inference: Verdict | None = PrivateAttr(default=None)
     """The verdict on the deployment, if inference is requested next."""
-    _names_model: bool = PrivateAttr(default=True)
-    """Whether inference is asked for ``<model>#<deployment>``. Some accounts need the deployment's name alone."""
 
     @property
     def subject(self) -> str:
@@ -80,7 +81,7 @@ class DeploymentWait(ResourceWait):
 
     @property
     def _inference_model(self) -> str:
-        return f"{self._base_model}#{self.deployment}" if self._names_model else str(self.deployment)
+        return f"{self._base_model}#{self.deployment}" if self.names_model else str(self.deployment)
 
     def _judge(self, result: Deployment, now: float) -> Verdict:
         if self._before_inference is not None:
@@ -118,7 +119,7 @@ class DeploymentWait(ResourceWait):
         """Judge a failed inference request; ``None`` for an error that says nothing about the deployment."""
         # It takes inference a while to know a new deployment, and to wake one that is scaled to zero.
         if isinstance(error, NotFoundError) or error.code == "DEPLOYMENT_SCALING_UP":
-            self._names_model ^= isinstance(error, NotFoundError)
+            self.names_model ^= isinstance(error, NotFoundError)
             return Verdict(Outcome.PENDING, f"{before.reason}, but inference does not answer yet: {error}")
         if isinstance(error, QuotaExceededError):
             return Verdict(Outcome.PENDING, f"{before.reason}, but it cannot scale up yet: {error}")

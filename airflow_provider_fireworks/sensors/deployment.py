@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -118,6 +119,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
             capacity_timeout=self._arguments.capacity_timeout,
             # Each poke of this mode is a new process, which has not seen the earlier ones.
             no_capacity_since=common["began"] if self.reschedule else None,
+            names_model=not (self.reschedule and until is Until.INFERENCE) or random.random() < 0.5,
             **common,
         )
 

@@ -115,6 +115,21 @@ def test_inference_is_requested_after_each_read_until_it_answers(emulator, deplo
     assert all(before.method == "GET" for before, after in pairwise(emulator.requests) if after.path == CHAT)
 
 
+def test_inference_that_answers_while_creating_is_readiness(emulator, deploy, ready):
+    deploy(deploy_outcome="stays_creating", serving_lag=0.3)
+    assert ready(wait_for_inference=True) == RESULT
+    assert emulator.deployment("d")["state"] == "CREATING"
+    # Not before a replica may be there, and once in each poll.
+    assert emulator.requests[0].method == "GET"
+    assert all(before.method == "GET" for before, after in pairwise(emulator.requests) if after.path == CHAT)
+
+
+@pytest.mark.parametrize(("names", "answers"), [("with_model", f"{MODEL}#{NAME}"), ("deployment", NAME)])
+def test_sensor_returns_the_name_that_inference_answers_to(emulator, deploy, ready, names, answers):
+    deploy(inference_names=names)
+    assert ready(wait_for_inference=True) == {"deployment": NAME, "inference_model": answers}
+
+
 def test_inference_request_wakes_deployment_scaled_to_zero(emulator, deploy, ready):
     deploy(start_at_zero=True, deploy_duration=0)
     assert emulator.deployment("d")["replicaCount"] == 0

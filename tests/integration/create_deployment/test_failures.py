@@ -9,7 +9,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-from tests.integration.conftest import TaskInstance
+from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
+from tests.integration.conftest import TaskInstance, run_task
 from tests.integration.creating import (
     NAME,
     OWNER,
@@ -17,11 +18,14 @@ from tests.integration.creating import (
     costs_nothing,
     count_changes,
     count_creates,
+    create_by_hand,
+    fault_id,
     is_id_free,
     make_task,
     second_try,
     shown,
 )
+from tests.integration.sensing import MODES
 from tests.timing import use_timing
 
 
@@ -170,3 +174,44 @@ def test_create_hides_key_that_api_echoes(emulator, create, caplog, capsys):
         create()
     logged = caplog.text + capsys.readouterr().out
     assert emulator.api_key not in repr(failure.value) + repr(failure.value.__context__) + logged
+
+
+# ---- the termination message
+
+SAYS_WHY = "its termination message: "
+
+
+def test_failed_deployment_is_explained_by_its_termination_message(emulator, create):
+    emulator.configure(deploy_outcome="failed")
+    with pytest.raises(exceptions.FireworksDeploymentFailed, match=SAYS_WHY) as failure:
+        create()
+    assert emulator.count("GET", "/terminationMessage") == 1
+    assert "its state is FAILED" in str(failure.value)
+    assert costs_nothing(emulator)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_failed_deployment_of_sensor_is_explained(emulator, mode):
+    emulator.configure(deploy_outcome="failed")
+    create_by_hand(emulator)
+    with pytest.raises(exceptions.FireworksDeploymentNotReady, match=SAYS_WHY):
+        run_task(
+            lambda: FireworksDeploymentReadySensor(
+                task_id="up", deployment=NAME, poke_interval=0.1, timeout=20, **MODES[mode]
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "status", "status": 503}, {"kind": "drop"}, {"kind": "html", "status": 404}],
+    ids=fault_id,
+)
+def test_failure_is_reported_without_termination_message(emulator, create, fault):
+    emulator.configure(deploy_outcome="failed")
+    emulator.fault(**fault, path="/terminationMessage", times=-1)
+    with pytest.raises(exceptions.FireworksDeploymentFailed) as failure:
+        create()
+    assert SAYS_WHY not in str(failure.value)
+    assert emulator.count("GET", "/terminationMessage") == 1
+    assert costs_nothing(emulator)

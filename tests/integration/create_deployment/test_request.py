@@ -206,3 +206,12 @@ def test_create_in_task_loop_has_one_id_per_iteration(emulator):
     assert names[0] == names[2] != names[1]
     assert sorted(emulator.deployments_left) == sorted(names[:2])
     assert len(emulator.creations) == 2
+
+
+@pytest.mark.parametrize("names", ["with_model", "deployment"])
+def test_create_pushes_the_name_that_inference_answers_to(emulator, create, names):
+    emulator.configure(inference_names=names)
+    instance = TaskInstance()
+    create(instance, wait_for_inference=True)
+    answers = {"with_model": f"{MODEL}#{NAME}", "deployment": NAME}[names]
+    assert instance.xcoms == {"deployment": NAME, "inference_model": answers}

@@ -12,6 +12,7 @@ from tests.integration.creating import (
     act_when,
     costs_nothing,
     count_creates,
+    make_task,
     second_try,
     shown,
 )
@@ -91,3 +92,46 @@ def test_create_with_shape_undeletes_its_deployment(fp8_emulator, create, delete
     create(second_try(), deployment_shape=SHAPE, precision="FP8")
     assert shown(fp8_emulator)["state"] == "READY"
     assert len(fp8_emulator.creations) == 1
+
+
+# ---- an API that wants a shape
+
+
+@pytest.mark.parametrize("shapeless", ["with_risk", "refused"])
+@pytest.mark.parametrize("validate_only", [False, True])
+def test_refusal_without_shape_names_shapes_of_the_precision(fp8_emulator, create, shapeless, validate_only):
+    fp8_emulator.configure(shapeless=shapeless)
+    with pytest.raises(exceptions.FireworksRefused) as refusal:
+        create(precision="FP8", validate_only=validate_only)
+    message = str(refusal.value)
+    assert f"pass one of these as deployment_shape: {SHAPE}" in message
+    assert FULL_SHAPE not in message
+    assert "accept_shapeless_risk=True" in message
+    assert (fp8_emulator.creations, fp8_emulator.gpu_seconds) == ([], 0)
+
+
+def test_refusal_without_shape_says_if_there_is_none(fp8_emulator, create):
+    fp8_emulator.configure(shapeless="refused")
+    fp8_emulator.set_model("my-model", supportedPrecisions=["FP16", "NF4"])
+    with pytest.raises(exceptions.FireworksRefused, match="at NF4 there is none"):
+        create(precision="NF4")
+
+
+def test_refusal_without_shape_survives_failing_match(fp8_emulator, create):
+    fp8_emulator.configure(shapeless="refused")
+    fp8_emulator.fault("status", path=":match", times=-1)
+    with pytest.raises(exceptions.FireworksRefused, match="deploymentShape"):
+        create(precision="FP8")
+
+
+def test_risk_of_no_shape_is_accepted_only_if_asked_to(fp8_emulator, create):
+    create()
+    fp8_emulator.configure(shapeless="with_risk")
+    create(deployment_id="d", accept_shapeless_risk=True)
+    queries = [request.query for request in fp8_emulator.requests if request.method == "POST"]
+    assert [query.get("acceptShapelessRisk") for query in queries] == [None, "true"]
+
+
+def test_risk_of_no_shape_with_shape_is_rejected_when_the_dag_is_parsed():
+    with pytest.raises(exceptions.FireworksInvalidArgument, match="accept_shapeless_risk"):
+        make_task(deployment_shape=SHAPE, accept_shapeless_risk=True)
