@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
-from airflow_provider_fireworks.check.cli import main
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
+from airflow_provider_fireworks.check.cli import interrupt_on_sigterm, main
 
 if __name__ == "__main__":
-    # Deletes what a validation may have created, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_sigterm()
     sys.exit(main())

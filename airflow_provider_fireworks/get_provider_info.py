@@ -27,6 +27,8 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_fireworks.links.FireworksDeployedModelLink",
             "airflow_provider_fireworks.links.FireworksDeploymentLink",
         ],
+        # Airflow 3.2 and later; earlier versions ignore it.
+        "cli": ["airflow_provider_fireworks.check.airflow_command.get_cli_commands"],
         "connection-types": [
             {
                 "connection-type": "fireworks",

@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_provider_fireworks.check.report import Table, as_json, settled
 from airflow_provider_fireworks.client.names import InvalidNameError, ModelName, check_id
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 # With it, `airflow connections` reads the database as well. Outside of a task, Airflow 3.1 and later do not otherwise.
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 _PROGRAM = "python -m airflow_provider_fireworks"
-_DESCRIPTION = (
+HELP = "Show what the Fireworks API behind a connection does."
+DESCRIPTION = (
     "Show what the Fireworks API behind a connection does, and which options of the emulator do the same. Creates "
     "nothing: sends GET requests and deploymentShapeVersions:match only, unless --validate-deployments is given."
 )
-_EPILOG = (
+EPILOG = (
     "Exit code: 0 if every check that ran passed, 1 if one failed, 2 for a wrong command line, 130 after Ctrl-C. "
     "docs/check.md describes the output."
 )
@@ -36,10 +38,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: the command line, without the program's name.
     :return: the exit code: 0 if every check that ran passed, 1 if one failed, 130 after Ctrl-C.
     """
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    return run(_parser().parse_args(arguments))
+
+
+def interrupt_on_sigterm() -> None:
+    """Make SIGTERM end the check like Ctrl-C, so that it deletes what a validation may have created."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def run(given: argparse.Namespace) -> int:
+    """
+    Run the check.
+
+    :param given: the parsed :data:`OPTIONS`.
+    :return: the exit code: 0 if every check that ran passed, 1 if one failed, 2 for a wrong command line, 130 after
+        Ctrl-C.
+    """
     if given.validate_deployments and not given.model:
-        parser.error("argument --validate-deployments: requires --model")
+        print("error: argument --validate-deployments: requires --model", file=sys.stderr)
+        return 2
     out = sys.stdout
     try:
         with _quiet_airflow():
@@ -89,41 +110,6 @@ def _quiet_airflow() -> Iterator[None]:
             os.environ[_CONTEXT] = context
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_PROGRAM)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="check")
-    check = commands.add_parser(
-        "check",
-        help="Show what the Fireworks API behind a connection does.",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
-    check.add_argument(
-        "--conn-id",
-        default="fireworks_default",
-        help="Airflow connection, from AIRFLOW_CONN_<ID>, a secrets backend, or the database of this "
-        "Airflow. Empty (--conn-id ''): FIREWORKS_API_KEY, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL. "
-        "(default: %(default)s)",
-    )
-    check.add_argument(
-        "--account-id", type=_account_id, help="Account, instead of the connection's. (default: unset)"
-    )
-    check.add_argument("--model", type=_model, help="Id or full name of a model to check. (default: unset)")
-    check.add_argument(
-        "--validate-deployments",
-        action="store_true",
-        help="Also send requests to create deployments of the model with validateOnly, which should create nothing. "
-        "If one does, it is deleted, and no more are sent.",
-    )
-    check.add_argument(
-        "--accelerator-type",
-        default="NVIDIA_H100_80GB",
-        help="Accelerators of the deployments to validate and of the emulator's GPU quota. (default: %(default)s)",
-    )
-    check.add_argument("--json", action="store_true", help="Print one JSON object, for a bug report.")
-    return parser
-
-
 def _account_id(value: str) -> str:
     try:
         return check_id(value, "account id")
@@ -137,6 +123,48 @@ def _model(value: str) -> str:
     except InvalidNameError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return value
+
+
+OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        "--conn-id",
+        {
+            "default": "fireworks_default",
+            "help": "Airflow connection, from AIRFLOW_CONN_<ID>, a secrets backend, or the database of this Airflow. "
+            "Empty (--conn-id ''): FIREWORKS_API_KEY, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL. "
+            "(default: %(default)s)",
+        },
+    ),
+    ("--account-id", {"type": _account_id, "help": "Account, instead of the connection's. (default: unset)"}),
+    ("--model", {"type": _model, "help": "Id or full name of a model to check. (default: unset)"}),
+    (
+        "--validate-deployments",
+        {
+            "action": "store_true",
+            "help": "Also send requests to create deployments of the model with validateOnly, which should create "
+            "nothing. If one does, it is deleted, and no more are sent. Requires --model.",
+        },
+    ),
+    (
+        "--accelerator-type",
+        {
+            "default": "NVIDIA_H100_80GB",
+            "help": "Accelerators of the deployments to validate and of the emulator's GPU quota. "
+            "(default: %(default)s)",
+        },
+    ),
+    ("--json", {"action": "store_true", "help": "Print one JSON object, for a bug report."}),
+)
+"""The options of the command, by flag: the arguments of ``add_argument``."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=_PROGRAM)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="check")
+    check = commands.add_parser("check", help=HELP, description=DESCRIPTION, epilog=EPILOG)
+    for flag, arguments in OPTIONS:
+        check.add_argument(flag, **arguments)
+    return parser
 
 
 def _print_progress(line: str) -> None:

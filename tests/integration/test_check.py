@@ -13,6 +13,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+import airflow
 import pytest
 
 from airflow_provider_fireworks.check.cli import main
@@ -371,7 +372,6 @@ def test_empty_conn_id_reads_the_environment(emulator, check, monkeypatch):
     [
         (["--model", "My Model"], "Invalid model id 'My Model'"),
         (["--account-id", "../x"], "Invalid account id '../x'"),
-        (["--validate-deployments"], "requires --model"),
         (["--no-such-option"], "unrecognized arguments"),
     ],
 )
@@ -380,6 +380,19 @@ def test_wrong_command_line_exits_with_2(capsys, arguments, says):
         main(["check", *arguments])
     assert ended.value.code == 2
     assert says in capsys.readouterr().err
+
+
+def test_validating_without_a_model_exits_with_2(capsys):
+    assert main(["check", "--validate-deployments"]) == 2
+    assert "requires --model" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(airflow.__version__ < "3.2", reason="Airflow 3.0 and 3.1 have no commands of providers")
+def test_airflow_command_is_the_same_check(emulator):
+    command = [sys.executable, "-m", "airflow", "fireworks", "check", "--json", "--account-id", "other"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["baseUrl"] == emulator.url
 
 
 def test_output_never_has_the_key(emulator, capsys, connect):
