@@ -45,6 +45,8 @@ def prepare_fan_out():
         model="{{ params.model }}",
         deferrable=True,
         poll_interval=10,
+        # The API may drop a request while it prepares the model for another precision.
+        max_active_tis_per_dagrun=1,
     ).expand(precision=precisions())
 
     ready = FireworksModelReadySensor.partial(task_id="ready", deferrable=True, poke_interval=10).expand(

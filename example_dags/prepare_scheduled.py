@@ -1,8 +1,9 @@
 """
 ### Prepare several models every week, unattended
 
-Every model at every precision, each Monday at four. Each task requests a preparation and waits for it. If the API
-already lists the precision, the task requests nothing, so a run can be repeated or retried at any time.
+Every model at every precision, each Monday at four. Each task requests a preparation and waits for it. If the API lists
+the precision already, the task requests nothing, so a run can be repeated or retried at any time. **If the API lists no
+precisions, which is likely, every run requests every preparation again**: `docs/preparing.md` says what that costs.
 """
 
 from __future__ import annotations
@@ -54,7 +55,12 @@ def prepare_scheduled():
 
     # Two mapped arguments make one task for each pair of model and precision.
     prepared = FireworksPrepareModelOperator.partial(
-        task_id="prepare", wait_for_completion=True, poll_interval=60, timeout=4 * 60 * 60
+        task_id="prepare",
+        wait_for_completion=True,
+        poll_interval=60,
+        timeout=4 * 60 * 60,
+        # The API may drop a request while it prepares the model for another precision.
+        max_active_tis_per_dagrun=1,
     ).expand(model=models(), precision=precisions())
 
     @task
