@@ -316,7 +316,7 @@ def _keep_running(demo: Demo) -> None:
 
 def _model_state(emulator: Emulator, precision: str) -> str:
     model = emulator.model(MODEL)
-    if precision in model["supportedPrecisions"]:
+    if emulator.is_prepared(MODEL, precision):
         return "prepared"
     if all(preparation.precision != precision for preparation in emulator.preparations):
         return _STATES[None]

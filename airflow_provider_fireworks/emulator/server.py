@@ -189,6 +189,16 @@ class Emulator:
         with self._state.lock:
             return [model.payload(self._state.options) for model in self._state.models.all()]
 
+    def is_prepared(self, model: str, precision: str, *, account: str | None = None) -> bool:
+        """
+        Whether a model can be deployed at a precision, even if the API does not show that.
+
+        :param account: the first account by default.
+        :raises LookupError: if the model does not exist.
+        """
+        with self._state.lock:
+            return self._model(model, account).is_prepared_for(precision)
+
     def model(self, model: str, *, account: str | None = None) -> dict[str, Any]:
         """
         Return a model as the API would send it.

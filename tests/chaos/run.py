@@ -223,7 +223,12 @@ def _run(options: argparse.Namespace, report: Callable[[str], None]) -> int:
     with ExitStack() as cleanup:
         home = cleanup.enter_context(lock_home(Path(options.home)))
         emulator = cleanup.enter_context(
-            Emulator(create_lag=0.5, delete_duration=1, deploy_outcomes={FAILING: "failed"})
+            Emulator(
+                precision_lists="present",
+                create_lag=0.5,
+                delete_duration=1,
+                deploy_outcomes={FAILING: "failed"},
+            )
         )
         emulator.set_model(MODEL, supportedPrecisions=[*PRECISIONS, FAILING])
         postgres = cleanup.enter_context(Postgres())

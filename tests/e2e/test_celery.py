@@ -70,7 +70,10 @@ def servers() -> tuple[Postgres, Redis]:
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(duration=25, deploy_duration=6, create_lag=0.5, delete_duration=1) as emulator:
+    # With lists, so that a retry sees what an earlier try has prepared.
+    with Emulator(
+        precision_lists="present", duration=25, deploy_duration=6, create_lag=0.5, delete_duration=1
+    ) as emulator:
         for model in MODELS:
             emulator.add_model(model)
         yield emulator

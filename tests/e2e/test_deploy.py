@@ -94,7 +94,7 @@ def test_failed_smoke_test_removes_the_deployment(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
-    emulator.configure(deploy_duration=1)
+    emulator.configure(precision_lists="present", deploy_duration=1)
 
     run = airflow.trigger(DAG, {"precisions": ["FP8"]})
     # The sensor sends one inference request; the next one is the smoke test's.
@@ -109,7 +109,7 @@ def test_failed_smoke_test_removes_the_deployment(
 
 def test_run_marked_as_failed_removes_its_deployment(airflow: LocalAirflow, emulator: Emulator) -> None:
     emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
-    emulator.configure(deploy_outcome="never")
+    emulator.configure(precision_lists="present", deploy_outcome="never")
 
     run = airflow.trigger(DAG, {"precisions": ["FP8"]})
     (up,) = airflow.wait_for_tasks(DAG, run, "serve.up", {"deferred"}, count=1)

@@ -22,7 +22,7 @@ SLACK = 60.0
 def test_deferred_waits_end_by_execution_timeout(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
-    emulator.configure(outcome="never", deploy_outcome="never")
+    emulator.configure(precision_lists="present", outcome="never", deploy_outcome="never")
     run = airflow.trigger(DAG)
     finish(DAG, run, "failed", timeout=90)
 

@@ -43,7 +43,7 @@ def test_failed_preparation_fails_only_its_own_wait(
 ) -> None:
     # FP8 is prepared already. Of two preparations at once, either could be the last to set the model's status.
     emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
-    emulator.configure(duration=6, outcomes={"FP4": "failed_status"})
+    emulator.configure(precision_lists="present", duration=6, outcomes={"FP4": "failed_status"})
 
     run = airflow.trigger(DAG)
     finish(DAG, run, "failed")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,14 +39,15 @@ def test_fan_out_prepares_each_precision_once(
 
     assert sorted(preparation.precision for preparation in emulator.preparations) == sorted(PRECISIONS)
     assert emulator.count("POST", ":prepare") == len(PRECISIONS)
-    # Per precision: one before the POST, the sensor's first poll, and further ones every 10 s.
-    assert emulator.count("GET", "/models/my-model") <= len(PRECISIONS) * 6
+    # Per precision: one before the POST, one after it, the sensor's first poll, and further ones every 10 s.
+    assert emulator.count("GET", "/models/my-model") <= len(PRECISIONS) * 8
 
 
 def test_fan_out_of_prepared_precisions_sends_no_post(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8", "FP4"])
+    emulator.configure(precision_lists="present")
 
     run = airflow.trigger("prepare_with_connection")
     finish("prepare_with_connection", run)
@@ -52,10 +55,14 @@ def test_fan_out_of_prepared_precisions_sends_no_post(
     assert emulator.count("POST") == 0
 
 
-def test_fan_out_prepares_in_turns_if_api_accepts_one_at_a_time(
-    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
+@pytest.mark.parametrize(
+    ("lists", "second"), [("present", "aborted"), ("absent", "aborted"), ("absent", "ignored")]
+)
+def test_fan_out_prepares_in_turns_if_api_prepares_one_at_a_time(
+    airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None], lists: str, second: str
 ) -> None:
-    emulator.configure(duration=6, second_prepare="aborted")
+    # "ignored": the API drops the second request without a word, and only the order of the requests prevents that.
+    emulator.configure(precision_lists=lists, second_prepare=second, duration=6, start_lag=3)
 
     run = airflow.trigger("prepare_with_connection")
     finish("prepare_with_connection", run)
@@ -64,9 +71,9 @@ def test_fan_out_prepares_in_turns_if_api_accepts_one_at_a_time(
     assert {task.state for task in tasks} == {"success"}
     assert {task.try_number for task in tasks} == {1}
     assert {preparation.precision for preparation in emulator.preparations} == {"FP8", "FP4"}
-    first, second = [
+    first_at, second_at = [
         request.at
         for request in emulator.requests
         if request.path.endswith(":prepare") and request.status == 200
     ]
-    assert second - first >= 6
+    assert second_at - first_at >= 6

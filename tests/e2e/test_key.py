@@ -113,6 +113,7 @@ def run_everything(
         # Prepared already, as this DAG polls only every 60 s.
         emulator.set_model("weekly", supportedPrecisions=["FP8"])
         emulator.configure(
+            precision_lists="present",
             duration=3,
             deploy_duration=2,
             outcomes={"FP4": "failed_status"},

@@ -41,7 +41,7 @@ def test_metrics_of_waits_are_sent_to_statsd(
     finish: Callable[..., None],
     metrics: Callable[[], dict[str, list[float]]],
 ) -> None:
-    emulator.configure(duration=8)
+    emulator.configure(precision_lists="present", duration=8)
     run = airflow.trigger("prepare_with_connection")
     poll_until(
         lambda: emulator.count("POST", ":prepare") == 2,
@@ -70,7 +70,7 @@ def test_metrics_of_failed_waits_are_not_those_of_ready_ones(
     finish: Callable[..., None],
     metrics: Callable[[], dict[str, list[float]]],
 ) -> None:
-    emulator.configure(duration=2, outcome="failed_status")
+    emulator.configure(precision_lists="present", duration=2, outcome="failed_status")
 
     run = airflow.trigger("prepare_with_connection")
     finish("prepare_with_connection", run, "failed")

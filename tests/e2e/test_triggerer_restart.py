@@ -17,7 +17,7 @@ def test_deferred_waits_go_on_after_triggerer_was_killed(
     airflow: LocalAirflow, emulator: Emulator, finish: Callable[..., None]
 ) -> None:
     # One precision waits in the sensor until it is ready, the other in the operator until it can be prepared.
-    emulator.configure(duration=600, second_prepare="aborted")
+    emulator.configure(precision_lists="present", duration=600, second_prepare="aborted")
     run = airflow.trigger(DAG)
     airflow.wait_for_tasks(DAG, run, "serve.ready", {"deferred"}, count=1)
     airflow.wait_for_tasks(DAG, run, "serve.prepare", {"deferred"}, count=1)

@@ -76,8 +76,7 @@ def test_precisions_requested_one_after_the_other_are_all_prepared(emulator, sec
         wait_for = prepare(precision)
     wait(wait_for)
     assert [each.precision for each in emulator.preparations] == ["FP8", "FP4"]
-    emulator.configure(precision_lists="present")
-    assert set(emulator.model("my-model")["supportedPrecisions"]) >= {"FP8", "FP4"}
+    assert all(emulator.is_prepared("my-model", precision) for precision in ("FP8", "FP4"))
 
 
 def test_second_precision_waits_until_the_first_has_ended(emulator):
