@@ -19,7 +19,7 @@ from airflow_provider_fireworks.operators.deployment import (
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
-from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
+from tests.integration.conftest import MODEL, TaskInstance, fire, prepared_precisions, run_task
 
 POLL_INTERVAL = 0.03
 WAYS = ("worker", "reschedule", "deferrable", "trigger")
@@ -166,7 +166,7 @@ def _deploy() -> None:
 
 
 def _is_prepared(emulator: Emulator) -> bool:
-    return "FP8" in emulator.model("my-model")["supportedPrecisions"]
+    return "FP8" in prepared_precisions(emulator)
 
 
 def _is_ready(emulator: Emulator) -> bool:
@@ -202,7 +202,18 @@ SCENARIOS = [
         follow_ups=2,
     ),
     Scenario("scale", "PATCH", ":scale", _OPERATOR_WAYS, _scale, _deploy, _is_scaled),
-    Scenario("scale: polls", "GET", DEPLOYMENTS, _OPERATOR_WAYS, _scale, _deploy, _is_scaled, after="PATCH"),
+    Scenario(
+        "scale: polls",
+        "GET",
+        DEPLOYMENTS,
+        _OPERATOR_WAYS,
+        _scale,
+        _deploy,
+        _is_scaled,
+        after="PATCH",
+        # The termination message of a deployment that is gone.
+        follow_ups=1,
+    ),
     Scenario("delete", "DELETE", DEPLOYMENTS, ("worker",), _delete, _deploy, _nothing_is_left, follow_ups=1),
     Scenario("list", "GET", "/deployments?", ("worker",), _list, _deploy, times=2),
 ]

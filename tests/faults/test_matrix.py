@@ -124,6 +124,8 @@ def test_cell(cell: Cell, emulator: Any, table: Any, shorten_timeouts: Any, caps
     times_out = cell.frequency is Frequency.LASTING and not succeeds
     for timeout in (SHORT_TIMEOUT, 2.0, TIMEOUT / 2) if times_out else (TIMEOUT,):
         emulator.reset()
+        # A preparation outlasts a request that is given up, as in production.
+        emulator.configure(duration=emulator.options.duration + longest_request)
         scenario.prepare(emulator)
         order_fault(emulator, cell)
         row.run(scenario, timeout)

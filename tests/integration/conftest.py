@@ -26,6 +26,15 @@ except ImportError:  # Airflow 3.0 and 3.1
 MODEL = "accounts/demo/models/my-model"
 
 
+def prepared_precisions(emulator: Any, model: str = "my-model") -> list[str]:
+    """Return the precisions that a model is prepared for, even if the emulated API does not list them."""
+    lists = emulator.options.precision_lists
+    emulator.configure(precision_lists="present")
+    found = emulator.model(model)
+    emulator.configure(precision_lists=lists)
+    return [*found["supportedPrecisions"], *found["supportedPrecisionsWithCalibration"]]
+
+
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the delays that spare a real API."""
@@ -52,6 +61,12 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Any:
     with Emulator(duration=0.3, deploy_duration=0.1, scale_duration=0.1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         yield emulator
+
+
+@pytest.fixture
+def lists(emulator: Any) -> None:
+    """Makes the emulated API list precisions, which it does not do by default."""
+    emulator.configure(precision_lists="present")
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ def prepare(emulator: Any) -> Any:
     return run
 
 
+@pytest.mark.usefixtures("lists")
 def test_sensor_waits_until_precision_is_listed(emulator, prepare, ready):
     result = ready(**prepare())
     assert result == {"model": MODEL, "precision": "FP8"}
@@ -96,6 +97,7 @@ def test_sensor_without_baseline_and_lists_fails_at_first_poll(emulator, prepare
     assert len(emulator.requests) == 1
 
 
+@pytest.mark.usefixtures("lists")
 def test_sensor_ignores_old_error_status(emulator, prepare, ready):
     emulator.configure(stale_status=True)
     emulator.set_model("my-model", status={"code": "INTERNAL", "message": "long ago"})
@@ -104,11 +106,16 @@ def test_sensor_ignores_old_error_status(emulator, prepare, ready):
     assert ready(**arguments)["precision"] == "FP8"
 
 
-def test_sensor_waits_in_unknown_state(emulator, ready):
+@pytest.mark.parametrize("lists", ["present", "absent"])
+def test_sensor_waits_in_unknown_state(emulator, prepare, ready, lists):
+    emulator.configure(precision_lists=lists)
+    # Without a baseline, only lists can show how the preparation ends.
+    arguments = prepare() if lists == "absent" else {}
     emulator.set_model("my-model", state="OPTIMIZING")
     listed = {"state": "READY", "supportedPrecisions": ["FP16", "FP8"]}
     with act_later(lambda: emulator.set_model("my-model", **listed)):
-        assert ready()["precision"] == "FP8"
+        assert ready(**arguments)["precision"] == "FP8"
+    assert emulator.model("my-model")["state"] == "READY"
 
 
 def test_sensor_keeps_to_poke_interval(emulator, prepare, ready):
@@ -129,8 +136,17 @@ ERRORS = {
     # (how to cause it, what is raised, whether soft_fail and never_fail skip the task instead)
     "error status": ({"outcome": "failed_status"}, exceptions.FireworksModelNotReady, True),
     "FAILED": ({"outcome": "failed_state"}, exceptions.FireworksModelNotReady, True),
-    "without precision": ({"outcome": "without_precision"}, exceptions.FireworksModelNotReady, True),
-    "never begun": ({"outcome": "never"}, exceptions.FireworksModelNotReady, True),
+    # Without lists, these two look like a preparation that has succeeded.
+    "without precision": (
+        {"outcome": "without_precision", "precision_lists": "present"},
+        exceptions.FireworksModelNotReady,
+        True,
+    ),
+    "never begun": (
+        {"outcome": "never", "precision_lists": "present"},
+        exceptions.FireworksModelNotReady,
+        True,
+    ),
     "deleted": ("delete_model", exceptions.FireworksModelNotReady, True),
     "not found": ("no-such-model", exceptions.FireworksNotFound, True),
     "timeout": ({"duration": 60}, AirflowSensorTimeout, True),
@@ -226,20 +242,24 @@ def test_deadline_that_passes_after_poll_ends_wait_with_verdict(
 
 
 @pytest.mark.parametrize("skip", SKIPS, ids=str)
-def test_deferred_sensor_ends_by_execution_timeout(emulator, skip):
+def test_deferred_sensor_ends_by_execution_timeout(emulator, prepare, skip):
     emulator.configure(duration=60)
+    arguments = prepare()
     limits = {"timeout": 600, "execution_timeout": timedelta(seconds=0.6)}
     # The message of a skip is Airflow's.
     words = None if skip else "FP8: execution_timeout of 1 s is over, last seen: .*A retry starts a new wait"
     with pytest.raises(AirflowSkipException if skip else AirflowTaskTimeout, match=words):
-        run_task(lambda: make_sensor(deferrable=True, **limits, **skip))
+        run_task(lambda: make_sensor(deferrable=True, **arguments, **limits, **skip))
+    # One poll in the worker, and more in the trigger.
+    assert emulator.count("GET", "/models/") > 3
 
 
-def test_deferred_sensor_ends_by_timeout_if_execution_timeout_is_longer(emulator):
+def test_deferred_sensor_ends_by_timeout_if_execution_timeout_is_longer(emulator, prepare):
     emulator.configure(duration=60)
+    arguments = prepare()
     limits = {"timeout": 0.5, "execution_timeout": timedelta(seconds=600)}
     with pytest.raises(AirflowSensorTimeout):
-        run_task(lambda: make_sensor(deferrable=True, **limits))
+        run_task(lambda: make_sensor(deferrable=True, **arguments, **limits))
 
 
 # ---- deferral

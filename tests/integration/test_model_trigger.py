@@ -75,11 +75,14 @@ def test_restarted_trigger_keeps_deadline_and_baseline(emulator):
 
 
 def test_trigger_only_reads(emulator):
+    emulator.set_model("my-model", state="UPLOADING")
     fire(TRIGGER, arguments(deadline=time.time() + 0.5))
+    assert len(emulator.requests) > 1
     assert {request.method for request in emulator.requests} == {"GET"}
 
 
 def test_trigger_sleeps_before_first_poll_but_not_beyond_deadline(emulator):
+    emulator.set_model("my-model", state="UPLOADING")
     started = time.time()
     event = fire(TRIGGER, arguments(poll_interval=60, deadline=started + 0.5))
     assert event["verdict"]["outcome"] == "timeout"
@@ -88,6 +91,7 @@ def test_trigger_sleeps_before_first_poll_but_not_beyond_deadline(emulator):
 
 
 def test_triggers_of_one_loop_share_client_and_connection(emulator, monkeypatch):
+    emulator.set_model("my-model", state="UPLOADING")
     clients, reads = record_clients(monkeypatch), record_reads(monkeypatch)
 
     async def run_all() -> list[Any]:

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
-from tests.integration.conftest import MODEL, TaskInstance, run_task
+from tests.integration.conftest import MODEL, TaskInstance, prepared_precisions, run_task
 from tests.integration.creating import fault_id
 from tests.timing import use_timing
 
@@ -39,13 +39,16 @@ def count_requests(emulator: Any) -> int:
     return emulator.count("POST", ":prepare")
 
 
-def test_prepare_requests_once_and_returns_arguments_of_sensor(emulator, prepare):
+@pytest.mark.parametrize(("lists", "reads", "began"), [("present", 1, False), ("absent", 2, True)])
+def test_prepare_requests_once_and_returns_arguments_of_sensor(emulator, prepare, lists, reads, began):
+    emulator.configure(precision_lists=lists)
     result = prepare()
     assert (result["model"], result["precision"]) == (MODEL, "FP8")
     assert result["baseline"]["posted"] == "accepted"
     assert result["baseline"]["state"] == "READY"
+    assert result["baseline"]["began"] is began
     assert [(p.model, p.precision) for p in emulator.preparations] == [("my-model", "FP8")]
-    assert emulator.count("GET", "/models/") == 1
+    assert emulator.count("GET", "/models/") == reads
 
 
 def test_prepare_requests_nothing_if_precision_is_listed(emulator, prepare):
@@ -87,6 +90,7 @@ def test_failed_preparation_quotes_status_and_can_be_retried(emulator, prepare, 
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
 
 
+@pytest.mark.usefixtures("lists")
 def test_preparation_without_its_precision_is_requested_once_more(emulator, prepare):
     emulator.configure(outcome="without_precision")
     with pytest.raises(exceptions.FireworksPreparationFailed, match="finished without FP8"):
@@ -107,26 +111,29 @@ def test_preparations_of_several_precisions_take_turns(emulator, prepare, refusa
     assert sorted(p.precision for p in emulator.preparations) == ["FP4", "FP8", "NF4"]
 
 
+@pytest.mark.usefixtures("lists")
 def test_preparation_that_api_dropped_is_requested_again(emulator, prepare):
     emulator.configure(second_prepare="ignored")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda p: prepare(p, wait_for_completion=True), ["FP8", "FP4"]))
-    assert {"FP8", "FP4"} <= set(emulator.model("my-model")["supportedPrecisions"])
+    assert {"FP8", "FP4"} <= set(prepared_precisions(emulator))
 
 
 def test_refusal_by_idle_model_is_final(emulator, prepare):
-    emulator.configure(precision_lists="absent", already_prepared="failed_precondition")
-    prepare(wait_for_completion=True)
-    with pytest.raises(exceptions.FireworksRefused, match="FAILED_PRECONDITION") as refusal:
-        prepare()
+    with pytest.raises(exceptions.FireworksRefused, match=r"FAILED_PRECONDITION.*add-on") as refusal:
+        prepare(model="my-addon")
     assert isinstance(refusal.value, AirflowFailException)
-    assert len(emulator.preparations) == 1
+    assert count_requests(emulator) > 1
+    assert emulator.preparations == []
 
 
-def test_already_exists_of_prepared_model_is_a_success(emulator, prepare):
-    emulator.configure(precision_lists="absent", already_prepared="already_exists")
+@pytest.mark.parametrize("refusal", ["already_exists", "failed_precondition", "aborted"])
+def test_refusal_that_says_already_prepared_is_a_success(emulator, prepare, refusal):
+    emulator.configure(already_prepared=refusal)
     prepare(wait_for_completion=True)
-    assert prepare()["baseline"]["posted"] == "already"
+    result = prepare()
+    assert (result["precision"], result["baseline"]["posted"]) == ("FP8", "already")
+    assert len(emulator.preparations) == 1
 
 
 # ---- transient errors

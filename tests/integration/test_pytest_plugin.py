@@ -27,6 +27,8 @@ def test_model_is_prepared(fireworks_emulator):
     path = "/v1/accounts/demo/models/my-model"
     send(fireworks_emulator, path + ":prepare", {"precision": "FP8"})
     time.sleep(0.3)
+    assert send(fireworks_emulator, path)["calibrated"]
+    fireworks_emulator.configure(precision_lists="present")
     assert "FP8" in send(fireworks_emulator, path)["supportedPrecisions"]
 
 def test_emulator_is_new(fireworks_emulator):

@@ -26,7 +26,7 @@ from airflow_provider_fireworks.operators.deployment import (
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
-from tests.integration.conftest import MODEL, TaskInstance, run_task
+from tests.integration.conftest import MODEL, TaskInstance, prepared_precisions, run_task
 from tests.integration.creating import H100
 from tests.integration.sensing import MODES
 
@@ -123,18 +123,21 @@ def test_sensor_after_second_prepare_task_waits_for_same_preparation(emulator, r
     assert len(emulator.preparations) == 1
 
 
+@pytest.mark.parametrize("lists", ["present", "absent"])
 @pytest.mark.parametrize("response", REFUSALS)
-def test_refusal_before_preparation_is_visible_is_not_final(emulator, prepare, response):
-    emulator.configure(same_prepare=response, start_lag=0.4)
-    prepare()
+def test_refusal_before_preparation_is_visible_is_not_final(emulator, prepare, response, lists):
+    emulator.configure(same_prepare=response, precision_lists=lists, start_lag=0.4)
+    # Not the operator, which waits for the preparation to begin if there are no lists.
+    FireworksHook().prepare_model("my-model", "FP8")
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
-    assert "FP8" in emulator.model("my-model")["supportedPrecisions"]
+    assert "FP8" in prepared_precisions(emulator)
     assert len(emulator.preparations) == 1
 
 
 # ---- lists_lag: a precision is listed some time after the model is READY again
 
 
+@pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize("lag", [0.15, 1.0], ids=["short", "longer than three polls"])
 @pytest.mark.parametrize("outcome", ["ok", "calibrated"])
 def test_prepare_operator_waits_out_lagging_lists(emulator, prepare, outcome, lag):
@@ -145,11 +148,13 @@ def test_prepare_operator_waits_out_lagging_lists(emulator, prepare, outcome, la
     assert count_requests(emulator) <= 2
 
 
+@pytest.mark.usefixtures("lists")
 def test_sensor_waits_three_polls_for_lagging_lists(emulator, ready):
     emulator.configure(lists_lag=0.3)
     assert ready(**run_prepare(), poke_interval=0.2)["precision"] == "FP8"
 
 
+@pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize("mode", ["poke", "deferrable"], indirect=True)
 def test_sensor_that_saw_preparation_end_fails_after_three_polls(emulator, ready):
     emulator.configure(lists_lag=30)
@@ -157,12 +162,14 @@ def test_sensor_that_saw_preparation_end_fails_after_three_polls(emulator, ready
         ready(**run_prepare())
 
 
+@pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize("mode", ["reschedule"], indirect=True)
 def test_sensor_without_history_waits_start_time_for_lagging_lists(emulator, ready):
     emulator.configure(lists_lag=0.8)
     assert ready(**run_prepare())["precision"] == "FP8"
 
 
+@pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize("mode", ["reschedule"], indirect=True)
 def test_sensor_without_history_and_update_time_can_fail_on_lagging_lists(emulator, ready):
     """A limit described in docs/readiness.md, and what to do about it."""
@@ -228,15 +235,19 @@ def uploading(emulator: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("precision", "preparations", "prepare_requests"),
+    ("lists", "precision", "preparations", "prepare_requests"),
     [
         # Refused while the model is uploading, and accepted afterwards.
-        ("FP8", ["FP8"], 2),
+        ("present", "FP8", ["FP8"], 2),
         # Refused, and then ready without a preparation.
-        ("FP16", [], 1),
+        ("present", "FP16", [], 1),
+        # Not requested before the upload has ended.
+        ("absent", "FP8", ["FP8"], 1),
+        ("absent", "FP16", [], 0),
     ],
 )
-def test_prepare_waits_for_upload(uploading, prepare, precision, preparations, prepare_requests):
+def test_prepare_waits_for_upload(uploading, prepare, lists, precision, preparations, prepare_requests):
+    uploading.configure(precision_lists=lists)
     assert prepare(precision, model="new", wait_for_completion=True)["precision"] == precision
     assert [p.precision for p in uploading.preparations] == preparations
     assert count_requests(uploading) == prepare_requests

@@ -46,10 +46,8 @@ def prepare(**arguments: Any) -> Any:
 
 
 def wait_for_model(**arguments: Any) -> Any:
-    arguments = {"poke_interval": 0.1, "timeout": 30, **arguments}
-    return run_task(
-        lambda: FireworksModelReadySensor(task_id="t", model="my-model", precision="FP8", **arguments)
-    )
+    arguments = {"precision": "FP8", "poke_interval": 0.1, "timeout": 30, **arguments}
+    return run_task(lambda: FireworksModelReadySensor(task_id="t", model="my-model", **arguments))
 
 
 BOTH_TASKS = pytest.mark.parametrize("task", [prepare, wait_for_model])
@@ -105,9 +103,8 @@ def test_sensor_never_skips_for_a_wrong_address(connect, deferrable, option):
     "fault", [{"kind": "status", "status": 503}, {"kind": "drop"}, {"kind": "html", "status": 502}], ids=str
 )
 def test_sensor_survives_transient_errors_for_longer(emulator, deferrable, fault):
-    emulator.set_model("my-model", supportedPrecisions=["FP16", "FP8"])
     emulator.fault(**fault, times=12)
-    assert wait_for_model(deferrable=deferrable)["precision"] == "FP8"
+    assert wait_for_model(deferrable=deferrable, precision="FP16")["precision"] == "FP16"
 
 
 def test_task_survives_a_page_after_the_api_has_responded(emulator):

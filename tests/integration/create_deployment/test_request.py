@@ -124,6 +124,7 @@ def test_create_in_account_of_account_id(emulator, create):
 # ---- the model
 
 
+@pytest.mark.usefixtures("lists")
 def test_create_fails_if_model_is_not_ready_at_precision(emulator, create):
     with pytest.raises(
         exceptions.FireworksModelNotReady, match=r"not ready at FP8.*FP16.*Prepare it"

@@ -22,6 +22,7 @@ def test_validate_only_fails_without_quota(emulator, create):
     assert count_creates(emulator) == 1
 
 
+@pytest.mark.usefixtures("lists")
 def test_validate_only_fails_if_model_is_not_ready(emulator, create):
     with pytest.raises(exceptions.FireworksModelNotReady):
         create(validate_only=True, precision="FP8")

@@ -50,7 +50,8 @@ CAPTURED_FIELDS = [
 ]
 
 
-def test_model_has_the_captured_fields(client):
+def test_model_has_the_captured_fields(client, emulator):
+    emulator.configure(precision_lists="present")
     model = client.model()
     assert sorted(model) == CAPTURED_FIELDS
     assert model["name"] == "accounts/demo/models/my-model"
@@ -66,7 +67,9 @@ def test_prepare_makes_the_model_preparing_and_then_ready(client, emulator):
     assert client.model()["state"] == "PREPARING"
     time.sleep(0.55)
     after = client.model()
-    assert (after["state"], after["supportedPrecisions"]) == ("READY", ["FP16", "FP8"])
+    assert (after["state"], after["calibrated"]) == ("READY", True)
+    emulator.configure(precision_lists="present")
+    assert client.model()["supportedPrecisions"] == ["FP16", "FP8"]
     assert [(p.model, p.precision) for p in emulator.preparations] == [("my-model", "FP8")]
 
 
@@ -116,10 +119,12 @@ def test_abort_stops_the_preparation_with_or_without_a_precision(client, emulato
     assert (response.status_code, response.json()) == (200, {})
     time.sleep(0.55)
     after = client.model()
-    assert (after["state"], after["supportedPrecisions"]) == ("READY", ["FP16"])
+    assert (after["state"], after["calibrated"]) == ("READY", False)
     message = "preparing the model at FP8 was aborted"
     assert after["status"] == {"code": "CANCELLED", "message": message}
     assert emulator.counts["prepare aborted"] == 1
+    emulator.configure(precision_lists="present")
+    assert client.model()["supportedPrecisions"] == ["FP16"]
 
 
 def test_abort_needs_a_precision_if_configured(client, emulator):

@@ -83,7 +83,10 @@ async def test_sdk_walks_through_a_model_and_its_deployment(sdk, emulator):
     with pytest.raises(fireworks.BadRequestError, match="not prepared for precision FP8"):
         await result(sdk.deployments.create(**how))
     ready = await becomes(lambda: sdk.models.get("new"), "READY")
-    assert (ready.supported_precisions, ready.calibrated) == (["FP16", "FP8"], True)
+    assert (ready.supported_precisions, ready.calibrated) == (None, True)
+    emulator.configure(precision_lists="present")
+    assert (await result(sdk.models.get("new"))).supported_precisions == ["FP16", "FP8"]
+    emulator.configure(precision_lists="absent")
 
     created = await result(sdk.deployments.create(**how))
     assert (created.state, created.precision, created.accelerator_count) == ("CREATING", "FP8", 2)
@@ -123,7 +126,8 @@ async def test_sdk_lists_all_pages(sdk, emulator):
     assert emulator.count("GET", "/models") == 4
 
 
-async def test_sdk_reads_the_initial_model_and_account(sdk):
+async def test_sdk_reads_the_initial_model_and_account(sdk, emulator):
+    emulator.configure(precision_lists="present")
     before = await result(sdk.models.get("my-model", read_mask="*"))
     assert (before.state, before.supported_precisions) == ("READY", ["FP16"])
     assert before.base_model_details.parameter_count == "6000000000"

@@ -42,6 +42,9 @@ class EmulatedApi:
     ) -> None:
         self.state.models.prepare("demo", model, precision, accelerator_count)
 
+    def is_prepared(self, precision: str) -> bool:
+        return self.state.models.read("demo", "my-model").is_prepared_for(precision)
+
     def abort(self, model: str = "my-model") -> None:
         self.state.models.abort("demo", model)
 

@@ -25,7 +25,7 @@ FAILED = {"code": "INTERNAL", "message": "preparing the model at FP8 failed"}
     ],
 )
 def test_preparation_ends_with_the_configured_outcome(make_api, outcome, state, status, calibrated, lists):
-    api = make_api(start_lag=3, duration=10, outcome=outcome)
+    api = make_api(start_lag=3, duration=10, outcome=outcome, precision_lists="present")
     before = api.model()
     api.prepare()
     assert api.model() == before
@@ -50,7 +50,7 @@ def test_preparation_with_outcome_never_changes_nothing(make_api):
 
 @pytest.mark.parametrize("precision", ["FP16", "BF16"])
 def test_preparing_a_full_precision_does_not_calibrate(make_api, precision):
-    api = make_api()
+    api = make_api(precision_lists="present")
     api.state.models.find("demo", "my-model").force(
         {"baseModelDetails": {"defaultPrecision": "FP8"}, "supportedPrecisions": ["FP8"]}
     )
@@ -62,7 +62,7 @@ def test_preparing_a_full_precision_does_not_calibrate(make_api, precision):
 
 @pytest.mark.parametrize("outcome", ["ok", "calibrated"])
 def test_precision_lists_lag_behind_ready(make_api, outcome):
-    api = make_api(lists_lag=5, outcome=outcome)
+    api = make_api(lists_lag=5, outcome=outcome, precision_lists="present")
     name = {"ok": "supportedPrecisions", "calibrated": "supportedPrecisionsWithCalibration"}[outcome]
     api.prepare()
     after = api.model_after(10)
@@ -97,7 +97,8 @@ def test_running_preparation_keeps_its_options(make_api):
     api.prepare()
     api.state.configure(outcome="failed_state", duration=1)
     assert api.model_after(9)["state"] == "PREPARING"
-    assert "FP8" in api.model_after(1)["supportedPrecisions"]
+    assert api.model_after(1)["state"] == "READY"
+    assert api.is_prepared("FP8")
 
 
 @pytest.mark.parametrize("outcome", ["failed_status", "failed_state", "without_precision"])
@@ -109,8 +110,9 @@ def test_model_can_be_prepared_again_after_a_failure(make_api, outcome):
     api.prepare()
     assert api.model_after(1)["state"] == "PREPARING"
     assert api.model()["status"] == OK
-    after = api.model_after(10)
-    assert (after["state"], after["supportedPrecisions"]) == ("READY", ["FP16", "FP8"])
+    assert not api.is_prepared("FP8")
+    assert api.model_after(10)["state"] == "READY"
+    assert api.is_prepared("FP8")
     assert len(api.state.preparations) == 2
 
 
@@ -168,10 +170,10 @@ def test_second_precision_is_accepted_and_both_run(make_api):
     api.prepare("FP8")
     api.clock.sleep(4)
     api.prepare("FP4")
-    between = api.model_after(6)
-    assert (between["state"], between["supportedPrecisions"]) == ("PREPARING", ["FP16", "FP8"])
-    after = api.model_after(4)
-    assert (after["state"], after["supportedPrecisions"]) == ("READY", ["FP16", "FP8", "FP4"])
+    assert api.model_after(6)["state"] == "PREPARING"
+    assert (api.is_prepared("FP8"), api.is_prepared("FP4")) == (True, False)
+    assert api.model_after(4)["state"] == "READY"
+    assert (api.is_prepared("FP8"), api.is_prepared("FP4")) == (True, True)
 
 
 def test_failure_during_another_preparation_sets_only_the_status(make_api):
@@ -188,7 +190,8 @@ def test_second_precision_is_ignored(make_api):
     api = make_api(second_prepare="ignored")
     api.prepare("FP8")
     api.prepare("FP4")
-    assert api.model_after(100)["supportedPrecisions"] == ["FP16", "FP8"]
+    assert api.model_after(100)["state"] == "READY"
+    assert (api.is_prepared("FP8"), api.is_prepared("FP4")) == (True, False)
     assert api.state.counts == {"prepare accepted": 1, "prepare ignored": 1}
 
 
@@ -254,7 +257,7 @@ def test_abort_with_status_ok_keeps_a_stale_status(make_api):
 
 
 def test_abort_keeps_a_precision_that_the_lists_do_not_show_yet(make_api):
-    api = make_api(lists_lag=5)
+    api = make_api(lists_lag=5, precision_lists="present")
     api.prepare("FP8")
     api.clock.sleep(9)
     api.prepare("FP4")
@@ -272,7 +275,8 @@ def test_model_can_be_prepared_again_after_an_abort(make_api):
     api.prepare("FP4")
     assert (api.model()["state"], api.model()["status"]) == ("PREPARING", OK)
     assert api.model_after(9.9)["state"] == "PREPARING"
-    assert api.model_after(0.1)["supportedPrecisions"] == ["FP16", "FP4"]
+    assert api.model_after(0.1)["state"] == "READY"
+    assert (api.is_prepared("FP8"), api.is_prepared("FP4")) == (False, True)
 
 
 @pytest.mark.parametrize("outcome", [None, "ok", "never"])
@@ -310,7 +314,8 @@ def test_prepare_beyond_the_quota_says_how_many_gpus_it_needs(make_api, wanted, 
         403,
     )
     assert (api.state.preparations, api.state.counts["prepare refused"]) == ([], 1)
-    assert api.model_after(10)["supportedPrecisions"] == ["FP16"]
+    assert api.model_after(10)["state"] == "READY"
+    assert not api.is_prepared("FP8")
 
 
 @pytest.mark.parametrize("refusal", ["quota", "entitlement"])
@@ -341,7 +346,8 @@ def test_zero_data_retention_refuses_every_prepare_request(make_api):
             request()
     with pytest.raises(ErrorResponse, match="NOT_FOUND"):
         api.prepare(model="none")
-    assert api.model_after(10)["supportedPrecisions"] == ["FP16", "FP8"]
+    assert api.model_after(10)["state"] == "READY"
+    assert (api.is_prepared("FP8"), api.is_prepared("FP4")) == (True, False)
 
 
 @pytest.mark.parametrize("model", ["my-uploading-model", "my-addon"])
@@ -369,7 +375,8 @@ def test_removing_a_model_removes_its_preparations(make_api):
     api.prepare()
     api.state.models.remove("demo", "my-model")
     api.state.models.create("demo", "my-model", {})
-    assert api.model_after(100)["supportedPrecisions"] == ["FP16"]
+    assert api.model_after(100)["state"] == "READY"
+    assert not api.is_prepared("FP8")
 
 
 def test_created_model_is_uploading_first(make_api):
