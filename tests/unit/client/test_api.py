@@ -8,13 +8,18 @@ from hypothesis import given, strategies as st
 
 from airflow_provider_fireworks.client.api import (
     Request,
+    abort_preparation,
     create_deployment,
     delete_deployment,
+    delete_model,
     get_deployment,
     get_model,
+    get_policy_settings,
+    get_termination_message,
     list_accounts,
     list_deployments,
     list_models,
+    list_quotas,
     match_deployment_shapes,
     prepare_model,
     request_inference,
@@ -28,6 +33,7 @@ from airflow_provider_fireworks.client.errors import (
     NoResponseError,
     NotFoundError,
     RateLimitedError,
+    RefusedError,
     UnavailableError,
 )
 from airflow_provider_fireworks.client.names import DeploymentName, InvalidNameError, ModelName
@@ -64,6 +70,53 @@ def parse(request: Request, content: object, status: int = 200, **headers: str):
             ("POST", "v1/accounts/demo/models/my-model:prepare", {}, {"precision": "FP8"}),
             True,
             id="prepare model",
+        ),
+        pytest.param(
+            prepare_model(MODEL, "FP8", accelerator_count=4),
+            (
+                "POST",
+                "v1/accounts/demo/models/my-model:prepare",
+                {},
+                {"precision": "FP8", "acceleratorCount": 4},
+            ),
+            True,
+            id="prepare model with accelerators",
+        ),
+        pytest.param(
+            abort_preparation(MODEL),
+            ("POST", "v1/accounts/demo/models/my-model:prepare", {}, {"abort": True}),
+            True,
+            id="abort preparation",
+        ),
+        pytest.param(
+            delete_model(MODEL),
+            ("DELETE", "v1/accounts/demo/models/my-model", {}, None),
+            True,
+            id="delete model",
+        ),
+        pytest.param(
+            create_deployment(DEPLOYMENT, {"a": 1}, accept_shapeless_risk=True),
+            ("POST", DEPLOYMENTS_PATH, {"deploymentId": "d", "acceptShapelessRisk": "true"}, {"a": 1}),
+            True,
+            id="create deployment without a shape",
+        ),
+        pytest.param(
+            get_termination_message(DEPLOYMENT),
+            ("GET", f"{DEPLOYMENT_PATH}/terminationMessage", {}, None),
+            False,
+            id="get termination message",
+        ),
+        pytest.param(
+            next(list_quotas("demo")),
+            ("GET", "v1/accounts/demo/quotas", {"pageSize": "200"}, None),
+            False,
+            id="list quotas",
+        ),
+        pytest.param(
+            get_policy_settings("demo"),
+            ("GET", "v1/accounts/demo/policySettings", {}, None),
+            False,
+            id="get policy settings",
         ),
         pytest.param(
             next(list_models("demo")),
@@ -212,8 +265,10 @@ def test_request_has_method_path_query_and_body(api_request, sent, writes):
         lambda: next(list_models("../x")),
         lambda: next(list_deployments("../x")),
         lambda: match_deployment_shapes("a?b", MODEL),
+        lambda: next(list_quotas("../x")),
+        lambda: get_policy_settings("../x"),
     ],
-    ids=["list models", "list deployments", "match deployment shapes"],
+    ids=["list models", "list deployments", "match deployment shapes", "list quotas", "get policy settings"],
 )
 def test_invalid_account_makes_no_request(make):
     with pytest.raises(InvalidNameError):
@@ -221,6 +276,22 @@ def test_invalid_account_makes_no_request(make):
 
 
 # ---- successes
+
+
+@pytest.mark.parametrize("content", [{}, {"message": ""}, {"message": None}])
+def test_missing_termination_message_is_empty(content):
+    assert parse(get_termination_message(DEPLOYMENT), content) == ""
+
+
+def test_termination_message_is_one_line():
+    assert parse(get_termination_message(DEPLOYMENT), {"message": "out of\nmemory"}) == "out of memory"
+
+
+@pytest.mark.parametrize("usage", [3, 3.0, "3"])
+def test_quota_is_parsed_whatever_the_type_of_its_usage(usage):
+    sent = {"quotas": [{"name": "accounts/demo/quotas/x", "value": "16", "maxValue": "16", "usage": usage}]}
+    (quota,) = parse(next(list_quotas("demo")), sent).items
+    assert (quota.value, quota.max_value, quota.usage) == (16, 16, 3.0)
 
 
 def test_model_is_parsed():
@@ -373,3 +444,26 @@ def test_failure_has_the_retry_after_of_its_headers(requested, seconds):
     with pytest.raises(RateLimitedError) as failure:
         parse(get_model(MODEL), {"code": 8, "message": "m"}, 429, retry_after=requested)
     assert failure.value.retry_after == seconds
+
+
+UNKNOWN_FIELD = {"code": 3, "message": 'proto: unknown field "acceleratorCount"', "details": []}
+
+
+@pytest.mark.parametrize(
+    ("sent", "content", "advises"),
+    [
+        (prepare_model(MODEL, "FP8", accelerator_count=4), UNKNOWN_FIELD, True),
+        (prepare_model(MODEL, "FP8"), UNKNOWN_FIELD, False),
+        (
+            prepare_model(MODEL, "FP8", accelerator_count=4),
+            {"code": 3, "message": "acceleratorCount must be at most 8"},
+            False,
+        ),
+    ],
+    ids=["unknown field", "not sent", "invalid value"],
+)
+def test_refused_newer_field_is_explained(sent, content, advises):
+    with pytest.raises(RefusedError) as refusal:
+        parse(sent, content, 400)
+    assert ("does not know acceleratorCount: omit it" in str(refusal.value)) is advises
+    assert content["message"] in str(refusal.value)

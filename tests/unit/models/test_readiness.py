@@ -27,6 +27,7 @@ from tests.unit.models.examples import (
     requested,
 )
 
+ABORTED = Status(code="CANCELLED", message="stopped")
 PENDING, READY, FAILED = Outcome.PENDING, Outcome.READY, Outcome.FAILED
 EARLY = REQUESTED_AT + 10
 START = REQUESTED_AT + DEFAULT_TIMING.preparation_start
@@ -107,6 +108,9 @@ ROWS = {
     "no state": (model(None), requested(), None, LATE, PENDING),
     "new error": (model(status=ERROR), requested(), None, EARLY, FAILED),
     "new error, lists": (model(status=ERROR, **LISTS), requested(model(**LISTS)), None, EARLY, FAILED),
+    "aborted": (model(status=ABORTED), requested(), None, EARLY, FAILED),
+    "aborted, READY again": (model(status=ABORTED), requested(model(status=ABORTED)), READY_AGAIN, EARLY, FAILED),
+    "aborted before": (model(status=ABORTED), requested(model(status=ABORTED)), None, EARLY, PENDING),
     "other error": (model(status=OTHER_ERROR), requested(model(status=ERROR)), None, EARLY, FAILED),
     "old error, READY again": (model(status=ERROR), requested(model(status=ERROR)), READY_AGAIN, EARLY, FAILED),
     "old error": (model(status=ERROR), requested(model(status=ERROR)), None, EARLY, PENDING),
@@ -211,6 +215,7 @@ def test_judge_without_baseline_waits_for_one_empty_list(fields):
 def test_inferred_readiness_is_marked_and_fails_require_confirmation(read, history, now):
     inferred = judge(read, requested(), history, now)
     assert (inferred.inferred, inferred.precision) == (True, "FP8")
+    assert inferred.unseen is (now == LATE)
     assert "inferred" in inferred.reason
     required = judge(read, requested(), history, now, require_confirmation=True)
     assert required.outcome is FAILED
@@ -221,6 +226,22 @@ def test_inferred_readiness_is_marked_and_fails_require_confirmation(read, histo
 def test_confirmed_readiness_satisfies_require_confirmation():
     confirmed = judge(model(**LISTED), requested(), require_confirmation=True)
     assert (confirmed.outcome, confirmed.inferred, confirmed.precision) == (READY, False, "FP8")
+
+
+@pytest.mark.parametrize("code", ["CANCELLED", "ABORTED", 1, 10])
+def test_aborted_preparation_is_named_and_not_requested_again(code):
+    failed = judge(model(status=Status(code=code)), requested())
+    assert f"somebody stopped its preparation, its status is {code}" in failed.reason
+    assert not failed.can_prepare_again
+
+
+@pytest.mark.parametrize("fields", [{}, EMPTY_LISTS], ids=["no lists", "empty lists"])
+def test_preparation_that_was_seen_to_begin_is_ready_again_at_first_poll(fields):
+    before = model(**fields)
+    began = Baseline.of(before).after_request("accepted", REQUESTED_AT, began=True)
+    assert judge(model("PREPARING", **fields), began).outcome is PENDING
+    assert judge(before, began).outcome is READY
+    assert judge(before, requested(before)).outcome is PENDING
 
 
 @pytest.mark.parametrize(
