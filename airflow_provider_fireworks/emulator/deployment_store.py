@@ -108,7 +108,7 @@ class DeploymentStore:
             if deployment.account == account and accelerator_type in (None, deployment.accelerator_type)
         )
 
-    def quotas(self, account: str) -> list[dict[str, str]]:
+    def quotas(self, account: str) -> list[dict[str, Any]]:
         """Return the GPU quotas of an account as the API sends them, by name."""
         self._state.check_own(account)
         quota = self._state.options.gpu_quota
@@ -119,11 +119,11 @@ class DeploymentStore:
                 "name": f"accounts/{account}/quotas/{quota_name(accelerator_type)}",
                 "value": str(quota),
                 "maxValue": str(quota),
-                "usage": str(self.gpus_in_use(account, accelerator_type)),
+                "usage": self.gpus_in_use(account, accelerator_type),
             }
             for accelerator_type in _QUOTA_TYPES
         ]
-        return sorted(listed, key=lambda one: one["name"])
+        return sorted(listed, key=lambda one: str(one["name"]))
 
     def left(self) -> list[str]:
         """Return the names of all deployments that are not DELETED."""

@@ -196,7 +196,7 @@ def test_quotas_are_a_list_with_the_gpus_in_use(client, emulator):
     rest = client.get(path, pageToken=page["nextPageToken"]).json()
     assert [*page["quotas"], *rest["quotas"]] == [
         {"name": f"accounts/demo/quotas/global--{kind}-count", "value": "8", "maxValue": "8", "usage": usage}
-        for kind, usage in (("b200", "0"), ("h100", "2"), ("h200", "0"))
+        for kind, usage in (("b200", 0), ("h100", 2), ("h200", 0))
     ]
     assert client.get("/v1/accounts/other/quotas").json() == NOT_FOUND
 

@@ -136,20 +136,20 @@ def test_quotas_show_the_gpus_in_use_of_each_type(make_api):
     api.create("e", acceleratorType="NVIDIA_B200_180GB", acceleratorCount=4)
     api.create("f", acceleratorType="AMD_MI300X_192GB")
 
-    def usage(account: str) -> dict[str, str]:
+    def usage(account: str) -> dict[str, int]:
         listed = api.state.deployments.quotas(account)
         assert {(one["value"], one["maxValue"]) for one in listed} == {("16", "16")}
         return {one["name"].rpartition("/")[2]: one["usage"] for one in listed}
 
     assert usage("demo") == {
-        "global--b200-count": "4",
-        "global--h100-count": "4",
-        "global--h200-count": "0",
+        "global--b200-count": 4,
+        "global--h100-count": 4,
+        "global--h200-count": 0,
     }
-    assert set(usage("other").values()) == {"0"}
+    assert set(usage("other").values()) == {0}
     api.scale(0)
     api.clock.sleep(2)
-    assert usage("demo")["global--h100-count"] == "0"
+    assert usage("demo")["global--h100-count"] == 0
 
 
 def test_gpu_quota_limits_create_scale_and_edit(make_api):
