@@ -447,7 +447,7 @@ class EmulatedDeployment:
                 replica.remove(at, at)
             wanted = f"{self._desired} x {self.gpus_per_replica} {self.accelerator_type}"
             self._desired = 0
-            message = f"the deployment could not be created: no capacity for {wanted}"
+            message = f"the deployment could not be created: the replicas on {wanted} did not start"
             self._fields.update(state="FAILED", status={"code": "INTERNAL", "message": message})
         else:
             self._fields["state"] = "READY"

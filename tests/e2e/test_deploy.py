@@ -76,7 +76,7 @@ def test_example_deploys_each_precision_whatever_happens_to_others(
     assert states_at(airflow, fails, 0) == [*["success"] * 3, "failed", "upstream_failed", "success"]
     assert states_at(airflow, fails, 1) == ["success"] * 6
     succeeded, failed = tasks_of(airflow, succeeds), tasks_of(airflow, fails)
-    assert "no capacity" in airflow.api.log(failed["serve.up[0]"])
+    assert "did not start" in airflow.api.log(failed["serve.up[0]"])
 
     name = f"accounts/demo/deployments/{created[0]}"
     smoke_test_log = airflow.api.log(succeeded["serve.smoke_test[0]"])

@@ -49,7 +49,7 @@ def test_create_without_quota_sends_one_request_and_can_be_retried(emulator, cre
 def test_create_deletes_deployment_that_fails_and_retry_creates_another(emulator, create):
     emulator.configure(deploy_outcome="failed")
     with pytest.raises(
-        exceptions.FireworksDeploymentFailed, match=r"INTERNAL.*no capacity for 1 x 1"
+        exceptions.FireworksDeploymentFailed, match=r"INTERNAL.*the replicas on 1 x 1 .* did not start"
     ) as failure:
         create()
     assert not isinstance(failure.value, AirflowFailException)
@@ -75,7 +75,7 @@ def test_create_keeps_failed_deployment_until_retry_if_asked_to(emulator, create
 def test_create_deletes_deployment_that_failed_after_lost_response(emulator, create):
     emulator.configure(deploy_outcome="failed", deploy_duration=0)
     emulator.fault("drop", method="POST", path="/deployments", after_work=True)
-    with pytest.raises(exceptions.FireworksDeploymentFailed, match="no capacity"):
+    with pytest.raises(exceptions.FireworksDeploymentFailed, match="did not start"):
         create()
     assert is_id_free(emulator)
     assert len(emulator.creations) == 1

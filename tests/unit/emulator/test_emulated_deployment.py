@@ -64,7 +64,7 @@ def test_failed_deployment_costs_nothing_and_only_can_be_deleted(make_api):
     assert api.deployment_at(7.9)["state"] == "CREATING"
     failed = api.deployment_at(8)
     assert (failed["state"], failed["status"]["code"]) == ("FAILED", "INTERNAL")
-    assert "no capacity for 2 x 1 NVIDIA_H100_80GB" in failed["status"]["message"]
+    assert "the replicas on 2 x 1 NVIDIA_H100_80GB did not start" in failed["status"]["message"]
     assert (failed["replicaCount"], failed["desiredReplicaCount"], api.gpu_seconds) == (0, 0, 12)
     assert api.deployment_at(1000) == failed
     assert api.gpu_seconds == 12
