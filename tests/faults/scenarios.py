@@ -19,7 +19,7 @@ from airflow_provider_fireworks.operators.deployment import (
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
-from tests.integration.conftest import MODEL, TaskInstance, fire, prepared_precisions, run_task
+from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
 
 POLL_INTERVAL = 0.03
 WAYS = ("worker", "reschedule", "deferrable", "trigger")
@@ -166,7 +166,7 @@ def _deploy() -> None:
 
 
 def _is_prepared(emulator: Emulator) -> bool:
-    return "FP8" in prepared_precisions(emulator)
+    return emulator.is_prepared("my-model", "FP8")
 
 
 def _is_ready(emulator: Emulator) -> bool:

@@ -26,15 +26,6 @@ except ImportError:  # Airflow 3.0 and 3.1
 MODEL = "accounts/demo/models/my-model"
 
 
-def prepared_precisions(emulator: Any, model: str = "my-model") -> list[str]:
-    """Return the precisions that a model is prepared for, even if the emulated API does not list them."""
-    lists = emulator.options.precision_lists
-    emulator.configure(precision_lists="present")
-    found = emulator.model(model)
-    emulator.configure(precision_lists=lists)
-    return [*found["supportedPrecisions"], *found["supportedPrecisionsWithCalibration"]]
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the delays that spare a real API."""

@@ -12,7 +12,6 @@ import pytest
 
 from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.polling import Wait
-from tests.integration.conftest import prepared_precisions
 from tests.integration.creating import create_by_hand
 from tests.integration.dag_runs import DagBag, states
 
@@ -56,7 +55,7 @@ def test_example_requests_each_preparation_once(emulator, name):
     requested = {(p.model, p.precision) for p in emulator.preparations}
     assert len(requested) == len(emulator.preparations) > 0
     for model, precision in requested:
-        assert precision in prepared_precisions(emulator, model)
+        assert emulator.is_prepared(model, precision)
     assert emulator.deployments_left == []
 
 

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
-from tests.integration.conftest import MODEL, TaskInstance, prepared_precisions, run_task
+from tests.integration.conftest import MODEL, TaskInstance, run_task
 from tests.integration.creating import fault_id
 from tests.timing import use_timing
 
@@ -116,7 +116,7 @@ def test_preparation_that_api_dropped_is_requested_again(emulator, prepare):
     emulator.configure(second_prepare="ignored")
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda p: prepare(p, wait_for_completion=True), ["FP8", "FP4"]))
-    assert {"FP8", "FP4"} <= set(prepared_precisions(emulator))
+    assert all(emulator.is_prepared("my-model", precision) for precision in ("FP8", "FP4"))
 
 
 def test_refusal_by_idle_model_is_final(emulator, prepare):

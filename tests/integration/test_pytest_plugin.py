@@ -28,8 +28,7 @@ def test_model_is_prepared(fireworks_emulator):
     send(fireworks_emulator, path + ":prepare", {"precision": "FP8"})
     time.sleep(0.3)
     assert send(fireworks_emulator, path)["calibrated"]
-    fireworks_emulator.configure(precision_lists="present")
-    assert "FP8" in send(fireworks_emulator, path)["supportedPrecisions"]
+    assert fireworks_emulator.is_prepared("my-model", "FP8")
 
 def test_emulator_is_new(fireworks_emulator):
     assert fireworks_emulator.requests == []

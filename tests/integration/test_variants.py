@@ -26,7 +26,7 @@ from airflow_provider_fireworks.operators.deployment import (
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
-from tests.integration.conftest import MODEL, TaskInstance, prepared_precisions, run_task
+from tests.integration.conftest import MODEL, TaskInstance, run_task
 from tests.integration.creating import H100
 from tests.integration.sensing import MODES
 
@@ -130,7 +130,7 @@ def test_refusal_before_preparation_is_visible_is_not_final(emulator, prepare, r
     # Not the operator, which waits for the preparation to begin if there are no lists.
     FireworksHook().prepare_model("my-model", "FP8")
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
-    assert "FP8" in prepared_precisions(emulator)
+    assert emulator.is_prepared("my-model", "FP8")
     assert len(emulator.preparations) == 1
 
 
