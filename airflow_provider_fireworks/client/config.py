@@ -21,6 +21,8 @@ HEADERS = {
 }
 
 _URL_CHARACTERS = re.compile(r"[A-Za-z0-9._~:/-]*")
+_LIKE_A_KEY = re.compile(r"fw_[A-Za-z0-9]", re.IGNORECASE)
+"""Fireworks' keys begin with ``fw_``."""
 
 
 class InvalidConfigError(ValueError):
@@ -79,9 +81,21 @@ class ClientConfig:
             try:
                 check_id(account, "account id")
             except InvalidNameError as error:
+                if _may_hold_key(account, key):
+                    raise InvalidConfigError(
+                        "the account id seems to be an API key; the key goes into the password field"
+                    ) from None
                 # The hook puts the message into the middle of a sentence.
                 raise InvalidConfigError(str(error).rstrip(".").replace("Invalid", "invalid", 1)) from None
-        return cls(_base_url(host, schema, port), key, account, timing)
+        try:
+            base_url = _base_url(host, schema, port)
+        except InvalidConfigError:
+            if _may_hold_key(host or "", key):
+                raise InvalidConfigError(
+                    "the base URL is invalid and seems to hold an API key; the key goes into the password field"
+                ) from None
+            raise
+        return cls(base_url, key, account, timing)
 
     @property
     def is_loopback(self) -> bool:
@@ -101,21 +115,31 @@ class ClientConfig:
         return text
 
 
+def _may_hold_key(value: str, key: str) -> bool:
+    """Return whether a field may hold the key by mistake, so that it must not be shown."""
+    return key in value or _LIKE_A_KEY.search(value) is not None
+
+
 def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
     host, schema = (host or "").strip(), (schema or "").strip().removesuffix("://").lower()
     if not host:
         return DEFAULT_BASE_URL
+    # Not shown, as they may hold the key.
     if "@" in host:
-        # Not shown, as it may hold the key.
         raise InvalidConfigError(
             "the base URL holds a user name or password; the key goes into the password field"
+        )
+    if "?" in host or "#" in host:
+        raise InvalidConfigError(
+            f"the base URL has a query or a fragment; it should look like {DEFAULT_BASE_URL}"
         )
     try:
         parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{host}")
         in_host = parts.port
     except ValueError as error:
         raise InvalidConfigError(f"the base URL {host!r} is invalid: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    is_key = _LIKE_A_KEY.match(parts.hostname or "") is not None
+    if parts.scheme not in ("http", "https") or not parts.hostname or is_key:
         raise InvalidConfigError(f"the base URL {host!r} is invalid; it should look like {DEFAULT_BASE_URL}")
     # requests normalizes "%7E" and "..", and would then not find the adapter that adds the key.
     if not _URL_CHARACTERS.fullmatch(f"{parts.hostname}{parts.path}") or {".", ".."} & set(

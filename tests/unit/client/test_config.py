@@ -124,6 +124,31 @@ def test_key_in_base_url_is_rejected_and_not_shown(host):
     assert KEY not in str(rejected.value)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param(f"http://h.example/{KEY}", id="path"),
+        pytest.param(f"https://h.example/?key={KEY}", id="query"),
+        pytest.param("https://h.example/?key=other_secret", id="query with another key"),
+        pytest.param("https://h.example/#other_secret", id="fragment"),
+        pytest.param(f"https://h.example:{KEY}", id="port"),
+        pytest.param(f"{KEY}!", id="invalid characters"),
+        pytest.param("fw_other_secret", id="another key as the host"),
+        pytest.param("FW_OTHER_SECRET", id="another key in capitals"),
+        pytest.param("http://h.example/fw_other_secret", id="another key in the path"),
+    ],
+)
+def test_invalid_base_url_that_may_hold_a_key_is_not_shown(host):
+    with pytest.raises(InvalidConfigError) as rejected:
+        make(host)
+    assert KEY not in str(rejected.value)
+    assert "other_secret" not in str(rejected.value).lower()
+
+
+def test_valid_path_that_looks_like_a_key_is_accepted():
+    assert make("https://h.example/fw_proxy").base_url == "https://h.example/fw_proxy"
+
+
 @given(
     host=st.text(max_size=30) | st.text(alphabet="htps:/[]@.?#1a%\\", max_size=20),
     schema=st.none() | st.text(max_size=5) | st.sampled_from(["http", "https"]),
@@ -205,6 +230,15 @@ def test_invalid_account_is_rejected(account):
     with pytest.raises(InvalidConfigError, match=r"^invalid account id") as rejected:
         make(account=account)
     assert str(rejected.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("account", "key"), [(KEY, KEY), ("fw_other_secret", KEY), ("A_other_secret", "other_secret")]
+)
+def test_key_as_the_account_is_rejected_and_not_shown(account, key):
+    with pytest.raises(InvalidConfigError, match="password field") as rejected:
+        make(account=account, api_key=key)
+    assert "secret" not in str(rejected.value)
 
 
 def test_config_is_immutable():
