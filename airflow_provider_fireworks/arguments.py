@@ -102,10 +102,13 @@ def _to_tags(value: Any) -> Any:
     # The API refuses other keys.
     if not isinstance(value, Mapping):
         return value
-    return {
+    tags = {
         key if str(key).startswith(_TAG_PREFIX) else f"{_TAG_PREFIX}{key}": each
         for key, each in value.items()
     }
+    if len(tags) < len(value):
+        raise ValueError(f"a key is given twice, with and without {_TAG_PREFIX}")
+    return tags
 
 
 def _reject_float_and_bool(value: Any) -> Any:
@@ -243,7 +246,9 @@ class ModelReadyArguments(_ModelArguments):
     def _check_baseline(cls, baseline: Any) -> Any:
         if baseline is None or baseline is UNRESOLVED:
             return baseline
-        if isinstance(baseline, dict) and baseline.keys() == Baseline.model_fields.keys():
+        fields = Baseline.model_fields.keys()
+        # An earlier version of this package did not add the last one.
+        if isinstance(baseline, dict) and fields - {"began"} <= baseline.keys() <= fields:
             return baseline
         shown = one_line(repr(baseline), limit=100)
         raise ValueError(

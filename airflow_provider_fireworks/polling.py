@@ -64,7 +64,7 @@ class Verdict:
     :ivar reason: for the log and the exception.
     :ivar precision: the precision at which the model is ready, ``None`` unless it is.
     :ivar inferred: the model is ready because of what changed, not because the API lists the precision.
-    :ivar unseen: it is inferred although nothing was seen to change, which is worth a warning.
+    :ivar nothing_seen: it is inferred although nothing was seen to change, which is worth a warning.
     :ivar can_prepare_again: another prepare request may succeed.
     :ivar inference_model: the ``model`` of inference requests to the deployment that is ready.
     """
@@ -73,7 +73,7 @@ class Verdict:
     reason: Annotated[str, AfterValidator(lambda reason: one_line(reason, limit=_REASON_LENGTH))]
     precision: str | None = None
     inferred: bool = False
-    unseen: bool = False
+    nothing_seen: bool = False
     can_prepare_again: bool = False
     inference_model: str | None = None
 

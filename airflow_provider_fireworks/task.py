@@ -128,7 +128,8 @@ def with_termination_message(verdict: Verdict, deployment: DeploymentName, task:
     if verdict.outcome is not Outcome.FAILED:
         return verdict
     try:
-        message = task.hook.send(api.get_termination_message(deployment), attempts=1)
+        client = task.hook.quick_client(timeout=task.timing.termination_message_timeout)
+        message = client.send(api.get_termination_message(deployment), attempts=1)
     except (Exception, AirflowTaskTimeout):
         # The task fails anyway, and its own error matters more.
         return verdict

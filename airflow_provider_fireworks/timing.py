@@ -65,6 +65,8 @@ class Timing:
     """The time for a preparation to begin. Until then, a model that does not change counts as pending."""
     visibility_lag: float = 30.0
     """How long a preparation or a deployment that the API has accepted may not be visible yet."""
+    termination_message_timeout: float = 10.0
+    """The time to ask why a deployment has failed. The task fails anyway, and may still have to delete it."""
     min_pause: float = 1.0
     """The shortest delay between two polls for what has to change before the next request can be sent …"""
     max_pause: float = 10.0

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_snake
 
 from airflow_provider_fireworks.client.errors import (
     ApiError,
@@ -96,8 +97,8 @@ class Request(Generic[ResultT]):
             error = error_from_response(str(self), status, headers, body, retry_after=retry_after)
             if isinstance(error, RefusedError) and "unknown" in error.message.lower():
                 for name in self.newer_fields:
-                    if name in error.message:
-                        error.add(f"This version of the API does not know {name}: omit it.")
+                    if re.search(rf"\b{name}\b", error.message):
+                        error.add(f"This version of the API does not know {name}: omit {to_snake(name)}.")
             raise error
         try:
             parsed = json.loads(body)

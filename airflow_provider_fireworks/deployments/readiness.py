@@ -39,8 +39,9 @@ def judge_deployment(deployment: Deployment | None, *, replica_count: int | None
 
 
 def is_without_capacity(deployment: Deployment) -> bool:
-    """Whether Fireworks has no GPUs for a deployment: its creation goes on, and its status says so."""
-    return deployment.state == "CREATING" and (deployment.status or Status()).is_no_capacity
+    """Whether Fireworks has no GPUs for a deployment: it is still being created, and its status says so."""
+    is_creating = deployment.state == "CREATING" and not _counted_ready(deployment)
+    return is_creating and (deployment.status or Status()).is_no_capacity
 
 
 def may_serve(deployment: Deployment) -> bool:
@@ -51,7 +52,12 @@ def may_serve(deployment: Deployment) -> bool:
     """
     if deployment.state in ("FAILED", "DELETING", "DELETED") or is_without_capacity(deployment):
         return False
-    return deployment.replica_stats is None or bool(deployment.replica_stats.ready_replica_count)
+    return deployment.replica_stats is None or _counted_ready(deployment)
+
+
+def _counted_ready(deployment: Deployment) -> bool:
+    """Whether the API counts a ready replica."""
+    return deployment.replica_stats is not None and bool(deployment.replica_stats.ready_replica_count)
 
 
 def _has_replicas(deployment: Deployment, requested: int) -> bool:

@@ -75,13 +75,15 @@ class DeploymentWait(ResourceWait):
     def next_delay(self, now: float) -> float:
         """Return the seconds until the next request, never beyond the deadline or ``capacity_timeout``."""
         delay = super().next_delay(now)
-        if self.capacity_timeout is None or self.no_capacity_since is None:
+        if self.capacity_timeout is None or self.no_capacity_since is None or self._last_error is not None:
             return delay
-        return max(min(delay, self.no_capacity_since + self.capacity_timeout - now), 0.0)
+        left = self.no_capacity_since + self.capacity_timeout - now
+        return min(delay, left) if left > 0 else delay
 
     @property
     def _inference_model(self) -> str:
-        return f"{self._base_model}#{self.deployment}" if self.names_model else str(self.deployment)
+        names_model = self.names_model and self._base_model
+        return f"{self._base_model}#{self.deployment}" if names_model else str(self.deployment)
 
     def _judge(self, result: Deployment, now: float) -> Verdict:
         if self._before_inference is not None:
@@ -109,11 +111,10 @@ class DeploymentWait(ResourceWait):
             return verdict
         if self.no_capacity_since is None:
             self.no_capacity_since = now
-        lacking = now - self.no_capacity_since
-        if self.capacity_timeout is None or lacking < self.capacity_timeout:
+        if self.capacity_timeout is None or now - self.no_capacity_since < self.capacity_timeout:
             return verdict
-        limit = f"no capacity for {lacking:.0f} s, and capacity_timeout is {self.capacity_timeout:.0f} s"
-        return Verdict(Outcome.NO_CAPACITY, f"{limit}: {verdict.reason}")
+        over = f"it has no capacity, and capacity_timeout of {self.capacity_timeout:.0f} s is over"
+        return Verdict(Outcome.NO_CAPACITY, f"{over}: {verdict.reason}")
 
     def _judge_inference_error(self, error: ApiError, before: Verdict) -> Verdict | None:
         """Judge a failed inference request; ``None`` for an error that says nothing about the deployment."""

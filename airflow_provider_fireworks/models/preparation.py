@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Literal
@@ -22,6 +23,7 @@ from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 
 _MAY_BE_BUSY = ("FAILED_PRECONDITION", "ABORTED", "ALREADY_EXISTS")
 """Codes of a refusal that may mean that another preparation is in progress."""
+_ALREADY_PREPARED = re.compile(r"\balready (been )?(prepared|available|supported)\b", re.IGNORECASE)
 
 
 class PrepareStep(str, Enum):
@@ -104,9 +106,9 @@ class ModelPreparation(BaseModel):
 
     def on_refused(self, error: RefusedError, at: float) -> None:
         """Take in that the request sent at ``at`` was refused; the model tells whether that is final."""
-        # Some refusals may be "already prepared" under another code than this one.
-        says_already = "already" in error.message.lower()
-        self.refusal = "ALREADY_EXISTS" if says_already else error.code or ""
+        # Whether the API says so under another code is not known.
+        says_prepared = _ALREADY_PREPARED.search(error.message)
+        self.refusal = "ALREADY_EXISTS" if says_prepared else error.code or ""
         self.note, self.refusals = str(error), self.refusals + 1
         self.refused_at = self.refused_at or at
         may_be_busy = self.refusal in _MAY_BE_BUSY or error.status == 409
@@ -127,6 +129,18 @@ class ModelPreparation(BaseModel):
             return False
         self.requests_left -= 1
         self.baseline, self.history, self.step = None, PollHistory(), PrepareStep.READ
+        return True
+
+    def on_failed_read(self, now: float) -> bool:
+        """
+        Take in that the model could not be read; return whether to read it again from the same process.
+
+        Until a request is visible, no other task should send one, and a deferred task would make room for that.
+        """
+        sent_at = self.unknown_since or (self.baseline and self.baseline.posted_at)
+        if not sent_at or now - sent_at >= self.timing.visibility_lag:
+            return False
+        self.note, self.step = "it could not be read after the request", PrepareStep.WATCH_BEGIN
         return True
 
     def read_again(self) -> None:
@@ -152,7 +166,7 @@ class ModelPreparation(BaseModel):
     def _resolve_unknown_outcome(
         self, model: Model, before: Baseline, unknown_since: float, now: float
     ) -> None:
-        if before.state == "READY" and model.state != "READY":
+        if before.state == "READY" and before.has_begun(model):
             self._set_requested("accepted", unknown_since, began=True)
         elif now - unknown_since < self.timing.visibility_lag:
             self.step = PrepareStep.PAUSE

@@ -19,6 +19,11 @@ from airflow_provider_fireworks.client.resources import Model, Status
 from airflow_provider_fireworks.polling import Outcome, Verdict
 from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 
+IDLE_POLLS = 3
+"""
+Polls of an idle model, on an API that lists no precisions, before another preparation is requested. Whoever waits for the
+one that has ended polls at about the same interval, and would take the next one for it.
+"""
 LAGGING_POLLS = 3
 """Polls of a model that is READY again, during which its lists of precisions may lag behind its state."""
 
@@ -203,11 +208,18 @@ def judge_model(
         return _pending(f"its state is {state}")
     # A healthy model may carry the error of an earlier operation, so only a new one counts.
     status_before = baseline.status if baseline is not None else history.first_status
-    if status.is_error and (history.left_ready or _differs(status, status_before)):
+    is_new = _differs(status, status_before)
+    posted_at = baseline.posted_at if baseline is not None and baseline.posted else None
+    may_infer = posted_at is not None and not model.lists_precisions and state == "READY"
+    # Only a preparation calibrates a model.
+    became_calibrated = bool(may_infer and baseline and model.calibrated and not baseline.calibrated)
+    was_failed = baseline is not None and baseline.state == "FAILED"
+    has_run = history.left_ready or (was_failed and history.was_preparing)
+    if status.is_error and (is_new or (has_run and not became_calibrated)):
         if status.is_aborted:
             return _failed(f"somebody stopped its preparation, its status is {status}")
-        return _failed(f"its status has changed to {status}")
-    posted_at = baseline.posted_at if baseline is not None and baseline.posted else None
+        when = "has changed to" if is_new else "is still, after a preparation has ended,"
+        return _failed(f"its status {when} {status}")
     if baseline is None and not model.lists_precisions:
         return _failed(
             f"its state is {state}, and the API lists no precisions: without a baseline it could only time out. Pass "
@@ -218,14 +230,12 @@ def judge_model(
             f"its state is {state}, and the API does not list {precision}; was it prepared for it?"
         )
 
-    may_infer = not model.lists_precisions and state == "READY"
-    # Only a preparation calibrates a model.
-    if may_infer and model.calibrated and not baseline.calibrated:
+    if became_calibrated:
         return _inferred("it has become calibrated since", precision, require_confirmation)
-    if may_infer and history.left_ready and not status.is_error:
+    if may_infer and has_run and not status.is_error:
         return _inferred("it was in preparation and is READY again", precision, require_confirmation)
     # The API may have dropped the request while it prepared for another precision.
-    if model.lists_precisions and history.left_ready and history.polls_ready_again >= LAGGING_POLLS:
+    if model.lists_precisions and has_run and history.polls_ready_again >= LAGGING_POLLS:
         return _failed(
             f"a preparation has finished without {precision}: the API lists {', '.join(listed_precisions(model))}. "
             "It has to be prepared again",
@@ -243,7 +253,7 @@ def judge_model(
             f"nothing has changed for {start:.0f} s and its status is OK, so it was most likely prepared before",
             precision,
             require_confirmation,
-            unseen=True,
+            nothing_seen=True,
         )
     return _failed(
         f"its preparation for {precision} has not begun within {start:.0f} s: state {state}, status {status}",
@@ -259,13 +269,13 @@ def _failed(reason: str, *, can_prepare_again: bool = False) -> Verdict:
     return Verdict(Outcome.FAILED, reason, can_prepare_again=can_prepare_again)
 
 
-def _inferred(why: str, precision: str, require_confirmation: bool, *, unseen: bool = False) -> Verdict:
+def _inferred(why: str, precision: str, require_confirmation: bool, *, nothing_seen: bool = False) -> Verdict:
     reason = f"inferred, since the API lists no precisions: {why}"
     if require_confirmation:
         return _failed(
             f"require_confirmation is set, and its readiness at {precision} could only be {reason}"
         )
-    return Verdict(Outcome.READY, reason, precision=precision, inferred=True, unseen=unseen)
+    return Verdict(Outcome.READY, reason, precision=precision, inferred=True, nothing_seen=nothing_seen)
 
 
 def _has_changed(model: Model, baseline: Baseline | None) -> bool:

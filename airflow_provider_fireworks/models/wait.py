@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.errors import ApiError, NotFoundError
 from airflow_provider_fireworks.client.names import ModelName
 from airflow_provider_fireworks.client.resources import Model
 from airflow_provider_fireworks.models.readiness import (
+    IDLE_POLLS,
     Baseline,
     PollHistory,
     confirmed_precision,
@@ -40,6 +41,8 @@ class ModelWait(ResourceWait):
     baseline: Baseline | None = None
     history: PollHistory = Field(default_factory=lambda fields: PollHistory.since(fields["baseline"]))
 
+    _idle_polls: int = PrivateAttr(default=0)
+
     @property
     def subject(self) -> str:
         """The model's id and the precision."""
@@ -59,11 +62,14 @@ class ModelWait(ResourceWait):
         if self.until is Until.RESPONSE:
             return Verdict(Outcome.READY, "the API responds again")
         if self.until is Until.IDLE:
-            confirmed = confirmed_precision(result, self.precision, self.accept)
-            is_pending = is_being_prepared(result) and not confirmed
-            return Verdict(
-                Outcome.PENDING if is_pending else Outcome.READY, f"its state is {result.state or 'unset'}"
-            )
+            is_busy = is_being_prepared(result)
+            self._idle_polls = 0 if is_busy else self._idle_polls + 1
+            shown = f"its state is {result.state or 'unset'}"
+            if confirmed_precision(result, self.precision, self.accept):
+                return Verdict(Outcome.READY, shown)
+            if is_busy or (not result.lists_precisions and self._idle_polls < IDLE_POLLS):
+                return Verdict(Outcome.PENDING, shown)
+            return Verdict(Outcome.READY, shown)
         return self._judge_readiness(result, now)
 
     def _judge_readiness(self, model: Model | None, now: float) -> Verdict:

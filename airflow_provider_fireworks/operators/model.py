@@ -85,6 +85,8 @@ class FireworksPrepareModelOperator(WaitingOperator):
     :param timeout: seconds until the task fails, whether it waits for another preparation or for its own.
     :param account_id: the account of a bare model id, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
+    :param max_active_tis_per_dagrun: Airflow's own, with another default. For a mapped task, Airflow reads it from
+        ``.partial()`` only.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
     :raises FireworksAccessDenied, FireworksNotFound, FireworksRefused: not retried.
     :raises FireworksPreparationFailed, FireworksQuotaExceeded, FireworksTimeout: retried, as the task's ``retries``
@@ -112,12 +114,11 @@ class FireworksPrepareModelOperator(WaitingOperator):
         timeout: float = 7200,
         account_id: str | None = None,
         fireworks_conn_id: str | None = "fireworks_default",
+        max_active_tis_per_dagrun: int | None = 1,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
-        # The API may drop a request while it prepares the model for another precision.
-        kwargs.setdefault("max_active_tis_per_dagrun", 1)
-        super().__init__(**kwargs)
+        super().__init__(max_active_tis_per_dagrun=max_active_tis_per_dagrun, **kwargs)
         self.model = model
         self.precision = precision
         self.accept_precisions = accept_precisions
@@ -185,7 +186,11 @@ class FireworksPrepareModelOperator(WaitingOperator):
         try:
             model = self.hook.get_model(preparation.model)
         except ApiError as error:
-            self._take_in_error(preparation, error)
+            if error.is_transient and preparation.on_failed_read(time.time()):
+                self.log.warning("%s", error)
+                time.sleep(error.retry_after or 0)
+            else:
+                self._take_in_error(preparation, error)
         else:
             arguments = self._arguments
             preparation.on_read(model, arguments.precision, arguments.accept_precisions, time.time())
@@ -207,13 +212,12 @@ class FireworksPrepareModelOperator(WaitingOperator):
             raise error_from_api(error, f"{self._what(preparation)}: {error}", hint=hint) from None
         except ApiError as error:
             if error.is_transient and error.outcome_unknown:
+                # The model is read next, and from this process: see on_failed_read().
                 preparation.on_unknown_outcome(error, at)
-                if not error.retry_after:
-                    # Read at once. Otherwise the API has asked for a pause before any request.
-                    return
+                time.sleep(error.retry_after or 0)
             else:
                 preparation.read_again()
-            self._take_in_error(preparation, error)
+                self._take_in_error(preparation, error)
         else:
             preparation.on_accepted(at)
             self.log.info("The API has accepted the request.")
@@ -227,7 +231,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
         if verdict.outcome is Outcome.READY:
             preparation.on_waited(verdict)
             if verdict.precision:
-                log = self.log.warning if verdict.unseen else self.log.info
+                log = self.log.warning if verdict.nothing_seen else self.log.info
                 log("%s is ready at %s: %s.", preparation.model, verdict.precision, verdict.reason)
             return
         if verdict.can_prepare_again and preparation.request_again():

@@ -113,13 +113,14 @@ class FireworksDeploymentReadySensor(FireworksSensor):
 
     def _new_wait(self, name: DeploymentName, **common: Any) -> DeploymentWait:
         until = Until.INFERENCE if self._arguments.wait_for_inference else Until.READY
+        # Each poke of this mode is a new process, which has not seen the earlier ones.
+        is_rescheduled = self.reschedule and not self._arguments.deferrable
         return DeploymentWait(
             deployment=name,
             until=until,
             capacity_timeout=self._arguments.capacity_timeout,
-            # Each poke of this mode is a new process, which has not seen the earlier ones.
-            no_capacity_since=common["began"] if self.reschedule else None,
-            names_model=not (self.reschedule and until is Until.INFERENCE) or random.random() < 0.5,
+            no_capacity_since=common["began"] if is_rescheduled else None,
+            names_model=not (is_rescheduled and until is Until.INFERENCE) or random.random() < 0.5,
             **common,
         )
 

@@ -146,6 +146,6 @@ class FireworksModelReadySensor(FireworksSensor):
     def _success(self, wait: ModelWait, verdict: Verdict) -> dict[str, Any]:
         if verdict.precision not in (self._arguments.precision, *self._arguments.accept_precisions):
             raise FireworksInvalidEvent.because(f"{verdict.precision} was not waited for")
-        log = self.log.warning if verdict.unseen else self.log.info
+        log = self.log.warning if verdict.nothing_seen else self.log.info
         log("%s is ready at %s: %s.", wait.model, verdict.precision, verdict.reason)
         return {"model": str(wait.model), "precision": verdict.precision}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
-from tests.integration.conftest import run_task
+from tests.integration.conftest import TaskInstance, run_task
+from tests.integration.creating import act_when
 from tests.integration.sensing import MODES, act_later
 from tests.timing import use_timing
 
@@ -88,6 +91,35 @@ def test_second_precision_waits_until_the_first_has_ended(emulator):
     assert posts(emulator) == 2
 
 
+@pytest.mark.parametrize(("first", "second"), [("failed_status", "ok"), ("ok", "failed_status")])
+def test_wait_is_not_mistaken_about_the_preparation_that_follows(emulator, first, second):
+    # The second operator waits until the model has been idle for some polls, so the first sensor sees that it is.
+    emulator.configure(duration=0.5, outcomes={"FP8": first, "FP4": second})
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(wait, prepare("FP8"))
+        then = prepare("FP4")
+        for outcome, result in ((first, waits.result), (second, lambda: wait(then))):
+            with nullcontext() if outcome == "ok" else pytest.raises(exceptions.FireworksModelNotReady):
+                result()
+    assert len(emulator.preparations) == 2
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("after_work", [False, True])
+def test_failed_read_after_the_request_makes_no_room_for_another_one(emulator, deferrable, after_work):
+    # A task that is deferred lets Airflow start the next one, so the operator is not until the preparation has begun.
+    emulator.configure(start_lag=0.2, duration=60)
+    emulator.fault("status", method="POST", path=":prepare", status=503, after_work=after_work)
+    with act_when(
+        lambda: emulator.preparations, lambda: emulator.fault("status", method="GET", status=503, times=2)
+    ):
+        task = FireworksPrepareModelOperator(
+            task_id="prepare", model="my-model", precision="FP8", deferrable=deferrable, **TIMES
+        )
+        assert task.execute({"ti": TaskInstance()})["baseline"]["began"] is True
+    assert len(emulator.preparations) == 1
+
+
 def test_both_at_once_cannot_be_told_apart_if_the_api_drops_one(emulator):
     # Why one mapped task of a run requests at a time.
     emulator.configure(second_prepare="ignored", start_lag=0.3)
@@ -104,6 +136,9 @@ def test_one_mapped_task_of_a_run_requests_at_a_time():
         task_id="prepare", model="m", precision="FP8", max_active_tis_per_dagrun=4
     )
     assert other.max_active_tis_per_dagrun == 4
+    with DAG("d", schedule=None, default_args={"max_active_tis_per_dagrun": 2}):
+        by_default = FireworksPrepareModelOperator(task_id="prepare", model="m", precision="FP8")
+    assert by_default.max_active_tis_per_dagrun == 2
 
 
 # ---- readiness
@@ -194,7 +229,9 @@ def test_accelerator_count_is_sent_only_if_given(emulator):
 
 def test_api_that_does_not_know_accelerator_count_says_so(emulator):
     emulator.configure(prepare_fields="unknown")
-    with pytest.raises(exceptions.FireworksRefused, match="does not know acceleratorCount: omit it"):
+    with pytest.raises(
+        exceptions.FireworksRefused, match="does not know acceleratorCount: omit accelerator_count"
+    ):
         prepare(accelerator_count=4)
     assert prepare()["precision"] == "FP8"
 

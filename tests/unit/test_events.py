@@ -18,7 +18,7 @@ READY = {
     "reason": "listed",
     "precision": "FP8",
     "inferred": False,
-    "unseen": False,
+    "nothing_seen": False,
     "can_prepare_again": False,
     "inference_model": None,
 }

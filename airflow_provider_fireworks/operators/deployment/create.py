@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -54,6 +55,10 @@ _LOGGED_FIELDS = {
     "max_replica_count",
 }
 """Of a deployment that would be created. Not all of them: ``extra_spec`` may hold secrets."""
+
+
+_WANTS_SHAPE = re.compile(r"deployment[ _]?shape|without a shape|shapeless", re.IGNORECASE)
+"""Words of an API that refuses a deployment without a shape. Its real words are not known."""
 
 
 class FireworksCreateDeploymentOperator(WaitingOperator):
@@ -383,7 +388,9 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
                 accept_shapeless_risk=self._arguments.accept_shapeless_risk,
             )
         except RefusedError as error:
-            if self._arguments.deployment_shape is None and "shape" in error.message.lower():
+            wants_shape = error.status != 409 and _WANTS_SHAPE.search(error.message)
+            may_be_why = not (self._arguments.deployment_shape or self._arguments.accept_shapeless_risk)
+            if wants_shape and may_be_why:
                 error.add(self._shape_hint(creation))
             raise
 
@@ -394,14 +401,14 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
         try:
             found = self.hook.match_deployment_shapes(creation.base_model)
         except ApiError as error:
-            self.log.warning("%s", error)
-            found = []
-        shapes = [each.snapshot for each in found if each.snapshot is not None]
-        names = [shape.name for shape in shapes if precision in (None, shape.precision)]
-        listed = f"pass one of these as deployment_shape: {', '.join(names)}" if names else "there is none"
+            listed = f"they could not be read: {error}"
+        else:
+            shapes = [each.snapshot for each in found if each.snapshot is not None]
+            names = [shape.name for shape in shapes if precision in (None, shape.precision)]
+            listed = ", ".join(names) or "the API has none"
         return (
-            f"This API wants a deployment_shape instead of accelerators. For {creation.base_model}{at} {listed}. "
-            "Or set accept_shapeless_risk=True"
+            "This API wants a deployment_shape instead of accelerators. "
+            f"Shapes for {creation.base_model}{at}: {listed}. Or set accept_shapeless_risk=True"
         )
 
     def _undelete(self, creation: DeploymentCreation) -> None:

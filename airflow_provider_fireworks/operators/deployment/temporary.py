@@ -39,7 +39,7 @@ class TemporaryDeployment:
 
     @property
     def inference_model(self) -> Any:
-        """The ``model`` of an inference request, as an ``XComArg``: the name that ``up`` has found to answer."""
+        """The ``model`` of an inference request, as an ``XComArg`` of ``up``, which finds out what name answers."""
         return _output(self.up)["inference_model"]
 
 
@@ -75,8 +75,8 @@ def temporary_deployment(
         one DAG or group.
     :param ready_timeout: seconds that ``up`` waits.
     :param wait_for_inference: wait until inference answers, not only until the deployment is READY.
-    :param capacity_timeout: seconds that Fireworks may have no GPUs for the deployment, before ``up`` fails and
-        ``remove`` deletes it; ``None`` for as long as ``up`` waits.
+    :param capacity_timeout: seconds that Fireworks may have no GPUs for the deployment, before ``up`` fails and, if it
+        has no retries left, ``remove`` deletes the deployment; ``None`` for as long as ``up`` waits.
     :param remove_retries: retries of ``remove``, 30 seconds apart.
     :param arguments: of :class:`FireworksCreateDeploymentOperator` and of Airflow's operators, for ``deploy``.
         ``fireworks_conn_id`` and ``account_id`` go to all tasks, ``deferrable`` and ``poll_interval`` to ``up`` too.
@@ -94,6 +94,8 @@ def temporary_deployment(
     waiting = {"deferrable": arguments["deferrable"]} if "deferrable" in arguments else {}
     if "poll_interval" in arguments:
         waiting["poke_interval"] = arguments["poll_interval"]
+    if capacity_timeout is not None:
+        waiting["capacity_timeout"] = capacity_timeout
     # default_args must neither prevent the removal nor make it wait for another run's.
     always: dict[str, Any] = {
         "depends_on_past": False,
@@ -102,13 +104,16 @@ def temporary_deployment(
     }
     with TaskGroup(group_id) if group_id else nullcontext():
         deploy = FireworksCreateDeploymentOperator(
-            task_id="deploy", wait_for_completion=False, **{"retries": 2, **arguments}
+            task_id="deploy",
+            wait_for_completion=False,
+            # Not that of default_args: it is for `up`.
+            capacity_timeout=None,
+            **{"retries": 2, **arguments},
         )
         up = FireworksDeploymentReadySensor(
             task_id="up",
             deployment=_output(deploy)["deployment"],
             wait_for_inference=wait_for_inference,
-            capacity_timeout=capacity_timeout,
             timeout=ready_timeout,
             trigger_rule="all_success",
             # If `up` were skipped, a run without a deployment would succeed.

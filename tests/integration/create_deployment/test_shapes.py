@@ -6,6 +6,7 @@ import pytest
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+from tests.integration.conftest import MODEL
 from tests.integration.creating import (
     NAME,
     OWNER,
@@ -104,7 +105,7 @@ def test_refusal_without_shape_names_shapes_of_the_precision(fp8_emulator, creat
     with pytest.raises(exceptions.FireworksRefused) as refusal:
         create(precision="FP8", validate_only=validate_only)
     message = str(refusal.value)
-    assert f"pass one of these as deployment_shape: {SHAPE}" in message
+    assert f"Shapes for {MODEL} at FP8: {SHAPE}" in message
     assert FULL_SHAPE not in message
     assert "accept_shapeless_risk=True" in message
     assert (fp8_emulator.creations, fp8_emulator.gpu_seconds) == ([], 0)
@@ -113,15 +114,23 @@ def test_refusal_without_shape_names_shapes_of_the_precision(fp8_emulator, creat
 def test_refusal_without_shape_says_if_there_is_none(fp8_emulator, create):
     fp8_emulator.configure(shapeless="refused")
     fp8_emulator.set_model("my-model", supportedPrecisions=["FP16", "NF4"])
-    with pytest.raises(exceptions.FireworksRefused, match="at NF4 there is none"):
+    with pytest.raises(exceptions.FireworksRefused, match="at NF4: the API has none"):
         create(precision="NF4")
 
 
 def test_refusal_without_shape_survives_failing_match(fp8_emulator, create):
     fp8_emulator.configure(shapeless="refused")
     fp8_emulator.fault("status", path=":match", times=-1)
-    with pytest.raises(exceptions.FireworksRefused, match="deploymentShape"):
+    with pytest.raises(exceptions.FireworksRefused, match="at FP8: they could not be read"):
         create(precision="FP8")
+
+
+def test_other_refusals_say_nothing_of_shapes(emulator, create):
+    emulator.add_model("reshaped-llama")
+    with pytest.raises(exceptions.FireworksRefused) as refusal:
+        create(model="reshaped-llama", precision="FP4")
+    assert "deployment_shape" not in str(refusal.value)
+    assert emulator.count("POST", ":match") == 0
 
 
 def test_risk_of_no_shape_is_accepted_only_if_asked_to(fp8_emulator, create):

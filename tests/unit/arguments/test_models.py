@@ -136,6 +136,11 @@ def test_baseline_of_the_prepare_operator_is_parsed():
     assert checked(ModelReadyArguments, baseline=BASELINE).baseline == Baseline(**BASELINE)
 
 
+def test_baseline_of_an_earlier_version_is_parsed():
+    earlier = {name: value for name, value in BASELINE.items() if name != "began"}
+    assert checked(ModelReadyArguments, baseline=earlier).baseline.began is False
+
+
 @pytest.mark.parametrize(
     "baseline",
     [

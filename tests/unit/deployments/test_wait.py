@@ -315,8 +315,28 @@ def test_wait_ends_after_capacity_timeout(until):
     assert resumed(wait).observe(NO_CAPACITY, NOW + 99).outcome is Outcome.PENDING
     verdict = resumed(wait).observe(NO_CAPACITY, NOW + 100)
     assert verdict.outcome is Outcome.NO_CAPACITY
-    assert "no capacity for 100 s" in verdict.reason
+    assert "it has no capacity, and capacity_timeout of 100 s is over" in verdict.reason
     assert "RESOURCE_EXHAUSTED" in verdict.reason
+
+
+def test_errors_after_capacity_timeout_back_off_as_ever():
+    wait = new_wait(capacity_timeout=100)
+    wait.observe(NO_CAPACITY, NOW)
+    for error in (RateLimitedError("slow down", retry_after=40), UnavailableError("bad gateway", status=502)):
+        wait.observe(error, NOW + 200)
+        assert wait.next_delay(NOW + 200) >= 15
+    assert wait.observe(NO_CAPACITY, NOW + 300).outcome is Outcome.NO_CAPACITY
+
+
+def test_ready_replica_means_capacity_whatever_the_status():
+    wait = new_wait(capacity_timeout=0, until="inference")
+    wait.observe(deployment("CREATING", ready=1, status=NO_CAPACITY.status), NOW)
+    assert wait.is_mid_poll
+
+
+def test_inference_name_without_a_base_model_is_the_deployments():
+    verdict = new_wait().observe(deployment(base_model=None), NOW)
+    assert verdict.inference_model == NAME
 
 
 def test_capacity_timeout_begins_again_after_capacity_was_there():

@@ -371,6 +371,36 @@ def test_unknown_outcome_after_refusal_is_resolved_like_any(task):
     assert task.preparation.refused_at is None
 
 
+@pytest.mark.parametrize(
+    ("message", "outcome"),
+    [
+        ("model my-model is already prepared at FP8", "requested"),
+        ("precision FP8 has already been prepared", "requested"),
+        ("model my-model already has an active prepare job", "refused"),
+        ("the model is already being prepared", "refused"),
+        ("the account has already used its monthly preparations", "refused"),
+    ],
+)
+def test_refusal_of_idle_model_is_a_success_only_if_it_says_prepared(task, message, outcome):
+    task.read(model())
+    refuse_while_idle(task, RefusedError(message, status=400, code="FAILED_PRECONDITION"))
+    assert task.step.value == outcome
+
+
+# ---- a read that fails right after a request
+
+
+@pytest.mark.parametrize("error", [None, NO_RESPONSE], ids=["accepted", "unknown outcome"])
+def test_failed_read_after_request_is_repeated_until_visibility_lag(task, error):
+    task.read(without_lists())
+    assert task.preparation.on_failed_read(task.now) is False
+    task.request(error)
+    assert task.preparation.on_failed_read(NOW + LAG - 1) is True
+    task.pause()
+    assert task.step is PrepareStep.READ
+    assert task.preparation.on_failed_read(NOW + LAG) is False
+
+
 # ---- waiting until ready, and requesting again
 
 

@@ -112,7 +112,23 @@ ROWS = {
     "aborted, READY again": (model(status=ABORTED), requested(model(status=ABORTED)), READY_AGAIN, EARLY, FAILED),
     "aborted before": (model(status=ABORTED), requested(model(status=ABORTED)), None, EARLY, PENDING),
     "other error": (model(status=OTHER_ERROR), requested(model(status=ERROR)), None, EARLY, FAILED),
+    "FAILED before, READY again": (
+        model(), requested(model("FAILED", status=ERROR)), WAS_PREPARING, EARLY, READY,
+    ),
+    "FAILED before, READY again with the same error": (
+        model(status=ERROR), requested(model("FAILED", status=ERROR)), WAS_PREPARING, EARLY, FAILED,
+    ),
     "old error, READY again": (model(status=ERROR), requested(model(status=ERROR)), READY_AGAIN, EARLY, FAILED),
+    "old error, READY again, calibrated since": (
+        model(status=ERROR, calibrated=True), requested(model(status=ERROR)), READY_AGAIN, EARLY, READY,
+    ),
+    "new error, calibrated since": (
+        model(status=ERROR, calibrated=True), requested(), READY_AGAIN, EARLY, FAILED,
+    ),
+    "old error, READY again, lists, calibrated since": (
+        model(status=ERROR, calibrated=True, **LISTS), requested(model(status=ERROR, **LISTS)), READY_AGAIN, EARLY,
+        FAILED,
+    ),
     "old error": (model(status=ERROR), requested(model(status=ERROR)), None, EARLY, PENDING),
     "no lists, calibrated since": (model(calibrated=True), requested(model(calibrated=False)), None, EARLY, READY),
     "no lists, calibrated since unset": (model(calibrated=True), requested(), None, EARLY, READY),
@@ -215,7 +231,7 @@ def test_judge_without_baseline_waits_for_one_empty_list(fields):
 def test_inferred_readiness_is_marked_and_fails_require_confirmation(read, history, now):
     inferred = judge(read, requested(), history, now)
     assert (inferred.inferred, inferred.precision) == (True, "FP8")
-    assert inferred.unseen is (now == LATE)
+    assert inferred.nothing_seen is (now == LATE)
     assert "inferred" in inferred.reason
     required = judge(read, requested(), history, now, require_confirmation=True)
     assert required.outcome is FAILED

@@ -12,10 +12,10 @@ from airflow_provider_fireworks.client.errors import (
     UnavailableError,
 )
 from airflow_provider_fireworks.client.resources import Status
-from airflow_provider_fireworks.models.readiness import Baseline
+from airflow_provider_fireworks.models.readiness import IDLE_POLLS, Baseline
 from airflow_provider_fireworks.models.wait import ModelWait
 from airflow_provider_fireworks.polling import Outcome
-from tests.unit.models.examples import ERROR, LISTS, OK, model
+from tests.unit.models.examples import EMPTY_LISTS, ERROR, LISTS, OK, model
 
 NAME = "accounts/demo/models/my-model"
 NOW = 1_750_000_000.0
@@ -52,8 +52,8 @@ POLLS = {
     "UPLOADING, listed": (model("UPLOADING", supported_precisions=["FP8"]), "pending", "pending", "ready"),
     "unknown state": (model("NEW", **LISTS), "pending", "pending", "ready"),
     "no state": (model(None, **LISTS), "pending", "pending", "ready"),
-    "no lists": (model(), "failed", "ready", "ready"),
-    "FAILED": (model("FAILED"), "failed", "ready", "ready"),
+    "no lists": (model(), "failed", "pending", "ready"),
+    "FAILED": (model("FAILED", **LISTS), "failed", "ready", "ready"),
     "401": (AccessDeniedError("bad key", status=401), *["access_denied"] * 3),
     "404": (NOT_FOUND, *["not_found"] * 3),
     "400": (RefusedError("bad request", status=400), *["refused"] * 3),
@@ -93,6 +93,15 @@ def test_model_wait_until_idle_ends_early_if_accepted_precision_is_listed():
     read = model("PREPARING", supported_precisions=["FP8_V2"])
     assert new_wait(until="idle").observe(read, NOW).outcome is Outcome.PENDING
     assert new_wait(until="idle", accept=["FP8_V2"]).observe(read, NOW).outcome is Outcome.READY
+
+
+@pytest.mark.parametrize("fields", [{}, EMPTY_LISTS], ids=["no lists", "empty lists"])
+@pytest.mark.parametrize("state", ["READY", "FAILED"])
+def test_model_wait_until_idle_without_lists_takes_some_polls(fields, state):
+    wait = new_wait(until="idle")
+    reads = [state, state, "PREPARING", *[state] * IDLE_POLLS]
+    outcomes = [wait.observe(model(each, **fields), NOW).outcome for each in reads]
+    assert outcomes == [*[Outcome.PENDING] * (len(reads) - 1), Outcome.READY]
 
 
 def test_model_wait_keeps_history_of_its_polls():
