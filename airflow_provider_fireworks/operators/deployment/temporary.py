@@ -39,7 +39,7 @@ class TemporaryDeployment:
 
     @property
     def inference_model(self) -> Any:
-        """The ``model`` of an inference request, as an ``XComArg`` of ``up``, which finds out what name answers."""
+        """The ``model`` of an inference request, as an ``XComArg`` of ``up``, which finds out which name answers."""
         return _output(self.up)["inference_model"]
 
 
