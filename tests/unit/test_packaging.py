@@ -1,0 +1,35 @@
+"""The sdist contains every file of the repository."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CHECKOUT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+#: hatchling adds these to every sdist.
+ALWAYS_IN_SDIST = {".gitignore", "LICENSE", "README.md", "pyproject.toml"}
+
+
+def test_sdist_includes_existing_paths_only():
+    included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert [path for path in included if not (CHECKOUT / path.lstrip("/")).exists()] == []
+
+
+@pytest.mark.skipif(
+    shutil.which("git") is None or not (CHECKOUT / ".git").exists(), reason="This is not a git checkout."
+)
+def test_sdist_includes_every_file_of_the_repository():
+    included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    tops = {path.partition("/")[0] for path in listed.stdout.splitlines()}
+    assert tops - ALWAYS_IN_SDIST == {path.lstrip("/") for path in included}
