@@ -1,13 +1,16 @@
-"""The sdist contains every file of the repository."""
+"""The sdist contains every file of the repository, and the changelog describes the version."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from airflow_provider_fireworks import __version__
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,3 +36,11 @@ def test_sdist_includes_every_file_of_the_repository():
     listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     tops = {path.partition("/")[0] for path in listed.stdout.splitlines()}
     assert tops - ALWAYS_IN_SDIST == {path.lstrip("/") for path in included}
+
+
+def test_changelog_describes_the_version_below_an_unreleased_section():
+    unreleased, newest = re.findall(
+        r"^## (.+)$", (CHECKOUT / "CHANGELOG.md").read_text(), flags=re.MULTILINE
+    )[:2]
+    assert unreleased == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", newest)
