@@ -75,8 +75,10 @@ lint: $(INSTALLED) ## Style, formatting and types
 	@$(BIN)/mypy
 
 .PHONY: build
-build: $(INSTALLED) ## Wheel and sdist, in dist/
+build: $(INSTALLED) ## Wheel and sdist, in dist/, and whether PyPI would accept their metadata and show the README
+	@rm -rf dist
 	@$(BIN)/python -m build
+	@$(BIN)/python -m twine check --strict dist/*
 
 .PHONY: clean
 clean: ## Remove everything that the other commands created
