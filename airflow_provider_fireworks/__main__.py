@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from airflow_provider_fireworks.check.cli import interrupt_on_sigterm, main
+from airflow_provider_fireworks.check.cli import interrupt_on_signals, main
 
 if __name__ == "__main__":
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     sys.exit(main())

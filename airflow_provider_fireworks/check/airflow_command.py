@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from airflow_provider_fireworks.check.cli import DESCRIPTION, EPILOG, HELP, OPTIONS, interrupt_on_sigterm, run
+from airflow_provider_fireworks.check.cli import DESCRIPTION, EPILOG, HELP, OPTIONS, interrupt_on_signals, run
 
 if TYPE_CHECKING:
     import argparse
@@ -31,5 +31,5 @@ def get_cli_commands() -> list[CLICommand]:
 
 def run_and_exit(given: argparse.Namespace) -> None:
     """Run the check, and exit with its code, as Airflow ignores what a command returns."""
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     sys.exit(run(given))

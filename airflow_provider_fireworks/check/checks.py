@@ -1,14 +1,13 @@
-"""The checks: each sends at most a few requests that change nothing, and returns a result."""
+"""The checks: each sends at most a few requests that change nothing, and returns what it found."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_fireworks.check.results import EmulatorOption, Result
-from airflow_provider_fireworks.check.subject import Subject
+from airflow_provider_fireworks.check.output import EmulatorOption, Found
+from airflow_provider_fireworks.check.subject import Subject, precision_of
 from airflow_provider_fireworks.check.validation import check_validate_only
 from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.errors import (
@@ -24,172 +23,146 @@ from airflow_provider_fireworks.exceptions import FireworksError, FireworksNotFo
 
 _MANY = 10
 """The most items of a list to show."""
+_FIRST_TIMEOUT = 10.0
+"""Seconds for one attempt of the first request: whoever runs it for the first time watches it."""
 
 
-@dataclass(frozen=True)
-class Check:
+def run_checks(subject: Subject, *, validate_deployments: bool) -> None:
     """
-    A check, and the name of its row.
-
-    :ivar run: returns the result.
-    :ivar optional: whether a failed request is no failure, because the API need not have the endpoint.
-    """
-
-    name: str
-    run: Callable[[str, Subject], Result]
-    optional: bool = False
-
-
-def run_checks(subject: Subject, *, validate_deployments: bool) -> Iterator[Result]:
-    """
-    Run the checks one after the other.
-
-    The requests are independent of each other, except that nothing is sent after the first one if the API cannot be
-    reached, or rejects the key.
+    Run the checks one after the other, and add a row for each.
 
     :param validate_deployments: also send requests with ``validateOnly``.
     """
-    connection = _run(Check("connection", check_connection), subject)
-    yield connection
-    rest = [
-        *ACCOUNT_CHECKS,
-        *(MODEL_CHECKS if subject.model_given else ()),
-        *([VALIDATION] if validate_deployments else ()),
-    ]
-    missing = "the connection cannot be used" if subject.stop else ""
-    for check in rest:
-        if missing:
-            yield Result(check.name, None, f"not run: {missing}")
-            continue
-        yield _run(check, subject)
-        if subject.account is None:
-            missing = "the account is not known"
-
-
-def _run(check: Check, subject: Subject) -> Result:
-    try:
-        return check.run(check.name, subject)
-    except ApiError as error:
-        if check.optional:
-            return Result(check.name, None, f"not known: {error}")
-        return Result(check.name, False, str(error_from_api(error, str(error))))
-    except FireworksError as error:
-        return Result(check.name, False, str(error))
+    checks = [*ACCOUNT_CHECKS, *(MODEL_CHECKS if subject.model_given else ())]
+    names = [name for name, _, _ in checks] + (["validateOnly"] if validate_deployments else [])
+    for name, check, is_optional in checks:
+        subject.report.progress(f"{name} …")
+        try:
+            found = check(subject)
+        except ApiError as error:
+            shown = f"not known: {error}" if is_optional else str(error_from_api(error, str(error)))
+            found = Found(None if is_optional else False, shown)
+        except FireworksError as error:
+            found = Found(False, str(error))
+        subject.report.add(name, found)
+        names.remove(name)
+        if subject.stop:
+            if names:
+                subject.report.add("not run", Found(None, f"{', '.join(names)}: {subject.stop}"))
+            return
+    if validate_deployments:
+        check_validate_only(subject)
 
 
 # ---- the connection and its account
 
 
-def check_connection(name: str, subject: Subject) -> Result:
+def check_connection(subject: Subject) -> Found:
     """Read the connection and, with its key, the accounts."""
-    subject.stop = True
+    hook = subject.hook
+    subject.stop = "the connection cannot be used"
     try:
-        subject.config = subject.hook.config
+        subject.report.config = config = hook.config
     except FireworksError:
         raise
     except Exception as error:
         # Anything can go wrong in a secrets backend.
-        return Result(
-            name, False, f"The connection cannot be read: {type(error).__name__}: {one_line(error)}"
-        )
+        return Found(False, f"The connection cannot be read: {type(error).__name__}: {one_line(error)}")
     try:
-        subject.accounts = [account.account_id for account in subject.hook.list_accounts()]
+        client = hook.quick_client(timeout=min(_FIRST_TIMEOUT, hook.timing.response_timeout))
+        subject.accounts = [account.account_id for account in client.send_all(api.list_accounts())]
     except (ConnectError, NoResponseError) as error:
-        return Result(name, False, f"{error}. Check the connection's Base URL, the network and the proxy.")
+        return Found(False, f"{error}. Check the connection's Base URL, the network and the proxy.")
     except ApiError as error:
-        subject.stop = error.misdirected or isinstance(error, AccessDeniedError)
+        if not error.misdirected and not isinstance(error, AccessDeniedError):
+            subject.stop = ""
         raise
-    subject.stop = False
-    return Result(name, True, f"{subject.config.base_url} accepts the API key")
+    subject.stop = ""
+    return Found(True, f"{config.base_url} accepts the API key")
 
 
-def check_account(name: str, subject: Subject) -> Result:
+def check_account(subject: Subject) -> Found:
     """Find the account of bare ids."""
-    account = subject.account = subject.hook.account_id
+    subject.stop = "the account is not known"
+    account = subject.report.about["accountId"] = subject.hook.account_id
+    subject.stop = ""
     if subject.accounts is None:
-        return Result(name, None, f"{account}; the accounts of the API key are not known")
+        return Found(None, f"{account}; the accounts of the API key are not known")
     if account in subject.accounts:
-        return Result(name, True, account)
+        return Found(True, account)
+    subject.stop = "it is not an account of the API key"
     found = _some(sorted(subject.accounts)) or "no account"
-    return Result(
-        *(name, False),
-        f"{account} is not among the accounts of the API key: {found}. Correct the connection's login or --account-id.",
-    )
+    wrong = f"{account} is not among the accounts of the API key: {found}."
+    return Found(False, f"{wrong} Correct the connection's Account ID or --account-id.")
 
 
-def check_zero_data_retention(name: str, subject: Subject) -> Result:
+def check_zero_data_retention(subject: Subject) -> Found:
     """Read whether the account has zero data retention, with which it can prepare nothing."""
-    value: Any = None
     try:
-        settings = subject.hook.send(api.get_policy_settings(subject.hook.account_id))
-        value = settings.zero_data_retention
-        because = f"zeroDataRetention is {'unset' if value is None else one_line(value)}"
+        value: Any = subject.hook.send(api.get_policy_settings(subject.hook.account_id)).zero_data_retention
     except NotFoundError:
-        because = "the account has no policySettings (404)"
-    is_on = any(value.values()) if isinstance(value, Mapping) else bool(value)
-    option = EmulatorOption("zero_data_retention", is_on, because)
-    if is_on:
-        return Result(name, False, "on: requests to prepare a model are rejected", (option,))
-    return Result(name, True, "off", (option,))
+        because = "no policy settings (404): they were never set, or the API is older"
+        if not subject.report.rows["account"].ok:
+            return Found(None, f"not known: {because}")
+        return Found(True, f"off: {because}", (EmulatorOption("zero_data_retention", False, because),))
+    is_on = value.get("enabled") if isinstance(value, Mapping) else value is not None and value
+    shown = "unset" if value is None else one_line(value)
+    if not isinstance(is_on, bool):
+        return Found(None, f"not known: zeroDataRetention is {shown}")
+    option = EmulatorOption("zero_data_retention", is_on, f"zeroDataRetention is {shown}")
+    return Found(not is_on, "on: requests to prepare a model are rejected" if is_on else "off", (option,))
 
 
-def check_quotas(name: str, subject: Subject) -> Result:
+def check_quotas(subject: Subject) -> Found:
     """Read the quotas of the account."""
     quotas = {quota.name.rpartition("/")[2]: quota for quota in subject.hook.list_quotas()}
     if not quotas:
-        return Result(name, None, "not known: the API lists none")
-    lines = [
-        f"{quota}: {_number(each.usage)} of {_number(each.value)} in use" for quota, each in quotas.items()
-    ]
+        return Found(None, "not known: the API lists none")
+    lines = []
+    for name, quota in quotas.items():
+        used = "?" if quota.usage is None else f"{quota.usage:g}"
+        is_unlimited = quota.value is not None and quota.value < 0
+        of = (
+            "in use, unlimited"
+            if is_unlimited
+            else f"of {'?' if quota.value is None else quota.value} in use"
+        )
+        lines.append(f"{name}: {used} {of}")
+    shown = _some(lines, "\n")
     gpu = subject.accelerator_type.split("_")[1 if "_" in subject.accelerator_type else 0].lower()
-    of_type = [quota for quota in quotas if re.search(rf"(?<![a-z0-9]){re.escape(gpu)}(?![a-z0-9])", quota)]
+    of_type = [name for name in quotas if re.search(rf"(?<![a-z0-9]){re.escape(gpu)}(?![a-z0-9])", name)]
+    if not of_type:
+        return Found(True, f"{shown}\nno quota is named after {gpu}, of {subject.accelerator_type}")
     # There can be one of each region as well.
-    of_type = [quota for quota in of_type if quota.startswith("global")] or of_type
-    value = quotas[of_type[0]].value if len(of_type) == 1 else None
-    settles = () if value is None else (EmulatorOption("gpu_quota", value, f"quota {of_type[0]}"),)
-    return Result(name, True, _some(lines, "\n"), settles)
-
-
-def check_deleted_deployments(name: str, subject: Subject) -> Result:
-    """Read a deployment that is deleted, if there is one."""
-    listed = subject.hook.list_deployments(show_deleted=True)
-    deleted = next((each for each in listed if each.state == "DELETED"), None)
-    if deleted is None:
-        return Result(name, None, "not known: the list has no deployment that is DELETED")
-    deployment = subject.hook.listed_name(deleted)
-    try:
-        subject.hook.get_deployment(deployment)
-        found, detail = "deleted", f"a GET returns {deployment}, which is DELETED"
-    except NotFoundError:
-        found, detail = "not_found", f"a GET of {deployment}, which is DELETED, gets 404"
-    return Result(name, True, detail, (EmulatorOption("deleted_get", found, detail),))
+    of_type = [name for name in of_type if name.startswith("global")] or of_type
+    value = quotas[of_type[0]].value
+    if len(of_type) > 1 or value is None or value < 0:
+        return Found(True, shown)
+    return Found(True, shown, (EmulatorOption("gpu_quota", value, f"quota {of_type[0]}"),))
 
 
 # ---- the model
 
 
-def check_model(name: str, subject: Subject) -> Result:
+def check_model(subject: Subject) -> Found:
     """Read the model."""
-    model_name = subject.model_name
+    subject.stop = "the model was not read"
+    name = subject.model_name
     try:
-        model = subject.model = subject.hook.get_model(model_name)
+        model = subject.model = subject.hook.get_model(name)
     except NotFoundError as error:
-        return Result(name, False, f"{model_name} does not exist ({error}). {FireworksNotFound.hint}")
-    status = model.status
-    detail = f"{model_name}: state {model.state or 'not sent'}, status {status or 'OK'}"
-    if model.state == "READY" and status is not None and status.is_error:
-        option = EmulatorOption("stale_status", True, f"the model is READY with the status {status}")
-        return Result(
-            name, True, f"{detail} (a READY model keeps the error of an earlier operation)", (option,)
-        )
-    return Result(name, model.state != "FAILED", detail)
+        return Found(False, f"{name} does not exist ({error}). {FireworksNotFound.hint}")
+    subject.stop = ""
+    detail = f"{name}: state {model.state or 'not sent'}, status {model.status or 'OK'}"
+    if model.state == "READY" and model.status is not None and model.status.is_error:
+        return Found(None, f"{detail}: of an earlier operation, or of a preparation that has just failed")
+    return Found(model.state != "FAILED", detail)
 
 
-def check_precision_lists(name: str, subject: Subject) -> Result:
+def check_precision_lists(subject: Subject) -> Found:
     """Say whether the model lists its precisions."""
     model = subject.model
-    if model is None:
-        return Result(name, None, "not run: the model was not read")
+    assert model is not None  # noqa: S101
     value = "present" if model.lists_precisions else "absent" if model.omits_precisions else "empty"
     meaning = "" if value == "present" else ": readiness has to be inferred, see docs/readiness.md"
     calibrated = {None: "not sent", True: "true", False: "false"}[model.calibrated]
@@ -199,43 +172,49 @@ def check_precision_lists(name: str, subject: Subject) -> Result:
         f"supportedPrecisionsWithCalibration: {_list(model.supported_precisions_with_calibration)}",
         f"calibrated: {calibrated}, default precision: {subject.default_precision or 'not sent'}",
     ]
+    if not subject.decides_lists:
+        lines.append("says nothing of other models: this is not a base model that is READY")
+        return Found(True, "\n".join(lines))
     option = EmulatorOption("precision_lists", value, f"the lists of {subject.model_name} are {value}")
-    return Result(name, True, "\n".join(lines), (option,))
+    return Found(True, "\n".join(lines), (option,))
 
 
-def check_shapes(name: str, subject: Subject) -> Result:
+def check_shapes(subject: Subject) -> Found:
     """Read the deployment shapes that fit the model."""
-    if subject.model is None:
-        return Result(name, None, "not run: the model was not read")
     subject.shapes = subject.hook.match_deployment_shapes(subject.model_name)
     hardware: dict[str, set[str]] = {}
     for shape in subject.shapes:
         found = shape.snapshot or DeploymentShape()
         count = f" x{found.accelerator_count}" if found.accelerator_count else ""
-        precision = subject.precision_of(shape) or "the model's own precision"
+        precision = precision_of(shape) or "the model's own precision"
         hardware.setdefault(precision, set()).add(f"{found.accelerator_type or 'unknown'}{count}")
     if not hardware:
-        return Result(name, True, "no shape fits the model")
+        return Found(True, "no shape fits the model")
     lines = [f"{precision}: {', '.join(sorted(found))}" for precision, found in sorted(hardware.items())]
     unlisted = [each for each in subject.shape_precisions if each not in subject.listed_precisions]
-    if not subject.model.lists_precisions or not unlisted:
-        return Result(name, True, "\n".join(lines))
+    if not (subject.model and subject.model.lists_precisions and subject.decides_lists and unlisted):
+        return Found(True, "\n".join(lines))
     because = f"shapes at {', '.join(unlisted)}, which the model does not list"
-    return Result(name, True, "\n".join([*lines, because]), (EmulatorOption("match_shapes", "all", because),))
+    covered = [f"{subject.covering(each)} may cover {each}" for each in unlisted if subject.covering(each)]
+    if len(covered) == len(unlisted):
+        return Found(True, "\n".join([*lines, f"{because}, but {', '.join(covered)}"]))
+    return Found(True, "\n".join([*lines, because]), (EmulatorOption("match_shapes", "all", because),))
 
 
-ACCOUNT_CHECKS = (
-    Check("account", check_account),
-    Check("zero data retention", check_zero_data_retention, optional=True),
-    Check("GPU quotas", check_quotas, optional=True),
-    Check("deleted deployments", check_deleted_deployments, optional=True),
+Check = tuple[str, Callable[[Subject], Found], bool]
+"""The name of its row, the function, and whether a failed request is no failure: the API need not have the endpoint."""
+
+ACCOUNT_CHECKS: tuple[Check, ...] = (
+    ("connection", check_connection, False),
+    ("account", check_account, False),
+    ("zero data retention", check_zero_data_retention, True),
+    ("GPU quotas", check_quotas, True),
 )
-MODEL_CHECKS = (
-    Check("model", check_model),
-    Check("precision lists", check_precision_lists),
-    Check("deployment shapes", check_shapes, optional=True),
+MODEL_CHECKS: tuple[Check, ...] = (
+    ("model", check_model, False),
+    ("precision lists", check_precision_lists, False),
+    ("deployment shapes", check_shapes, True),
 )
-VALIDATION = Check("validateOnly", check_validate_only)
 
 
 def _some(items: list[str], separator: str = ", ") -> str:
@@ -245,7 +224,3 @@ def _some(items: list[str], separator: str = ", ") -> str:
 
 def _list(precisions: list[str] | None) -> str:
     return "not sent" if precisions is None else ", ".join(precisions) or "empty"
-
-
-def _number(value: Any) -> str:
-    return "?" if value is None else f"{value:g}"

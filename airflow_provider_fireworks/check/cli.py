@@ -9,13 +9,11 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
-from airflow_provider_fireworks.check.report import Table, as_json, settled
+from airflow_provider_fireworks.check.output import OutputError, Report, hide_keys
 from airflow_provider_fireworks.client.names import InvalidNameError, ModelName, check_id
-
-if TYPE_CHECKING:
-    from airflow_provider_fireworks.check.results import Result
+from airflow_provider_fireworks.client.text import one_line
 
 # With it, `airflow connections` reads the database as well. Outside of a task, Airflow 3.1 and later do not otherwise.
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
@@ -26,7 +24,8 @@ DESCRIPTION = (
     "nothing: sends GET requests and deploymentShapeVersions:match only, unless --validate-deployments is given."
 )
 EPILOG = (
-    "Exit code: 0 if every check that ran passed, 1 if one failed, 2 for a wrong command line, 130 after Ctrl-C. "
+    "Exit code: 0 if every check that ran passed; 1 if one failed, or if a deployment may be left; 2 for a wrong "
+    "command line; 70 if the output cannot be written, or after an unexpected error; 130 after Ctrl-C. "
     "docs/check.md describes the output."
 )
 
@@ -36,17 +35,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run a command.
 
     :param arguments: the command line, without the program's name.
-    :return: the exit code: 0 if every check that ran passed, 1 if one failed, 130 after Ctrl-C.
+    :return: the exit code; see :func:`run`.
     """
-    return run(_parser().parse_args(arguments))
+    command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["no command"]
+    parser = argparse.ArgumentParser(
+        prog=f"{_PROGRAM} check", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False
+    )
+    for flag, keywords in OPTIONS:
+        parser.add_argument(flag, **keywords)
+    if command in ("-h", "--help"):
+        rest = ["--help"]
+    elif command == "emulator":
+        parser.error(f"the emulator is started with: {_PROGRAM}.emulator")
+    elif command != "check":
+        parser.error(f"{command}: the only command is check")
+    return run(parser.parse_args(rest))
 
 
-def interrupt_on_sigterm() -> None:
-    """Make SIGTERM end the check like Ctrl-C, so that it deletes what a validation may have created."""
-    signal.signal(signal.SIGTERM, _interrupt)
+def interrupt_on_signals() -> None:
+    """Make SIGTERM and SIGHUP end the check like Ctrl-C, so that it deletes what a validation may have created."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # With nohup, SIGHUP is ignored.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(signum: int, frame: object) -> None:
+    if signum != signal.SIGTERM:
+        # When a terminal is closed, the kernel and the shell may both send it.
+        signal.signal(signum, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -55,43 +73,45 @@ def run(given: argparse.Namespace) -> int:
     Run the check.
 
     :param given: the parsed :data:`OPTIONS`.
-    :return: the exit code: 0 if every check that ran passed, 1 if one failed, 2 for a wrong command line, 130 after
-        Ctrl-C.
+    :return: the exit code: 0 if every check that ran passed; 1 if one failed, or if a deployment may be left; 2 for a
+        wrong command line; 70 if the output cannot be written, or after an unexpected error; 130 after Ctrl-C.
     """
     if given.validate_deployments and not given.model:
         print("error: argument --validate-deployments: requires --model", file=sys.stderr)
         return 2
-    out = sys.stdout
+    report = Report(as_json=given.json)
     try:
-        with _quiet_airflow():
-            return _check(given, out)
-    except KeyboardInterrupt as interrupt:
-        print(f"Interrupted. {interrupt}".rstrip(), file=sys.stderr)
-        return 130
+        try:
+            with _quiet_airflow():
+                _check(given, report)
+        finally:
+            report.finish()
+        code = 1 if any(found.ok is False for found in report.rows.values()) else 0
+    except KeyboardInterrupt:
+        code = 130
+        report.note("Interrupted.")
+    except OutputError:
+        code = 70
+    except Exception as error:
+        code = 70
+        report.note(f"error: {type(error).__name__}: {one_line(error)}")
+    report.warn_of_deployments()
+    return 1 if report.left else code
 
 
-def _check(given: argparse.Namespace, out: TextIO) -> int:
+def _check(given: argparse.Namespace, report: Report) -> None:
     # Loading Airflow takes seconds, which --help does not need.
+    report.progress("loading Airflow …")
     import airflow
 
     from airflow_provider_fireworks.check.checks import run_checks
     from airflow_provider_fireworks.check.subject import Subject
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
+    report.about |= {"airflow": airflow.__version__, "accountId": None, "model": given.model}
     hook = FireworksHook(given.conn_id or None, account_id=given.account_id)
-    subject = Subject(hook, given.model, given.accelerator_type, _print_progress)
-    table = None if given.json else Table(out)
-    results: list[Result] = []
-    for found in run_checks(subject, validate_deployments=given.validate_deployments):
-        # Without a usable connection there is no key to hide.
-        results.append(found.hide(subject.config.hide_key) if subject.config else found)
-        if table:
-            table.add(results[-1])
-    if table:
-        table.finish(settled(results))
-    else:
-        print(as_json(subject, results, airflow=airflow.__version__), file=out)
-    return 1 if any(result.ok is False for result in results) else 0
+    subject = Subject(hook, given.model, given.accelerator_type, report)
+    run_checks(subject, validate_deployments=given.validate_deployments)
 
 
 @contextlib.contextmanager
@@ -114,14 +134,14 @@ def _account_id(value: str) -> str:
     try:
         return check_id(value, "account id")
     except InvalidNameError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(hide_keys(str(error))) from None
 
 
 def _model(value: str) -> str:
     try:
         ModelName.account_in(value)
     except InvalidNameError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(hide_keys(str(error))) from None
     return value
 
 
@@ -156,16 +176,3 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--json", {"action": "store_true", "help": "Print one JSON object, for a bug report."}),
 )
 """The options of the command, by flag: the arguments of ``add_argument``."""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_PROGRAM)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="check")
-    check = commands.add_parser("check", help=HELP, description=DESCRIPTION, epilog=EPILOG)
-    for flag, arguments in OPTIONS:
-        check.add_argument(flag, **arguments)
-    return parser
-
-
-def _print_progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

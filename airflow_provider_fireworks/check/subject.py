@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_fireworks.client.precision import Precision
 
 if TYPE_CHECKING:
-    from airflow_provider_fireworks.client.config import ClientConfig
+    from airflow_provider_fireworks.check.output import Report
     from airflow_provider_fireworks.client.names import ModelName
     from airflow_provider_fireworks.client.resources import DeploymentShapeVersion, Model
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
-_UNSPECIFIED = ("", "PRECISION_UNSPECIFIED")
+_UNSPECIFIED = (None, "", "PRECISION_UNSPECIFIED")
 
 
 @dataclass
@@ -24,11 +23,8 @@ class Subject:
 
     :ivar model_given: id or full resource name of the model to check, ``None`` for none.
     :ivar accelerator_type: the accelerators of deployments without a shape, and of the GPU quota.
-    :ivar progress: shows a line while a check takes long.
-    :ivar config: of the connection, ``None`` if it cannot be used.
-    :ivar stop: whether nothing more can be asked.
+    :ivar stop: why no further check can run, empty if one can.
     :ivar accounts: the accounts of the key, ``None`` if they are not known.
-    :ivar account: the account to use, ``None`` until it is known.
     :ivar model: the model, ``None`` until it was read.
     :ivar shapes: the shapes that fit the model.
     """
@@ -36,13 +32,11 @@ class Subject:
     hook: FireworksHook
     model_given: str | None
     accelerator_type: str
-    progress: Callable[[str], None]
-    config: ClientConfig | None = None
-    stop: bool = False
+    report: Report
+    stop: str = ""
     accounts: list[str] | None = None
-    account: str | None = None
     model: Model | None = None
-    shapes: list[DeploymentShapeVersion] | None = None
+    shapes: list[DeploymentShapeVersion] = field(default_factory=list)
 
     @property
     def model_name(self) -> ModelName:
@@ -50,11 +44,17 @@ class Subject:
         return self.hook.base_model_name(self.model_given or "")
 
     @property
+    def decides_lists(self) -> bool:
+        """Whether its lists show what the API does: those of a base model that is ready do."""
+        if self.model is None or self.model.state != "READY":
+            return False
+        return "ADDON" not in str((self.model.model_extra or {}).get("kind"))
+
+    @property
     def default_precision(self) -> str:
         """The precision of the model as it was uploaded, empty if the API does not say."""
         details = self.model.base_model_details if self.model else None
-        found = details.default_precision if details else None
-        return "" if found is None or found in _UNSPECIFIED else found
+        return _known(details.default_precision if details else None)
 
     @property
     def listed_precisions(self) -> list[str]:
@@ -68,13 +68,7 @@ class Subject:
     @property
     def shape_precisions(self) -> list[str]:
         """The precisions that the shapes name."""
-        return _distinct([self.precision_of(shape) for shape in self.shapes or []])
-
-    @staticmethod
-    def precision_of(shape: DeploymentShapeVersion) -> str:
-        """Return the precision of a shape, empty for the model's own."""
-        found = shape.snapshot.precision if shape.snapshot else None
-        return "" if found is None or found in _UNSPECIFIED else found
+        return _distinct([precision_of(shape) for shape in self.shapes])
 
     @property
     def precisions_to_validate(self) -> list[str]:
@@ -82,9 +76,29 @@ class Subject:
         usual = [Precision.FP8.value, Precision.FP4.value]
         if self.model is None or not self.model.lists_precisions:
             return _distinct([self.default_precision, *(self.shape_precisions or usual)])
-        listed = self.listed_precisions
-        unlisted = [each for each in [*self.shape_precisions, *usual] if each not in listed]
-        return _distinct([*listed, *self.shape_precisions, *unlisted[:1]])
+        candidates = _distinct([*self.shape_precisions, *usual])
+        # One that only the model's preparation can have made deployable says more.
+        unlisted = [each for each in candidates if each not in self.listed_precisions]
+        unlisted.sort(key=lambda each: bool(self.covering(each)))
+        return _distinct([*self.listed_precisions, *self.shape_precisions, *unlisted[:1]])
+
+    def covering(self, precision: str) -> str:
+        """
+        Return a listed precision of the same family (``FP8`` for ``FP8_MM``), empty if there is none.
+
+        The model may be prepared for the one by being prepared for the other.
+        """
+        family = precision.partition("_")[0]
+        return next((each for each in self.listed_precisions if each.partition("_")[0] == family), "")
+
+
+def precision_of(shape: DeploymentShapeVersion) -> str:
+    """Return the precision of a shape, empty for the model's own."""
+    return _known(shape.snapshot.precision if shape.snapshot else None)
+
+
+def _known(precision: str | None) -> str:
+    return "" if precision is None or precision in _UNSPECIFIED else precision
 
 
 def _distinct(precisions: list[str]) -> list[str]:

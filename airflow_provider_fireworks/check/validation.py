@@ -2,49 +2,59 @@
 The requests with ``validateOnly``, which should create nothing.
 
 Because an API that ignores ``validateOnly`` would create a deployment, which costs money, nothing more is sent after
-the first accepted request until it is certain that it created none.
+the first accepted request until it is certain that it created none. However the check ends, the id of every request
+that was not plainly refused is deleted.
 """
 
 from __future__ import annotations
 
-import logging
+import itertools
+import re
 import secrets
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from airflow_provider_fireworks.check.results import EmulatorOption, Result
-from airflow_provider_fireworks.check.subject import Subject
-from airflow_provider_fireworks.client.errors import ApiError, NotFoundError, RefusedError
-from airflow_provider_fireworks.client.names import DeploymentName
+from airflow_provider_fireworks.check.output import EmulatorOption, Found
+from airflow_provider_fireworks.check.subject import Subject, precision_of
+from airflow_provider_fireworks.client import api
+from airflow_provider_fireworks.client.errors import (
+    AccessDeniedError,
+    ApiError,
+    ConnectError,
+    NotFoundError,
+    RefusedError,
+)
+from airflow_provider_fireworks.client.names import DeploymentName, InvalidNameError
+from airflow_provider_fireworks.client.resources import Deployment
 from airflow_provider_fireworks.client.text import sentence
-from airflow_provider_fireworks.deployments.removal import MONEY, remove
-from airflow_provider_fireworks.links import FireworksDeploymentLink
-from airflow_provider_fireworks.operators.deployment.run_removal import run_removal
 
-log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
+
+WATCH = (1 / 15, 1 / 6, 1 / 3, 2 / 3, 1)
+"""When to read, as shares of ``visibility_lag``: at 2, 5, 10, 20 and 30 s. Some accounts have 10 requests a minute."""
+_MAX_FAILURES = 2
+"""Transient errors after which nothing more is validated."""
+_NO_SHAPE = re.compile(r"deployment ?shape|shapeless", re.IGNORECASE)
+_NAME = "validateOnly"
 
 
-def check_validate_only(name: str, subject: Subject) -> Result:
-    """
-    Validate deployments of the model, and delete what that creates.
-
-    :raises KeyboardInterrupt: with a warning if a deployment may be left.
-    """
-    if subject.model is None or subject.account is None:
-        return Result(name, None, "not run: the model was not read")
-    validation = Validation(subject, subject.account)
+def check_validate_only(subject: Subject) -> None:
+    """Validate deployments of the model, delete whatever that may have created, and add the row, however that ends."""
+    validation = Validation(subject)
     try:
-        validation.send_all()
-    except DeploymentCreatedError as created:
-        validation.problem = str(created)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(validation.clean_up()) from None
-    return validation.result(name)
-
-
-class DeploymentCreatedError(Exception):
-    """A request with ``validateOnly`` created a deployment, or may have created one."""
+        try:
+            validation.send_all()
+            validation.delete_all()
+        except BaseException:
+            if subject.report.left:
+                subject.report.note(
+                    "Stopping: waiting for what may have been created, to delete it. Interrupt again not to wait."
+                )
+            validation.delete_all()
+            raise
+    finally:
+        subject.report.add(_NAME, validation.found())
 
 
 @dataclass
@@ -56,232 +66,289 @@ class Attempt:
     :ivar what: what is to be deployed, for a person.
     :ivar precision: its precision, empty for the model's own.
     :ivar has_shape: whether it is to be deployed with a shape.
-    :ivar error: why it failed, ``None`` if it was accepted.
+    :ivar is_own: whether its id was chosen here; otherwise only the response named it, so it is not deleted.
+    :ivar accepted: whether it was accepted.
+    :ivar error: why it failed.
+    :ivar exists: whether the deployment existed when it was last read, ``None`` if that is not known.
     """
 
     deployment: DeploymentName
     what: str
-    precision: str
-    has_shape: bool
+    precision: str = ""
+    has_shape: bool = False
+    is_own: bool = True
+    accepted: bool = False
     error: ApiError | None = None
+    exists: bool | None = None
 
     @property
-    def may_have_created(self) -> bool:
-        """Whether the request was not refused."""
-        return self.error is None or self.error.outcome_unknown
+    def is_refused(self) -> bool:
+        """Whether the API has plainly refused it, so that it created nothing. 409 may be the echo of a success."""
+        error = self.error
+        if error is None or error.outcome_unknown or error.status == 409:
+            return False
+        return error.is_response or isinstance(error, ConnectError)
+
+    @property
+    def wants_shape(self) -> bool:
+        """Whether it was refused because it has no shape."""
+        return isinstance(self.error, RefusedError) and _NO_SHAPE.search(self.error.message) is not None
 
     def __str__(self) -> str:
         if self.error is None:
-            return f"{self.what}: accepted"
+            return f"{self.what}: {'accepted' if self.accepted else 'no response yet'}"
         said = str(self.error).removeprefix(f"{self.error.request}: ")
         return f"{self.what}: {'failed' if self.error.is_transient else 'refused'}: {said}"
 
 
-@dataclass
 class Validation:
     """
     Sends the requests one after the other.
 
-    :ivar account: the account to deploy in.
-    :ivar shapeless: what the API does without a shape, as the emulator's option; ``None`` if that is not known.
-    :ivar creates_nothing: whether an accepted request has created nothing.
-    :ivar creates: whether a request has created a deployment.
-    :ivar problem: what was or may have been created, and whether it was deleted.
+    :ivar attempts: the requests so far.
+    :ivar shapeless: what the API does without a shape, as the emulator's option; ``required`` until it is known
+        whether ``acceptShapelessRisk`` is enough, ``None`` if nothing is known.
     """
 
-    subject: Subject
-    account: str
-    attempts: list[Attempt] = field(default_factory=list)
-    shapeless: str | None = None
-    creates_nothing: bool = False
-    creates: bool = False
-    problem: str = ""
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._hook = subject.hook
+        self._left = subject.report.left
+        # Short timeouts: a clean-up must not wait for one response for long.
+        self._client = self._hook.quick_client(timeout=self._hook.timing.trigger_request_timeout)
+        self._sent_at = self._not_before = 0.0
+        self._stopped = self._creates_nothing = self._complete = False
+        self.attempts: list[Attempt] = []
+        self.shapeless: str | None = None
 
     def send_all(self) -> None:
-        """
-        Send all requests.
-
-        :raises DeploymentCreatedError: if one created a deployment.
-        """
-        for precision in self.subject.precisions_to_validate:
-            self._send_without_shape(precision)
-        shapes = self.subject.shapes or []
-        listed = self.subject.listed_precisions
-        # Whether an unlisted precision is refused says more.
-        shapes = sorted(shapes, key=lambda shape: self.subject.precision_of(shape) in ["", *listed])
-        for shape in shapes[:1]:
-            precision = self.subject.precision_of(shape)
-            self._send(
-                f"{precision or 'own precision'}, {shape.name}", precision, {"deploymentShape": shape.name}
-            )
-        for attempt in self.attempts:
-            if attempt.may_have_created:
-                self._delete_if_created(attempt.deployment, wait=False)
-
-    def _send_without_shape(self, precision: str) -> None:
-        if self.shapeless == "refused":
-            return
-        accelerators = self.subject.accelerator_type
-        what, fields = (
-            f"{precision}, {accelerators}",
-            {"precision": precision, "acceleratorType": accelerators},
-        )
-        if self.shapeless != "with_risk":
-            first = self._send(what, precision, fields)
-            if first.error is None:
-                self.shapeless = "accepted"
-            if not _objects_to_no_shape(first):
+        """Send the requests, until one may have created something."""
+        accelerators = self._subject.accelerator_type
+        for precision, risk in itertools.product(self._subject.precisions_to_validate, (False, True)):
+            if self.shapeless not in (("required", "with_risk") if risk else (None, "accepted")):
+                continue
+            fields = {"precision": precision, "acceleratorType": accelerators}
+            what = f"{precision}, {accelerators}" + (", acceptShapelessRisk" if risk else "")
+            attempt = self._send(Attempt(self._new_name(), what, precision), fields, risk=risk)
+            if attempt is None:
                 return
-        second = self._send(f"{what}, acceptShapelessRisk", precision, fields, accept_shapeless_risk=True)
-        self.shapeless = "refused" if _objects_to_no_shape(second) else "with_risk"
+            self._learn_shapeless(attempt, risk=risk)
+        # Whether an unlisted precision is refused says more.
+        listed = ["", *self._subject.listed_precisions]
+        for shape in sorted(self._subject.shapes, key=lambda shape: precision_of(shape) in listed)[:1]:
+            precision = precision_of(shape)
+            what = f"{precision or 'own precision'}, {shape.name}"
+            attempt = Attempt(self._new_name(), what, precision, has_shape=True)
+            if self._send(attempt, {"deploymentShape": shape.name}) is None:
+                return
+        self._complete = True
 
-    def _send(
-        self, what: str, precision: str, fields: dict[str, Any], *, accept_shapeless_risk: bool = False
-    ) -> Attempt:
-        deployment = DeploymentName(self.account, f"airflow-check-{secrets.token_hex(6)}")
-        attempt = Attempt(deployment, what, precision, "deploymentShape" in fields)
-        # Before it is sent, for a Ctrl-C while it is.
-        self.attempts.append(attempt)
+    def _learn_shapeless(self, attempt: Attempt, *, risk: bool) -> None:
+        unprepared = isinstance(attempt.error, RefusedError) and attempt.error.code == "FAILED_PRECONDITION"
+        if attempt.wants_shape:
+            if self.shapeless is None or risk:
+                self.shapeless = "refused" if risk else "required"
+        elif attempt.accepted or (risk and unprepared):
+            self.shapeless = "with_risk" if risk else "accepted"
+
+    def _new_name(self) -> DeploymentName:
+        return DeploymentName(self._hook.account_id, f"airflow-check-{secrets.token_hex(6)}")
+
+    def _send(self, attempt: Attempt, fields: dict[str, Any], *, risk: bool = False) -> Attempt | None:
+        """Send one request, and return ``None`` if no further one should be sent."""
+        name = attempt.deployment
         spec = {
-            "baseModel": str(self.subject.model_name),
+            "baseModel": str(self._subject.model_name),
             "minReplicaCount": 0,
             "maxReplicaCount": 1,
             "displayName": "airflow check, can be deleted",
             **fields,
         }
+        request = api.create_deployment(name, spec, validate_only=True, accept_shapeless_risk=risk)
+        # Before it is sent, for an interrupt while it is.
+        self.attempts.append(attempt)
+        self._left[name] = "the check was interrupted"
+        self._subject.report.progress(f"validating {attempt.what} …")
         try:
-            self.subject.hook.create_deployment(
-                deployment, spec, validate_only=True, accept_shapeless_risk=accept_shapeless_risk
-            )
+            # After a lost response it must not be sent again, since the API may have ignored validateOnly.
+            created = self._hook.send(replace(request, read_only=False))
+            attempt.accepted = True
+            self._compare_name(created, name)
         except ApiError as error:
             attempt.error = error
-        if attempt.may_have_created and not self.creates_nothing:
-            self._delete_if_created(deployment, wait=True)
-            self.creates_nothing = attempt.error is None
-        return attempt
+            if attempt.is_refused:
+                del self._left[name]
+        finally:
+            self._sent_at = time.monotonic()
+        if name in self._left and not self._creates_nothing:
+            self._watch([attempt])
+            self._stopped = self._stopped or attempt.exists is not False
+            self._creates_nothing = attempt.accepted
+        failures = [each for each in self.attempts if each.error is not None and each.error.is_transient]
+        return None if self._stopped or len(failures) >= _MAX_FAILURES else attempt
 
-    def _delete_if_created(self, deployment: DeploymentName, *, wait: bool) -> None:
-        """
-        Delete a deployment if it exists.
-
-        :param wait: whether it may become visible later.
-        :raises DeploymentCreatedError: if it existed, or if that is not known.
-        """
-        hook = self.subject.hook
-        exists = self._exists(deployment, wait=wait)
-        if exists is False:
+    def _compare_name(self, created: Deployment, sent: DeploymentName) -> None:
+        if created.name.rpartition("/")[2] in ("", sent.id):
             return
-        # Its id is new and random, so it is nobody else's.
-        steps = remove(
-            deployment,
-            timeout=hook.timing.cleanup_timeout,
-            hard=True,
-            unread="delete",
-            insist=True,
-            timing=hook.timing,
+        try:
+            named = DeploymentName.parse(created.name, account=sent.account)
+        except InvalidNameError:
+            return
+        self._stopped = True
+        self._left[named] = "its id was not chosen by this check"
+        self.attempts.append(Attempt(named, f"the response to this request names {named}", is_own=False))
+
+    def _watch(self, attempts: list[Attempt]) -> None:
+        """Read the deployments in turn, until they would be visible, and delete each that is found."""
+        lag = self._hook.timing.visibility_lag
+        rest = self._sent_at + lag - time.monotonic()
+        if rest <= 0:
+            return
+        names = ", ".join(attempt.deployment.id for attempt in attempts)
+        self._subject.report.note(
+            f"Watching for {rest:.0f} s whether a deployment appears: {names}"
         )
-        removal = run_removal(steps, hook, log)
-        self.creates = self.creates or exists is True
-        if removal.status == "left":
-            state = f"It created {deployment}" if exists else f"{deployment} may exist"
-            why = sentence(removal.error or removal.note)
-            raise DeploymentCreatedError(f"{state}, and deleting it failed: {why} {_delete_it(deployment)}")
-        if exists:
-            raise DeploymentCreatedError(f"It created {deployment}, which was deleted again.")
-        raise DeploymentCreatedError(f"Whether it created {deployment} is not known; it does not exist now.")
-
-    def _exists(self, deployment: DeploymentName, *, wait: bool) -> bool | None:
-        """Return whether a deployment exists, ``None`` if the API does not say."""
-        hook = self.subject.hook
-        seconds = hook.timing.visibility_lag if wait else 0.0
-        deadline = time.monotonic() + seconds
-        if wait:
-            self.subject.progress(
-                f"Reading {deployment} for {seconds:g} s: validateOnly should not create it."
-            )
-        while True:
-            exists: bool | None = None
-            try:
-                hook.get_deployment(deployment)
-                return True
-            except NotFoundError:
-                exists = False
-            except ApiError as error:
-                log.warning("%s", error)
-            if time.monotonic() >= deadline:
-                return exists
-            time.sleep(hook.timing.min_delete_delay)
-
-    def clean_up(self) -> str:
-        """Delete what may have been created, and return a warning if something may be left."""
-        warnings = []
-        for attempt in self.attempts:
-            if not attempt.may_have_created:
+        for share, attempt in zip(WATCH, itertools.cycle(attempts)):
+            pause = self._sent_at + share * lag - time.monotonic()
+            if pause < 0 or attempt.deployment not in self._left:
                 continue
-            try:
-                self._delete_if_created(attempt.deployment, wait=not self.creates_nothing)
-            except DeploymentCreatedError as created:
-                warnings.append(str(created))
-            except KeyboardInterrupt:
-                warnings.append(f"{attempt.deployment} may exist. {_delete_it(attempt.deployment)}")
-        return " ".join(warnings)
+            time.sleep(pause)
+            self._read(attempt)
+            if attempt.exists:
+                self._delete(attempt)
 
-    def result(self, name: str) -> Result:
+    def delete_all(self) -> None:
+        """Delete the id of each request that may have created a deployment, once it would be visible."""
+        suspects = [attempt for attempt in self.attempts if attempt.deployment in self._left]
+        if suspects:
+            self._watch(suspects)
+        for attempt in suspects:
+            if attempt.deployment in self._left:
+                self._delete(attempt)
+
+    def _delete(self, attempt: Attempt) -> None:
+        """Delete a deployment until the API confirms that it is gone."""
+        timing, name = self._hook.timing, attempt.deployment
+        if not attempt.is_own:
+            # A response must not choose which deployment is deleted.
+            if isinstance(self._read(attempt), NotFoundError):
+                del self._left[name]
+            return
+        deadline, delay = time.monotonic() + timing.cleanup_timeout, timing.min_delete_delay
+        hard, is_lost = True, False
+        while True:
+            # Its id is new and random, so it is nobody else's.
+            error = self._try(api.delete_deployment(name, hard=hard, ignore_checks=True))
+            if not isinstance(error, ApiError):
+                attempt.exists = True
+                del self._left[name]
+                return
+            is_gone = isinstance(error, NotFoundError)
+            is_lost = is_lost or error.outcome_unknown
+            if not is_gone:
+                self._left[name] = str(error)
+                # The API may refuse only to delete it for good; deleted softly, it costs nothing either.
+                hard = hard and not isinstance(error, RefusedError)
+                found = self._read(attempt)
+                is_gone = isinstance(found, NotFoundError) or (
+                    isinstance(found, Deployment) and found.state in ("DELETING", "DELETED")
+                )
+            if is_gone:
+                # An earlier DELETE may have deleted it.
+                attempt.exists = attempt.exists or (None if is_lost else False)
+                del self._left[name]
+                return
+            if isinstance(error, AccessDeniedError) or time.monotonic() >= deadline:
+                return
+            time.sleep(delay)
+            delay = min(2 * delay, timing.max_delete_delay)
+
+    def _read(self, attempt: Attempt) -> Deployment | ApiError:
+        reply = self._try(api.get_deployment(attempt.deployment))
+        if not isinstance(reply, ApiError):
+            attempt.exists = True
+        elif isinstance(reply, NotFoundError):
+            attempt.exists = attempt.exists or False
+        return reply
+
+    def _try(self, request: api.Request[ResultT]) -> ResultT | ApiError:
+        """Send a request once, not before the time that the API has asked for, and return its result or its error."""
+        time.sleep(max(self._not_before - time.monotonic(), 0.0))
+        try:
+            return self._client.send(request, attempts=1)
+        except ApiError as error:
+            self._not_before = time.monotonic() + (error.retry_after or 0.0)
+            return error
+
+    def found(self) -> Found:
         """Return what the requests have shown."""
         lines = [str(attempt) for attempt in self.attempts]
-        if self.problem:
-            lines.insert(
-                0, f"validateOnly must not create anything. {self.problem} Nothing more was validated."
-            )
-            option = EmulatorOption(
+        problems = []
+        for attempt in self.attempts:
+            name, why = attempt.deployment, self._left.get(attempt.deployment)
+            if attempt.exists:
+                end = "It was deleted again." if why is None else f"It was not deleted: {sentence(why)}"
+                problems.append(f"validateOnly must not create anything, but it created {name}. {end}")
+            elif why is not None:
+                problems.append(f"{name} may exist: {sentence(why)}")
+        accepted = [attempt for attempt in self.attempts if attempt.accepted]
+        if problems:
+            lines[:0] = [*problems, "Nothing more was validated."]
+            created = EmulatorOption(
                 "validate_only", "creates", "a request with validateOnly created a deployment"
             )
-            return Result(name, False, "\n".join(lines), (option,) if self.creates else ())
-        if not self.creates_nothing:
-            lines.insert(0, "not known: no request was accepted")
-            return Result(name, None, "\n".join(lines), self._settled("not known"))
+            is_sure = any(attempt.exists and attempt.is_own for attempt in self.attempts)
+            return Found(False, "\n".join(lines), (created,) if is_sure else ())
+        if not accepted:
+            failed = any(each.error is not None and each.error.is_transient for each in self.attempts)
+            lines.insert(0, "nothing was validated" if failed else "not known: no request was accepted")
+            return Found(False if failed else None, "\n".join(lines), self._settled("not known"))
+        if any(attempt.exists is None for attempt in accepted):
+            lines.insert(0, "not known: the API did not say whether a deployment appeared; none exists now")
+            return Found(None, "\n".join(lines))
         checks = self._checks()
-        lines.insert(0, f"creates nothing; {checks[1]}")
-        return Result(name, True, "\n".join(lines), self._settled(*checks))
+        lag = self._hook.timing.visibility_lag
+        lines.insert(0, f"no deployment appeared within {lag:g} s; {checks[1]}")
+        return Found(True, "\n".join(lines), self._settled(*checks))
 
     def _checks(self) -> tuple[str, str]:
         """Return the value of the emulator's option, ``not known`` for none, and why."""
-        subject = self.subject
+        subject, covered = self._subject, ""
         for attempt in self.attempts:
-            unlisted = attempt.precision and attempt.precision not in subject.listed_precisions
-            if attempt.error is None and unlisted and subject.model and subject.model.lists_precisions:
-                return (
-                    "blind",
-                    f"does not check the precision: {attempt.precision} is not listed, and accepted",
-                )
+            precision = attempt.precision
+            if not (attempt.accepted and precision and subject.decides_lists and subject.listed_precisions):
+                continue
+            if (
+                subject.model
+                and subject.model.lists_precisions
+                and precision not in subject.listed_precisions
+            ):
+                if not subject.covering(precision):
+                    return "blind", f"does not check the precision: {precision} is not listed, and accepted"
+                covered = f"; {precision} is not listed, and accepted, but {subject.covering(precision)} may cover it"
         for has_shape in (False, True):
             of_kind = [attempt for attempt in self.attempts if attempt.has_shape is has_shape]
-            accepted = [each.precision for each in of_kind if each.error is None]
-            refused = [each.precision for each in of_kind if isinstance(each.error, RefusedError)]
+            accepted = [each.precision for each in of_kind if each.accepted]
+            refused = [
+                each.precision for each in of_kind if isinstance(each.error, RefusedError) and each.is_refused
+            ]
             refused = [each for each in refused if each not in accepted]
             if accepted and refused:
-                return "checks", f"checks the precision: {accepted[0]} is accepted, {refused[0]} is refused"
-        return "not known", "whether it checks the precision is not known"
+                why = f"checks the precision: {accepted[0]} is accepted, {refused[0]} is refused{covered}"
+                return "checks", why
+        return "not known", f"whether it checks the precision is not known{covered}"
 
     def _settled(self, checks: str, because: str = "") -> tuple[EmulatorOption, ...]:
         settled = []
         if checks != "not known":
             settled.append(EmulatorOption("validate_only", checks, f"validateOnly {because}"))
+        meanings = {
+            "accepted": "accepted",
+            "with_risk": "accepted with acceptShapelessRisk only",
+            "refused": "refused",
+        }
         # What is accepted without a check may still be refused.
-        if self.shapeless and not (checks == "blind" and self.shapeless == "accepted"):
-            meaning = {
-                "accepted": "accepted",
-                "with_risk": "accepted with acceptShapelessRisk only",
-                "refused": "refused",
-            }
-            because = f"a request without a shape is {meaning[self.shapeless]}"
+        if self.shapeless in meanings and not (checks == "blind" and self.shapeless == "accepted"):
+            because = f"a request without a shape is {meanings[self.shapeless]}"
             settled.append(EmulatorOption("shapeless", self.shapeless, because))
         return tuple(settled)
-
-
-def _objects_to_no_shape(attempt: Attempt) -> bool:
-    return isinstance(attempt.error, RefusedError) and "shape" in attempt.error.message.lower()
-
-
-def _delete_it(deployment: DeploymentName) -> str:
-    return f"Delete it, {MONEY}: {FireworksDeploymentLink().address(str(deployment))}"

@@ -12,7 +12,7 @@ def subject(model, *shape_precisions):
     shapes = [
         DeploymentShapeVersion.model_validate({"snapshot": {"precision": each}}) for each in shape_precisions
     ]
-    return Subject(None, "my-model", "", print, model=Model.model_validate(model), shapes=shapes)
+    return Subject(None, "my-model", "", None, model=Model.model_validate(model), shapes=shapes)
 
 
 LISTS = {"supportedPrecisions": ["FP16", "FP8"], "supportedPrecisionsWithCalibration": ["BF16"]}
@@ -27,6 +27,7 @@ LISTS = {"supportedPrecisions": ["FP16", "FP8"], "supportedPrecisionsWithCalibra
         ({"baseModelDetails": {"defaultPrecision": "PRECISION_UNSPECIFIED"}}, [], ["FP8", "FP4"]),
         ({"supportedPrecisions": []}, [], ["FP8", "FP4"]),
         (LISTS, [], ["FP16", "FP8", "BF16", "FP4"]),
+        ({"supportedPrecisions": ["FP8_MM"]}, [], ["FP8_MM", "FP4"]),
         (LISTS, ["FP8", "NF4"], ["FP16", "FP8", "BF16", "NF4"]),
     ],
 )
