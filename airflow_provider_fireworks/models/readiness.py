@@ -21,8 +21,8 @@ from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 
 IDLE_POLLS = 3
 """
-Polls of an idle model, on an API that lists no precisions, before another preparation is requested. Whoever waits for the
-one that has ended polls at about the same interval, and would take the next one for it.
+Polls of an idle model, on an API that lists no precisions, before another preparation is requested. Whoever waits for
+the one that has ended polls at about the same interval, and would take the next one for it.
 """
 LAGGING_POLLS = 3
 """Polls of a model that is READY again, during which its lists of precisions may lag behind its state."""
