@@ -88,9 +88,12 @@ class FireworksPrepareModelOperator(WaitingOperator):
     :param max_active_tis_per_dagrun: Airflow's own, with another default. For a mapped task, Airflow reads it from
         ``.partial()`` only.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
-    :raises FireworksAccessDenied, FireworksNotFound, FireworksRefused: not retried.
-    :raises FireworksPreparationFailed, FireworksQuotaExceeded, FireworksTimeout: retried, as the task's ``retries``
-        say.
+    :raises FireworksAccessDenied: if the API rejects the key, or the account may not do this; not retried.
+    :raises FireworksNotFound: if the model does not exist; not retried.
+    :raises FireworksRefused: if the API refuses the request for another reason; not retried.
+    :raises FireworksPreparationFailed: if the preparation failed, or ended without the precision; retried.
+    :raises FireworksQuotaExceeded: if the account's quota has no GPUs left; retried.
+    :raises FireworksTimeout: if the time is over; retried.
     """
 
     template_fields: Sequence[str] = tuple(PrepareArguments.model_fields)

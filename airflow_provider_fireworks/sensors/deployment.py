@@ -55,8 +55,10 @@ class FireworksDeploymentReadySensor(FireworksSensor):
     :param account_id: the account of a bare deployment id, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
-    :raises FireworksAccessDenied, FireworksNotFound, FireworksDeploymentNotReady: not retried.
-    :raises FireworksCapacityUnavailable: retried, as the task's ``retries`` say.
+    :raises FireworksAccessDenied: if the API rejects the key, or the account may not do this; not retried.
+    :raises FireworksNotFound: if the deployment does not exist; not retried.
+    :raises FireworksDeploymentNotReady: if the deployment failed, or was deleted; not retried.
+    :raises FireworksCapacityUnavailable: if Fireworks has had no GPUs for ``capacity_timeout``; retried.
     :raises AirflowSensorTimeout: with what was waited for and what was last seen; not retried.
     """
 

@@ -59,7 +59,9 @@ class FireworksModelReadySensor(FireworksSensor):
     :param account_id: the account of a bare model id, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
-    :raises FireworksAccessDenied, FireworksNotFound, FireworksModelNotReady: not retried.
+    :raises FireworksAccessDenied: if the API rejects the key, or the account may not do this; not retried.
+    :raises FireworksNotFound: if the model does not exist; not retried.
+    :raises FireworksModelNotReady: if the preparation failed, or ended without the precision; not retried.
     :raises AirflowSensorTimeout: with what was waited for and what was last seen; not retried.
     """
 

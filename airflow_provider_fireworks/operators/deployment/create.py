@@ -125,10 +125,15 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
     :raises FireworksModelNotReady: if the API does not list the precision; not retried.
-    :raises FireworksDeploymentConflict, FireworksAccessDenied, FireworksNotFound, FireworksRefused,
-        FireworksBadConnection: not retried.
-    :raises FireworksQuotaExceeded, FireworksCapacityUnavailable, FireworksDeploymentFailed, FireworksTimeout: retried,
-        as the task's ``retries`` say.
+    :raises FireworksDeploymentConflict: if the id is taken by somebody else's deployment, or by one with other arguments; not retried.
+    :raises FireworksAccessDenied: if the API rejects the key, or the account may not do this; not retried.
+    :raises FireworksNotFound: if the model or the shape does not exist; not retried.
+    :raises FireworksRefused: if the API refuses the request for another reason; not retried.
+    :raises FireworksBadConnection: if the connection cannot be used; not retried.
+    :raises FireworksQuotaExceeded: if the account's quota has no GPUs left; retried.
+    :raises FireworksCapacityUnavailable: if Fireworks has had no GPUs for ``capacity_timeout``; retried.
+    :raises FireworksDeploymentFailed: if the deployment failed, or was deleted during the wait; retried.
+    :raises FireworksTimeout: if the time is over; retried.
     """
 
     template_fields: Sequence[str] = ("prepared", *CreateArguments.model_fields)

@@ -53,8 +53,10 @@ class FireworksDeleteDeploymentOperator(FireworksOperator):
     :param account_id: the account of a bare deployment id, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if a name is invalid; nothing was sent.
-    :raises FireworksRefused, FireworksAccessDenied: not retried.
-    :raises FireworksTimeout, FireworksUnreachable: retried, as the task's ``retries`` say.
+    :raises FireworksRefused: if the API refuses the request for another reason; not retried.
+    :raises FireworksAccessDenied: if the API rejects the key, or the account may not do this; not retried.
+    :raises FireworksTimeout: if the time is over; retried.
+    :raises FireworksUnreachable: if something else than the Fireworks API is at the Base URL; retried.
     """
 
     template_fields: Sequence[str] = tuple(DeleteArguments.model_fields)

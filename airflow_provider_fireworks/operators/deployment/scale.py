@@ -45,8 +45,12 @@ class FireworksScaleDeploymentOperator(WaitingOperator):
     :param account_id: the account of a bare deployment id, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
-    :raises FireworksAccessDenied, FireworksNotFound, FireworksRefused: not retried.
-    :raises FireworksQuotaExceeded, FireworksDeploymentFailed, FireworksTimeout: retried, as the task's ``retries`` say.
+    :raises FireworksAccessDenied: if the API rejects the key, or the account may not do this; not retried.
+    :raises FireworksNotFound: if the deployment does not exist; not retried.
+    :raises FireworksRefused: if the API refuses the request for another reason; not retried.
+    :raises FireworksQuotaExceeded: if the account's quota has no GPUs left; retried.
+    :raises FireworksDeploymentFailed: if the deployment failed, or was deleted during the wait; retried.
+    :raises FireworksTimeout: if the time is over; retried.
     """
 
     template_fields: Sequence[str] = tuple(ScaleArguments.model_fields)
