@@ -125,7 +125,8 @@ class FireworksCreateDeploymentOperator(WaitingOperator):
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if an argument is invalid; nothing was sent.
     :raises FireworksModelNotReady: if the API does not list the precision; not retried.
-    :raises FireworksDeploymentConflict: if the id is taken by somebody else's deployment, or by one with other arguments; not retried.
+    :raises FireworksDeploymentConflict: if the id is taken by somebody else's deployment, or one with other arguments;
+        not retried.
     :raises FireworksAccessDenied: if the API rejects the key, or the account may not do this; not retried.
     :raises FireworksNotFound: if the model or the shape does not exist; not retried.
     :raises FireworksRefused: if the API refuses the request for another reason; not retried.
