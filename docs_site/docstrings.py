@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from contextlib import suppress
 from typing import Any
 
 from griffe import (
@@ -19,9 +20,8 @@ from griffe import (
     Class,
     Docstring,
     DocstringSectionKind,
-    Extension,
     ExprName,
-    Function,
+    Extension,
     GriffeLoader,
     Module,
     NameResolutionError,
@@ -39,9 +39,13 @@ class Docstrings(Extension):
 
     def on_package(self, *, pkg: Module, loader: GriffeLoader, **kwargs: Any) -> None:
         """Rewrite the docstrings of a package and everything in it."""
-        self._rewrite(pkg, [pkg[name] for name in _MODULES_OF_EXCEPTIONS if name in pkg.modules or "." in name])
+        modules = []
+        for name in _MODULES_OF_EXCEPTIONS:
+            with suppress(KeyError):
+                modules.append(pkg[name])
+        self._rewrite(pkg, modules)
 
-    def _rewrite(self, obj: Module | Class | Function | Attribute, exceptions: list[Module]) -> None:
+    def _rewrite(self, obj: Any, exceptions: list[Module]) -> None:
         if isinstance(obj, Class) and obj.docstring:
             _move_ivars(obj, obj.docstring)
         if obj.docstring:
@@ -91,14 +95,11 @@ def _split_raises(match: re.Match[str]) -> str:
 def _move_ivars(cls: Class, docstring: Docstring) -> None:
     def move(match: re.Match[str]) -> str:
         member = cls.members.get(match["name"])
-        if member is None or member.is_alias or member.docstring:
+        if not isinstance(member, Attribute) or member.docstring:
             return match[0]
-        text = textwrap.dedent(" " + match["text"].strip())
+        text = re.sub(r"\n\s+", "\n", match["text"].strip())
         member.docstring = Docstring(
-            re.sub(r"\n\s+", "\n", text.strip()),
-            parent=member,
-            parser=docstring.parser,
-            parser_options=docstring.parser_options,
+            text, parent=member, parser=docstring.parser, parser_options=docstring.parser_options
         )
         return ""
 

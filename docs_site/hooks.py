@@ -51,15 +51,15 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
 
 
 def examples_page(folder: Path) -> str:
-    """Return a page with all example DAGs. Each begins with a docstring in Markdown, which is the DAG's documentation."""
+    """Return a page with all example DAGs. Each begins with a docstring in Markdown, which Airflow shows too."""
     parts = ["# Examples"]
     for path in sorted(folder.glob("*.py")):
         code = path.read_text(encoding="utf-8")
-        docstring = ast.parse(code).body[0]
-        title, _, text = (ast.get_docstring(ast.parse(code)) or path.stem).partition("\n")
+        module = ast.parse(code)
+        title, _, text = (ast.get_docstring(module) or path.stem).partition("\n")
         title = title.lstrip("# ")
         parts.append(f"## {title} {{#{path.stem}}}\n\n{text.strip()}")
-        code = "\n".join(code.splitlines()[docstring.end_lineno :]).strip()
+        code = "\n".join(code.splitlines()[module.body[0].end_lineno :]).strip()
         parts.append(f'```python title="{path.name}"\n{code}\n```')
     return "\n\n".join(parts) + "\n"
 
@@ -68,44 +68,54 @@ def adapt_links(markdown: str, source: str, page: str, root: Path) -> str:
     """
     Return Markdown whose links lead to pages of the site.
 
-    A link to an existing file that is not on the site is replaced by its text. One to a file that does not exist is
-    kept, so that MkDocs reports it.
+    A link whose text is the name of the file shows the title of the page instead. A link to an existing file that is
+    not on the site is replaced by its text. One to a file that does not exist is kept, so that MkDocs reports it.
 
     :param source: the file that the Markdown is from, relative to ``root``.
     :param page: its page on the site.
     :param root: the repository.
     """
 
-    def page_of(target: str) -> str | None:
-        """Return the target on the site; ``""`` if it is not on it, ``None`` if it does not exist or is no file."""
+    def locate(target: str) -> tuple[str, str, str]:
+        """Return the file of a target, the anchor, and the page of that file; ``""`` for what it does not have."""
         path, hash_, anchor = target.partition("#")
-        if not path or re.match(r"[a-z]+:", path):
-            return None
+        if not path or ":" in path:
+            return "", "", ""
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
-        if not (root / path).exists():
-            return None
         if path.startswith("docs/"):
-            found = path.removeprefix("docs/")
-        elif path in OUTSIDE_DOCS:
-            found = OUTSIDE_DOCS[path]
-        elif posixpath.dirname(path) == "example_dags" and path.endswith(".py"):
-            found, hash_, anchor = EXAMPLES, "#", Path(path).stem
-        else:
-            return ""
-        return posixpath.relpath(found, posixpath.dirname(page) or ".") + hash_ + anchor
+            return path, hash_ + anchor, path.removeprefix("docs/")
+        if posixpath.dirname(path) == "example_dags":
+            return path, f"#{Path(path).stem}", EXAMPLES
+        return path, hash_ + anchor, OUTSIDE_DOCS.get(path, "")
+
+    def relative(found: str) -> str:
+        return posixpath.relpath(found, posixpath.dirname(page) or ".")
 
     def link(match: re.Match[str]) -> str:
-        text, target = match["text"], page_of(match["target"])
-        if target is None:
+        text = match["text"]
+        path, anchor, found = locate(match["target"])
+        if not path or not (root / path).exists():
             return match[0]
-        if target:
-            return f"[{text}]({target})"
-        return text if "`" in text or " " in text else f"`{text}`"
+        if not found:
+            return text if "`" in text or " " in text else f"`{text}`"
+        if text.strip("`") in (path, posixpath.basename(path)):
+            text = _title_of(root / path) or text
+        return f"[{text}]({relative(found)}{anchor})"
 
     def image(match: re.Match[str]) -> str:
-        return f"![{match['text']}]({page_of(match['target']) or match['target']})"
+        found = locate(match["target"])[2]
+        return f"![{match['text']}]({relative(found)})" if found else match[0]
 
     return _outside_fences(markdown, lambda text: _IMAGE.sub(image, _LINK.sub(link, text)))
+
+
+def _title_of(path: Path) -> str | None:
+    """Return the first heading of a Markdown file or of the docstring that a Python file begins with."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        text = ast.get_docstring(ast.parse(text)) or ""
+    heading = re.search(r"^#+ (.+)$", text, re.MULTILINE)
+    return heading[1] if heading else None
 
 
 def _outside_fences(markdown: str, change: Callable[[str], str]) -> str:
@@ -131,7 +141,8 @@ def adapt_lists(markdown: str) -> str:
     """
     Return Markdown whose lists mean to Python-Markdown what they mean to GitHub.
 
-    Python-Markdown wants a blank line between a paragraph and a list, and four spaces for each level of a list.
+    Python-Markdown wants a blank line between a paragraph and a list, and four spaces for each level of a list. As on
+    GitHub, a numbered list without a blank line begins with 1; another number is text.
     """
     lines: list[str] = []
     columns: list[int] = []  # where the text of each enclosing list item begins
@@ -153,7 +164,7 @@ def adapt_lists(markdown: str) -> str:
         elif match := _FENCE.match(line):
             fence = match[1]
             after_paragraph = False
-        elif match := _MARKER.match(rest):
+        elif (match := _MARKER.match(rest)) and not (after_paragraph and match[1][0] in "023456789"):
             if after_paragraph:
                 lines.append("")
             columns.append(column + match.end())
@@ -166,7 +177,8 @@ def adapt_lists(markdown: str) -> str:
 
 def draw_mermaid(source: str, language: str, css_class: str, *_: Any, **__: Any) -> str:
     """Return a Mermaid diagram as SVG. It is a formatter of pymdownx.superfences."""
-    import mermaidx
+    import mermaidx  # type: ignore[import-untyped]
 
-    svg: str = mermaidx.render(source).svg()
+    config = {"flowchart": {"rankSpacing": 30, "nodeSpacing": 30}}
+    svg: str = mermaidx.render(source, config=config).svg()
     return f'<div class="{css_class}">{svg}</div>'
