@@ -76,9 +76,8 @@ lint: $(INSTALLED) ## Style, formatting and types
 	@$(BIN)/mypy
 
 .PHONY: docs
-docs: $(DOCS_INSTALLED) ## Documentation site, in site/; fails at a broken link or reference
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
-	@echo 'Open site/index.html'
+docs: $(DOCS_INSTALLED) ## Documentation site, in site/index.html; a broken link or reference fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 .PHONY: serve-docs
 serve-docs: $(DOCS_INSTALLED) ## The site at http://127.0.0.1:8000, built again after each change

@@ -80,10 +80,9 @@ def _fence(match: re.Match[str]) -> str:
 def _reference(name: str, shorten: bool, scope: Any) -> str:
     path = name
     if not name.startswith(scope.package.name):
-        try:
+        # A name that cannot be resolved fails the build as a reference that is not found.
+        with suppress(NameResolutionError):
             path = scope.resolve(name)
-        except NameResolutionError:
-            return f"`{name}`"
     return f"[`{name.rpartition('.')[2] if shorten else name}`][{path}]"
 
 

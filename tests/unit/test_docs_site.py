@@ -97,7 +97,7 @@ def load(tmp_path):
     [
         ("See :class:`~waiting.exceptions.LateError`.", "See [`LateError`][waiting.exceptions.LateError]."),
         ("See :meth:`wait`.", "See [`wait`][waiting.Waiter.wait]."),
-        ("See :class:`Nowhere`.", "See `Nowhere`."),
+        ("See :class:`Nowhere`.", "See [`Nowhere`][Nowhere]."),
         ("Example::\n\n    Waiter()\n\nText.", "Example:\n\n```python\nWaiter()\n```\n\nText."),
         ("Tree::\n\n    a\n    └── b\n\nText.", "Tree:\n\n```text\na\n└── b\n```\n\nText."),
     ],
