@@ -1,7 +1,7 @@
 """
 MkDocs hooks: the pages that are not in ``docs/``, links out of ``docs/``, and differences of Markdown.
 
-``README.md``, ``CHANGELOG.md`` and ``docs/`` are written for readers of the repository. On the site,
+``README.md``, the other Markdown files beside it and ``docs/`` are written for readers of the repository. On the site,
 
 - the README is the front page, and each example DAG has a section of one page,
 - links to files that are not on the site become plain text, as the site knows no address of the repository,
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTSIDE_DOCS = {"README.md": "index.md", "CHANGELOG.md": "changelog.md"}
+OUTSIDE_DOCS = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "vulnerabilities.md",
+}
 """Files that are pages of the site, and their pages."""
 EXAMPLES = "examples.md"
 
