@@ -102,7 +102,7 @@ def adapt_links(markdown: str, source: str, page: str, root: Path) -> str:
         if not path or not (root / path).exists():
             return match[0]
         if not found:
-            return text if "`" in text or " " in text else f"`{text}`"
+            return f"`{text}`" if text.rstrip("/") in (path, posixpath.basename(path)) else text
         if text.strip("`") in (path, posixpath.basename(path)):
             text = _title_of(root / path) or text
         return f"[{text}]({relative(found)}{anchor})"

@@ -36,6 +36,7 @@ def repository(tmp_path):
         ("docs/errors.md", "errors.md", "[all](../example_dags/fan_out.py)", "[all](examples.md#fan_out)"),
         ("docs/errors.md", "errors.md", "[Makefile](../Makefile)", "`Makefile`"),
         ("docs/errors.md", "errors.md", "[`make`](../Makefile)", "`make`"),
+        ("docs/errors.md", "errors.md", "[make](../Makefile)", "make"),
         ("docs/errors.md", "errors.md", "[the commands](../Makefile)", "the commands"),
         ("docs/errors.md", "errors.md", "[gone](../gone.py)", "[gone](../gone.py)"),
         ("docs/errors.md", "errors.md", "[x](https://example.com/a)", "[x](https://example.com/a)"),
