@@ -14,6 +14,7 @@ TESTS ?= tests/e2e tests/chaos
 JOBS ?= 4
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCS_INSTALLED := .venv/.docs
 MATRIX := .matrix/$(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null)
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -74,6 +75,14 @@ lint: $(INSTALLED) ## Style, formatting and types
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
+.PHONY: docs
+docs: $(DOCS_INSTALLED) ## Documentation site, in site/index.html; a broken link or reference fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+.PHONY: serve-docs
+serve-docs: $(DOCS_INSTALLED) ## The site at http://127.0.0.1:8000, built again after each change
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 .PHONY: build
 build: $(INSTALLED) ## Wheel and sdist, in dist/, and whether PyPI would accept their metadata and show the README
 	@rm -rf dist
@@ -82,7 +91,7 @@ build: $(INSTALLED) ## Wheel and sdist, in dist/, and whether PyPI would accept 
 
 .PHONY: clean
 clean: ## Remove everything that the other commands created
-	rm -rf .venv .matrix .demo .chaos build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix .demo .chaos build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 define check-python
@@ -105,6 +114,10 @@ endef
 
 $(INSTALLED): pyproject.toml constraints/airflow-3.3.txt
 	$(call install,.venv,dev,constraints/airflow-3.3.txt)
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group docs -c constraints/airflow-3.3.txt
+	@touch $@
 
 $(MATRIX)/airflow-%/.installed: pyproject.toml constraints/airflow-%.txt
 	$(call install,$(@D),test,constraints/airflow-$*.txt)

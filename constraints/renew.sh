@@ -28,6 +28,6 @@ renew lowest 2025-09-20 3.10 test "${floors[@]}" -- "${compat[@]}" "$@"
 renew 3.0 2025-09-20 3.10 test apache-airflow==3.0.6 -- "${compat[@]}" "$@"
 renew 3.1 2026-03-25 3.10 test apache-airflow==3.1.8 -- "$@"
 renew 3.2 2026-06-05 3.10 test apache-airflow==3.2.2 -- "$@"
-renew 3.3 "$today" 3.10 dev apache-airflow==3.3.2 -- "$@"
+renew 3.3 "$today" 3.10 dev apache-airflow==3.3.2 -- --group docs "$@"
 # A beta, as 3.4.0 cannot be installed yet. Of other packages, betas are taken only where there is nothing else.
 renew 3.4 "$today" 3.11 e2e apache-airflow==3.4.0b2 -- --prerelease if-necessary-or-explicit "$@"
