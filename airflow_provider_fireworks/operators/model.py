@@ -58,7 +58,7 @@ class FireworksPrepareModelOperator(WaitingOperator):
 
     On an API that lists no precisions, the task then polls for up to 30 seconds until the preparation begins. One
     mapped task of a run requests at a time (``max_active_tis_per_dagrun=1`` by default; pass it to ``.partial()``).
-    **A model that is prepared already is prepared again there**: see ``docs/preparing.md`` for scheduled runs.
+    **There it also requests a model again that is prepared already**: see ``docs/preparing.md`` for scheduled runs.
 
     Returns ``{"model": "accounts/…/models/…", "precision": "FP8", "baseline": {…}}``.
     :class:`~airflow_provider_fireworks.sensors.model.FireworksModelReadySensor` takes the result whole, as
