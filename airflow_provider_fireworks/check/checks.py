@@ -121,13 +121,8 @@ def check_quotas(subject: Subject) -> Found:
     lines = []
     for name, quota in quotas.items():
         used = "?" if quota.usage is None else f"{quota.usage:g}"
-        is_unlimited = quota.value is not None and quota.value < 0
-        of = (
-            "in use, unlimited"
-            if is_unlimited
-            else f"of {'?' if quota.value is None else quota.value} in use"
-        )
-        lines.append(f"{name}: {used} {of}")
+        limit = "?" if quota.value is None else "unlimited" if quota.value < 0 else quota.value
+        lines.append(f"{name}: {used} of {limit} in use")
     shown = _some(lines, "\n")
     gpu = subject.accelerator_type.split("_")[1 if "_" in subject.accelerator_type else 0].lower()
     of_type = [name for name in quotas if re.search(rf"(?<![a-z0-9]){re.escape(gpu)}(?![a-z0-9])", name)]
@@ -191,13 +186,12 @@ def check_shapes(subject: Subject) -> Found:
     if not hardware:
         return Found(True, "no shape fits the model")
     lines = [f"{precision}: {', '.join(sorted(found))}" for precision, found in sorted(hardware.items())]
-    unlisted = [each for each in subject.shape_precisions if each not in subject.listed_precisions]
-    if not (subject.model and subject.model.lists_precisions and subject.decides_lists and unlisted):
+    unlisted = subject.unlisted(subject.shape_precisions)
+    if not unlisted:
         return Found(True, "\n".join(lines))
     because = f"shapes at {', '.join(unlisted)}, which the model does not list"
-    covered = [f"{subject.covering(each)} may cover {each}" for each in unlisted if subject.covering(each)]
-    if len(covered) == len(unlisted):
-        return Found(True, "\n".join([*lines, f"{because}, but {', '.join(covered)}"]))
+    if covered := subject.covered(unlisted):
+        return Found(True, "\n".join([*lines, f"{because}, but {covered}"]))
     return Found(True, "\n".join([*lines, because]), (EmulatorOption("match_shapes", "all", because),))
 
 

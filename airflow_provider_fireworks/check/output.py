@@ -23,7 +23,6 @@ _ASCII_MARKS = {True: "+", False: "x", None: "-"}
 _RED, _DIM = "31", "2"
 _COLOURS = {True: "", False: _RED, None: _DIM}
 _NAME_WIDTH = 20
-_INDENT = _NAME_WIDTH + 3
 _KEYS = re.compile(r"fw_[A-Za-z0-9_]+")
 
 
@@ -90,7 +89,7 @@ class Report:
     def __init__(self, *, as_json: bool) -> None:
         self._out = sys.stdout
         self._as_json = as_json
-        self._marks = _MARKS if _can_encode(self._out, "".join(_MARKS.values())) else _ASCII_MARKS
+        self._marks = _MARKS if "utf" in (self._out.encoding or "").lower() else _ASCII_MARKS
         self.config: ClientConfig | None = None
         self.about: dict[str, Any] = {}
         self.rows: dict[str, Found] = {}
@@ -112,7 +111,7 @@ class Report:
         self.rows[name] = found
         if not self._as_json:
             row = f"{self._marks[found.ok]} {name:{_NAME_WIDTH}} {found.detail}"
-            self.show(row, indent=_INDENT, colour=_COLOURS[found.ok])
+            self.show(row, indent=_NAME_WIDTH + 3, colour=_COLOURS[found.ok])
 
     def finish(self) -> None:
         """
@@ -125,15 +124,14 @@ class Report:
             ["python -m airflow_provider_fireworks.emulator", *(option.flag for option in options)]
         )
         if self._as_json:
-            checks = [
-                {"name": name, "ok": found.ok, "detail": found.detail} for name, found in self.rows.items()
-            ]
             content = {
                 "package": __version__,
                 "python": platform.python_version(),
                 "baseUrl": self.config.base_url if self.config else None,
                 **self.about,
-                "checks": checks,
+                "checks": [
+                    {"name": name, "ok": each.ok, "detail": each.detail} for name, each in self.rows.items()
+                ],
                 "settled": [
                     {"option": each.name, "value": each.value, "because": each.because} for each in options
                 ],
@@ -145,10 +143,9 @@ class Report:
             self.show("\nWhat this API does (docs/unknowns.md):")
             for option in options:
                 self.show(f"  {option.keyword:28} {option.because}")
-            if "validateOnly" not in self.rows or self.rows["validateOnly"].ok is not False:
-                keywords = ", ".join(option.keyword for option in options)
+            if self.rows.get("validateOnly", Found(None, "")).ok is not False:
                 self.show(f"\nStart an emulator that behaves like this API:\n  {command}")
-                self.show(f"Keyword arguments: {keywords}")
+                self.show(f"Its keyword arguments: {', '.join(option.keyword for option in options)}")
 
     def show(self, text: str, *, indent: int = 0, colour: str = "") -> None:
         """
@@ -195,35 +192,18 @@ class Report:
 
 
 def _print(out: TextIO, text: str, indent: int, colour: str) -> None:
-    lines = text.split("\n")
-    blank = " " * indent
-    is_terminal = out.isatty()
+    lines, blank, is_terminal = text.split("\n"), " " * indent, out.isatty()
+    lines = [lines[0], *(f"{blank}{line}" for line in lines[1:])]
     if is_terminal and indent:
-        width = max(shutil.get_terminal_size().columns, 2 * indent)
-        wrapped = [
-            textwrap.wrap(
-                f"{blank if number else ''}{line}",
-                width,
-                subsequent_indent=blank,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-            for number, line in enumerate(lines)
-        ]
-        text = "\n".join(line for each in wrapped for line in each or [""])
-    else:
-        text = f"\n{blank}".join(lines)
-    if not _can_encode(out, text):
-        encoding = out.encoding or "ascii"
-        text = text.encode(encoding, "replace").decode(encoding)
+        wrapper = textwrap.TextWrapper(
+            max(shutil.get_terminal_size().columns, 2 * indent),
+            subsequent_indent=blank,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        lines = [part for line in lines for part in wrapper.wrap(line)]
+    encoding = out.encoding or "ascii"
+    text = "\n".join(lines).encode(encoding, "replace").decode(encoding)
     if colour and is_terminal and not os.environ.get("NO_COLOR"):
         text = f"\033[{colour}m{text}\033[0m"
     print(text, file=out, flush=True)
-
-
-def _can_encode(out: TextIO, text: str) -> bool:
-    try:
-        text.encode(out.encoding or "ascii")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -76,20 +76,28 @@ class Subject:
         usual = [Precision.FP8.value, Precision.FP4.value]
         if self.model is None or not self.model.lists_precisions:
             return _distinct([self.default_precision, *(self.shape_precisions or usual)])
-        candidates = _distinct([*self.shape_precisions, *usual])
-        # One that only the model's preparation can have made deployable says more.
-        unlisted = [each for each in candidates if each not in self.listed_precisions]
-        unlisted.sort(key=lambda each: bool(self.covering(each)))
-        return _distinct([*self.listed_precisions, *self.shape_precisions, *unlisted[:1]])
+        listed = self.listed_precisions
+        unlisted = [each for each in _distinct([*self.shape_precisions, *usual]) if each not in listed]
+        # Says most if no listed precision may cover it.
+        return [*listed, *sorted(unlisted, key=lambda each: bool(self.covered([each])))[:1]]
 
-    def covering(self, precision: str) -> str:
-        """
-        Return a listed precision of the same family (``FP8`` for ``FP8_MM``), empty if there is none.
+    def unlisted(self, precisions: list[str]) -> list[str]:
+        """Return those which the model does not list, none unless its lists decide."""
+        if not (self.decides_lists and self.model and self.model.lists_precisions):
+            return []
+        return [each for each in _distinct(precisions) if each not in self.listed_precisions]
 
-        The model may be prepared for the one by being prepared for the other.
+    def covered(self, unlisted: list[str]) -> str:
         """
-        family = precision.partition("_")[0]
-        return next((each for each in self.listed_precisions if each.partition("_")[0] == family), "")
+        Return which listed precisions may cover these, empty if one of these is covered by none.
+
+        The model may be prepared for a precision by being prepared for another one of its family (FP8, FP8_MM, …).
+        """
+        families = {each.partition("_")[0]: each for each in self.listed_precisions}
+        covering = {each: families.get(each.partition("_")[0]) for each in unlisted}
+        if not all(covering.values()):
+            return ""
+        return ", ".join(f"{listed} may cover {each}" for each, listed in covering.items())
 
 
 def precision_of(shape: DeploymentShapeVersion) -> str:

@@ -8,6 +8,7 @@ that was not plainly refused is deleted.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import secrets
@@ -33,10 +34,14 @@ ResultT = TypeVar("ResultT")
 
 WATCH = (1 / 15, 1 / 6, 1 / 3, 2 / 3, 1)
 """When to read, as shares of ``visibility_lag``: at 2, 5, 10, 20 and 30 s. Some accounts have 10 requests a minute."""
+_SHAPELESS = {
+    "accepted": "accepted",
+    "with_risk": "accepted with acceptShapelessRisk only",
+    "refused": "refused",
+}
 _MAX_FAILURES = 2
 """Transient errors after which nothing more is validated."""
 _NO_SHAPE = re.compile(r"deployment ?shape|shapeless", re.IGNORECASE)
-_NAME = "validateOnly"
 
 
 def check_validate_only(subject: Subject) -> None:
@@ -49,12 +54,12 @@ def check_validate_only(subject: Subject) -> None:
         except BaseException:
             if subject.report.left:
                 subject.report.note(
-                    "Stopping: waiting for what may have been created, to delete it. Interrupt again not to wait."
+                    "Waiting for what may have been created, to delete it. Interrupt again to stop."
                 )
             validation.delete_all()
             raise
     finally:
-        subject.report.add(_NAME, validation.found())
+        subject.report.add("validateOnly", validation.found())
 
 
 @dataclass
@@ -83,7 +88,7 @@ class Attempt:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the API has plainly refused it, so that it created nothing. 409 may be the echo of a success."""
+        """Whether it cannot have created anything: not sent, or refused by the API itself, but not with 409."""
         error = self.error
         if error is None or error.outcome_unknown or error.status == 409:
             return False
@@ -117,7 +122,7 @@ class Validation:
         # Short timeouts: a clean-up must not wait for one response for long.
         self._client = self._hook.quick_client(timeout=self._hook.timing.trigger_request_timeout)
         self._sent_at = self._not_before = 0.0
-        self._stopped = self._creates_nothing = self._complete = False
+        self._stopped = self._creates_nothing = False
         self.attempts: list[Attempt] = []
         self.shapeless: str | None = None
 
@@ -129,33 +134,27 @@ class Validation:
                 continue
             fields = {"precision": precision, "acceleratorType": accelerators}
             what = f"{precision}, {accelerators}" + (", acceptShapelessRisk" if risk else "")
-            attempt = self._send(Attempt(self._new_name(), what, precision), fields, risk=risk)
-            if attempt is None:
+            attempt = Attempt(self._new_name(), what, precision)
+            if not self._send(attempt, fields, risk=risk):
                 return
-            self._learn_shapeless(attempt, risk=risk)
+            if attempt.wants_shape:
+                if self.shapeless in (None, "required"):
+                    self.shapeless = "refused" if risk else "required"
+            elif attempt.accepted or (risk and attempt.error and attempt.error.code == "FAILED_PRECONDITION"):
+                self.shapeless = "with_risk" if risk else "accepted"
         # Whether an unlisted precision is refused says more.
         listed = ["", *self._subject.listed_precisions]
         for shape in sorted(self._subject.shapes, key=lambda shape: precision_of(shape) in listed)[:1]:
             precision = precision_of(shape)
-            what = f"{precision or 'own precision'}, {shape.name}"
+            what = f"{precision}, {shape.name}" if precision else f"the model's own precision, {shape.name}"
             attempt = Attempt(self._new_name(), what, precision, has_shape=True)
-            if self._send(attempt, {"deploymentShape": shape.name}) is None:
-                return
-        self._complete = True
-
-    def _learn_shapeless(self, attempt: Attempt, *, risk: bool) -> None:
-        unprepared = isinstance(attempt.error, RefusedError) and attempt.error.code == "FAILED_PRECONDITION"
-        if attempt.wants_shape:
-            if self.shapeless is None or risk:
-                self.shapeless = "refused" if risk else "required"
-        elif attempt.accepted or (risk and unprepared):
-            self.shapeless = "with_risk" if risk else "accepted"
+            self._send(attempt, {"deploymentShape": shape.name})
 
     def _new_name(self) -> DeploymentName:
         return DeploymentName(self._hook.account_id, f"airflow-check-{secrets.token_hex(6)}")
 
-    def _send(self, attempt: Attempt, fields: dict[str, Any], *, risk: bool = False) -> Attempt | None:
-        """Send one request, and return ``None`` if no further one should be sent."""
+    def _send(self, attempt: Attempt, fields: dict[str, Any], *, risk: bool = False) -> bool:
+        """Send one request, and return whether further ones may be sent."""
         name = attempt.deployment
         spec = {
             "baseModel": str(self._subject.model_name),
@@ -185,29 +184,22 @@ class Validation:
             self._stopped = self._stopped or attempt.exists is not False
             self._creates_nothing = attempt.accepted
         failures = [each for each in self.attempts if each.error is not None and each.error.is_transient]
-        return None if self._stopped or len(failures) >= _MAX_FAILURES else attempt
+        return not self._stopped and len(failures) < _MAX_FAILURES
 
     def _compare_name(self, created: Deployment, sent: DeploymentName) -> None:
         if created.name.rpartition("/")[2] in ("", sent.id):
             return
-        try:
-            named = DeploymentName.parse(created.name, account=sent.account)
-        except InvalidNameError:
-            return
         self._stopped = True
-        self._left[named] = "its id was not chosen by this check"
-        self.attempts.append(Attempt(named, f"the response to this request names {named}", is_own=False))
+        with contextlib.suppress(InvalidNameError):
+            named = DeploymentName.parse(created.name, account=sent.account)
+            self._left[named] = "its id was not chosen by this check"
+            self.attempts.append(Attempt(named, f"the response to this request names {named}", is_own=False))
 
     def _watch(self, attempts: list[Attempt]) -> None:
         """Read the deployments in turn, until they would be visible, and delete each that is found."""
         lag = self._hook.timing.visibility_lag
-        rest = self._sent_at + lag - time.monotonic()
-        if rest <= 0:
-            return
-        names = ", ".join(attempt.deployment.id for attempt in attempts)
-        self._subject.report.note(
-            f"Watching for {rest:.0f} s whether a deployment appears: {names}"
-        )
+        ids = ", ".join(attempt.deployment.id for attempt in attempts)
+        self._subject.report.progress(f"watching for {lag:g} s whether a deployment appears: {ids}")
         for share, attempt in zip(WATCH, itertools.cycle(attempts)):
             pause = self._sent_at + share * lag - time.monotonic()
             if pause < 0 or attempt.deployment not in self._left:
@@ -220,8 +212,7 @@ class Validation:
     def delete_all(self) -> None:
         """Delete the id of each request that may have created a deployment, once it would be visible."""
         suspects = [attempt for attempt in self.attempts if attempt.deployment in self._left]
-        if suspects:
-            self._watch(suspects)
+        self._watch(suspects)
         for attempt in suspects:
             if attempt.deployment in self._left:
                 self._delete(attempt)
@@ -282,7 +273,6 @@ class Validation:
 
     def found(self) -> Found:
         """Return what the requests have shown."""
-        lines = [str(attempt) for attempt in self.attempts]
         problems = []
         for attempt in self.attempts:
             name, why = attempt.deployment, self._left.get(attempt.deployment)
@@ -292,63 +282,40 @@ class Validation:
             elif why is not None:
                 problems.append(f"{name} may exist: {sentence(why)}")
         accepted = [attempt for attempt in self.attempts if attempt.accepted]
+        ok: bool | None = None
+        checks, why = "", ""
         if problems:
-            lines[:0] = [*problems, "Nothing more was validated."]
-            created = EmulatorOption(
-                "validate_only", "creates", "a request with validateOnly created a deployment"
-            )
-            is_sure = any(attempt.exists and attempt.is_own for attempt in self.attempts)
-            return Found(False, "\n".join(lines), (created,) if is_sure else ())
-        if not accepted:
-            failed = any(each.error is not None and each.error.is_transient for each in self.attempts)
-            lines.insert(0, "nothing was validated" if failed else "not known: no request was accepted")
-            return Found(False if failed else None, "\n".join(lines), self._settled("not known"))
-        if any(attempt.exists is None for attempt in accepted):
-            lines.insert(0, "not known: the API did not say whether a deployment appeared; none exists now")
-            return Found(None, "\n".join(lines))
-        checks = self._checks()
-        lag = self._hook.timing.visibility_lag
-        lines.insert(0, f"no deployment appeared within {lag:g} s; {checks[1]}")
-        return Found(True, "\n".join(lines), self._settled(*checks))
+            ok, summary = False, "\n".join([*problems, "Nothing more was validated."])
+            if any(attempt.exists and attempt.is_own for attempt in self.attempts):
+                checks, why = "creates", "created a deployment"
+        elif any(attempt.exists is None for attempt in accepted):
+            summary = "not known: the API did not say whether a deployment appeared; none exists now"
+        elif accepted:
+            checks, why = self._checks()
+            ok, summary = True, f"no deployment appeared within {self._hook.timing.visibility_lag:g} s; {why}"
+        elif any(attempt.error is not None and attempt.error.is_transient for attempt in self.attempts):
+            ok, summary = False, "nothing was validated"
+        else:
+            summary = "not known: no request was accepted"
+        options = [EmulatorOption("validate_only", checks, f"validateOnly {why}")] if checks else []
+        # What is accepted without a check may still be refused.
+        if self.shapeless in _SHAPELESS and not (checks == "blind" and self.shapeless == "accepted"):
+            because = f"a request without a shape is {_SHAPELESS[self.shapeless]}"
+            options.append(EmulatorOption("shapeless", self.shapeless, because))
+        return Found(ok, "\n".join([summary, *map(str, self.attempts)]), tuple(options))
 
     def _checks(self) -> tuple[str, str]:
-        """Return the value of the emulator's option, ``not known`` for none, and why."""
-        subject, covered = self._subject, ""
-        for attempt in self.attempts:
-            precision = attempt.precision
-            if not (attempt.accepted and precision and subject.decides_lists and subject.listed_precisions):
-                continue
-            if (
-                subject.model
-                and subject.model.lists_precisions
-                and precision not in subject.listed_precisions
-            ):
-                if not subject.covering(precision):
-                    return "blind", f"does not check the precision: {precision} is not listed, and accepted"
-                covered = f"; {precision} is not listed, and accepted, but {subject.covering(precision)} may cover it"
-        for has_shape in (False, True):
-            of_kind = [attempt for attempt in self.attempts if attempt.has_shape is has_shape]
-            accepted = [each.precision for each in of_kind if each.accepted]
-            refused = [
-                each.precision for each in of_kind if isinstance(each.error, RefusedError) and each.is_refused
-            ]
-            refused = [each for each in refused if each not in accepted]
-            if accepted and refused:
-                why = f"checks the precision: {accepted[0]} is accepted, {refused[0]} is refused{covered}"
-                return "checks", why
-        return "not known", f"whether it checks the precision is not known{covered}"
-
-    def _settled(self, checks: str, because: str = "") -> tuple[EmulatorOption, ...]:
-        settled = []
-        if checks != "not known":
-            settled.append(EmulatorOption("validate_only", checks, f"validateOnly {because}"))
-        meanings = {
-            "accepted": "accepted",
-            "with_risk": "accepted with acceptShapelessRisk only",
-            "refused": "refused",
-        }
-        # What is accepted without a check may still be refused.
-        if self.shapeless in meanings and not (checks == "blind" and self.shapeless == "accepted"):
-            because = f"a request without a shape is {meanings[self.shapeless]}"
-            settled.append(EmulatorOption("shapeless", self.shapeless, because))
-        return tuple(settled)
+        """Return the value of the emulator's option, empty if it is not known, and why."""
+        accepted = [each for each in self.attempts if each.accepted]
+        unlisted = self._subject.unlisted([each.precision for each in accepted])
+        covered = self._subject.covered(unlisted)
+        if unlisted and not covered:
+            return "blind", f"does not check the precision: {unlisted[0]} is not listed, and accepted"
+        covered = covered and f"; {', '.join(unlisted)} is accepted and not listed, but {covered}"
+        refused = [each for each in self.attempts if isinstance(each.error, RefusedError) and each.is_refused]
+        good = {(each.has_shape, each.precision) for each in accepted}
+        for each, other in itertools.product(accepted, refused):
+            if each.has_shape is other.has_shape and (other.has_shape, other.precision) not in good:
+                both = f"{each.precision} is accepted, {other.precision} is refused"
+                return "checks", f"checks the precision: {both}{covered}"
+        return "", f"whether it checks the precision is not known{covered}"
