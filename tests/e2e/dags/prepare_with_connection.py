@@ -29,7 +29,7 @@ def prepare_with_connection():
         return params["precisions"]
 
     prepare = FireworksPrepareModelOperator.partial(
-        task_id="prepare", model="{{ params.model }}", poll_interval=2
+        task_id="prepare", model="{{ params.model }}", poll_interval=2, max_active_tis_per_dagrun=1
     ).expand(precision=precisions())
     FireworksModelReadySensor.partial(task_id="ready", poke_interval=2).expand(prepared=prepare.output)
 
