@@ -24,7 +24,7 @@ def get_cli_commands() -> list[CLICommand]:
         epilog=EPILOG,
         func=lazy_load_command(f"{__name__}.run_and_exit"),
         # Airflow does not annotate it.
-        args=[Arg((flag,), **arguments) for flag, arguments in OPTIONS],  # type: ignore[no-untyped-call]
+        args=[Arg((flag,), **arguments) for flag, arguments in OPTIONS.items()],  # type: ignore[no-untyped-call]
     )
     return [GroupCommand(name="fireworks", help="Check the Fireworks AI API.", subcommands=[check])]
 

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_fireworks.check.output import OutputError, Report, hide_keys
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=f"{_PROGRAM} check", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False
     )
-    for flag, keywords in OPTIONS:
+    for flag, keywords in OPTIONS.items():
         parser.add_argument(flag, **keywords)
     if command in ("-h", "--help"):
         rest = ["--help"]
@@ -73,8 +73,7 @@ def run(given: argparse.Namespace) -> int:
     Run the check.
 
     :param given: the parsed :data:`OPTIONS`.
-    :return: the exit code: 0 if every check that ran passed; 1 if one failed, or if a deployment may be left; 2 for a
-        wrong command line; 70 if the output cannot be written, or after an unexpected error; 130 after Ctrl-C.
+    :return: the exit code, as :data:`EPILOG` says.
     """
     if given.validate_deployments and not given.model:
         print("error: argument --validate-deployments: requires --model", file=sys.stderr)
@@ -130,49 +129,41 @@ def _quiet_airflow() -> Iterator[None]:
             os.environ[_CONTEXT] = context
 
 
-def _account_id(value: str) -> str:
-    try:
-        return check_id(value, "account id")
-    except InvalidNameError as error:
-        raise argparse.ArgumentTypeError(hide_keys(str(error))) from None
+def _checked_by(check: Callable[[str], object]) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        try:
+            check(value)
+        except InvalidNameError as error:
+            raise argparse.ArgumentTypeError(hide_keys(str(error))) from None
+        return value
+
+    return parse
 
 
-def _model(value: str) -> str:
-    try:
-        ModelName.account_in(value)
-    except InvalidNameError as error:
-        raise argparse.ArgumentTypeError(hide_keys(str(error))) from None
-    return value
-
-
-OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    (
-        "--conn-id",
-        {
-            "default": "fireworks_default",
-            "help": "Airflow connection, from AIRFLOW_CONN_<ID>, a secrets backend, or the database of this Airflow. "
-            "Empty (--conn-id ''): FIREWORKS_API_KEY, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL. "
-            "(default: %(default)s)",
-        },
-    ),
-    ("--account-id", {"type": _account_id, "help": "Account, instead of the connection's. (default: unset)"}),
-    ("--model", {"type": _model, "help": "Id or full name of a model to check. (default: unset)"}),
-    (
-        "--validate-deployments",
-        {
-            "action": "store_true",
-            "help": "Also send requests to create deployments of the model with validateOnly, which should create "
-            "nothing. If one does, it is deleted, and no more are sent. Requires --model.",
-        },
-    ),
-    (
-        "--accelerator-type",
-        {
-            "default": "NVIDIA_H100_80GB",
-            "help": "Accelerators of the deployments to validate and of the emulator's GPU quota. "
-            "(default: %(default)s)",
-        },
-    ),
-    ("--json", {"action": "store_true", "help": "Print one JSON object, for a bug report."}),
-)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--conn-id": {
+        "default": "fireworks_default",
+        "help": "Airflow connection, from AIRFLOW_CONN_<ID>, a secrets backend, or the database of this Airflow. "
+        "Empty (--conn-id ''): FIREWORKS_API_KEY, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL. "
+        "(default: %(default)s)",
+    },
+    "--account-id": {
+        "type": _checked_by(lambda value: check_id(value, "account id")),
+        "help": "Account, instead of the connection's. (default: unset)",
+    },
+    "--model": {
+        "type": _checked_by(ModelName.account_in),
+        "help": "Id or full name of a model to check. (default: unset)",
+    },
+    "--validate-deployments": {
+        "action": "store_true",
+        "help": "Also send requests to create deployments of the model with validateOnly, which should create nothing. "
+        "If one does, it is deleted, and no more are sent. Requires --model.",
+    },
+    "--accelerator-type": {
+        "default": "NVIDIA_H100_80GB",
+        "help": "Accelerators of the deployments to validate and of the emulator's GPU quota. (default: %(default)s)",
+    },
+    "--json": {"action": "store_true", "help": "Print one JSON object, for a bug report."},
+}
 """The options of the command, by flag: the arguments of ``add_argument``."""

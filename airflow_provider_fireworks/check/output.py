@@ -103,26 +103,17 @@ class Report:
         return hide_keys(text)
 
     def add(self, name: str, found: Found) -> None:
-        """
-        Add a row, and print it.
-
-        :raises OutputError: if it cannot be printed.
-        """
+        """Add a row, and print it."""
         self.rows[name] = found
         if not self._as_json:
             row = f"{self._marks[found.ok]} {name:{_NAME_WIDTH}} {found.detail}"
             self.show(row, indent=_NAME_WIDTH + 3, colour=_COLOURS[found.ok])
 
     def finish(self) -> None:
-        """
-        Print the JSON object, or what is settled and the emulator that behaves like the API.
-
-        :raises OutputError: if it cannot be printed.
-        """
+        """Print the JSON object, or what is settled and the emulator that behaves like the API."""
         options = [option for found in self.rows.values() for option in found.options]
-        command = " ".join(
-            ["python -m airflow_provider_fireworks.emulator", *(option.flag for option in options)]
-        )
+        flags = " ".join(option.flag for option in options)
+        command = f"python -m airflow_provider_fireworks.emulator {flags}".rstrip()
         if self._as_json:
             content = {
                 "package": __version__,
@@ -149,9 +140,8 @@ class Report:
 
     def show(self, text: str, *, indent: int = 0, colour: str = "") -> None:
         """
-        Print a text to stdout.
+        Print a text to stdout. Lines after the first are indented; on a terminal, long ones are wrapped.
 
-        :param indent: of the second and further lines. On a terminal, long lines are wrapped to it.
         :raises OutputError: if it cannot be printed.
         """
         self.progress("")
@@ -173,7 +163,8 @@ class Report:
         """Show on a terminal what the check is doing, until something else is printed. Raises nothing."""
         with contextlib.suppress(OSError, ValueError):
             if sys.stderr.isatty():
-                print(f"\r\033[K{self.hide(text)}", end="", file=sys.stderr, flush=True)
+                shown = self.hide(text)[: shutil.get_terminal_size().columns - 1]
+                print(f"\r\033[K{shown}", end="", file=sys.stderr, flush=True)
 
     def warn_of_deployments(self) -> None:
         """Print how to delete each deployment that may be left."""

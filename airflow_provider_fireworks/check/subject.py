@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from airflow_provider_fireworks.client.names import ModelName
     from airflow_provider_fireworks.client.resources import DeploymentShapeVersion, Model
     from airflow_provider_fireworks.hooks.fireworks import FireworksHook
-
-_UNSPECIFIED = (None, "", "PRECISION_UNSPECIFIED")
 
 
 @dataclass
@@ -54,7 +53,7 @@ class Subject:
     def default_precision(self) -> str:
         """The precision of the model as it was uploaded, empty if the API does not say."""
         details = self.model.base_model_details if self.model else None
-        return _known(details.default_precision if details else None)
+        return "".join(_distinct([details.default_precision if details else None]))
 
     @property
     def listed_precisions(self) -> list[str]:
@@ -102,12 +101,8 @@ class Subject:
 
 def precision_of(shape: DeploymentShapeVersion) -> str:
     """Return the precision of a shape, empty for the model's own."""
-    return _known(shape.snapshot.precision if shape.snapshot else None)
+    return "".join(_distinct([shape.snapshot.precision if shape.snapshot else None]))
 
 
-def _known(precision: str | None) -> str:
-    return "" if precision is None or precision in _UNSPECIFIED else precision
-
-
-def _distinct(precisions: list[str]) -> list[str]:
-    return [each for each in dict.fromkeys(precisions) if each not in _UNSPECIFIED]
+def _distinct(precisions: Sequence[str | None]) -> list[str]:
+    return [each for each in dict.fromkeys(precisions) if each and each != "PRECISION_UNSPECIFIED"]

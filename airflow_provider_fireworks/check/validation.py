@@ -67,21 +67,15 @@ class Attempt:
     """
     One request with ``validateOnly``.
 
-    :ivar deployment: the name that it was sent with.
     :ivar what: what is to be deployed, for a person.
     :ivar precision: its precision, empty for the model's own.
-    :ivar has_shape: whether it is to be deployed with a shape.
-    :ivar is_own: whether its id was chosen here; otherwise only the response named it, so it is not deleted.
-    :ivar accepted: whether it was accepted.
-    :ivar error: why it failed.
     :ivar exists: whether the deployment existed when it was last read, ``None`` if that is not known.
     """
 
     deployment: DeploymentName
     what: str
-    precision: str = ""
+    precision: str
     has_shape: bool = False
-    is_own: bool = True
     accepted: bool = False
     error: ApiError | None = None
     exists: bool | None = None
@@ -187,13 +181,12 @@ class Validation:
         return not self._stopped and len(failures) < _MAX_FAILURES
 
     def _compare_name(self, created: Deployment, sent: DeploymentName) -> None:
-        if created.name.rpartition("/")[2] in ("", sent.id):
-            return
-        self._stopped = True
-        with contextlib.suppress(InvalidNameError):
-            named = DeploymentName.parse(created.name, account=sent.account)
-            self._left[named] = "its id was not chosen by this check"
-            self.attempts.append(Attempt(named, f"the response to this request names {named}", is_own=False))
+        if created.name.rpartition("/")[2] not in ("", sent.id):
+            self._stopped = True
+            with contextlib.suppress(InvalidNameError):
+                named = DeploymentName.parse(created.name, account=sent.account)
+                # A response must not choose which deployment is deleted.
+                self._left[named] = "it was named by a response, but not requested"
 
     def _watch(self, attempts: list[Attempt]) -> None:
         """Read the deployments in turn, until they would be visible, and delete each that is found."""
@@ -216,15 +209,14 @@ class Validation:
         for attempt in suspects:
             if attempt.deployment in self._left:
                 self._delete(attempt)
+        for name in self._left.keys() - {attempt.deployment for attempt in self.attempts}:
+            reply = self._try(api.get_deployment(name))
+            if isinstance(reply, NotFoundError):
+                del self._left[name]
 
     def _delete(self, attempt: Attempt) -> None:
         """Delete a deployment until the API confirms that it is gone."""
         timing, name = self._hook.timing, attempt.deployment
-        if not attempt.is_own:
-            # A response must not choose which deployment is deleted.
-            if isinstance(self._read(attempt), NotFoundError):
-                del self._left[name]
-            return
         deadline, delay = time.monotonic() + timing.cleanup_timeout, timing.min_delete_delay
         hard, is_lost = True, False
         while True:
@@ -234,23 +226,19 @@ class Validation:
                 attempt.exists = True
                 del self._left[name]
                 return
-            is_gone = isinstance(error, NotFoundError)
             is_lost = is_lost or error.outcome_unknown
-            if not is_gone:
-                self._left[name] = str(error)
-                # The API may refuse only to delete it for good; deleted softly, it costs nothing either.
-                hard = hard and not isinstance(error, RefusedError)
-                found = self._read(attempt)
-                is_gone = isinstance(found, NotFoundError) or (
-                    isinstance(found, Deployment) and found.state in ("DELETING", "DELETED")
-                )
-            if is_gone:
+            found = error if isinstance(error, NotFoundError) else self._read(attempt)
+            is_deleted = isinstance(found, Deployment) and found.state in ("DELETING", "DELETED")
+            if is_deleted or isinstance(found, NotFoundError):
                 # An earlier DELETE may have deleted it.
                 attempt.exists = attempt.exists or (None if is_lost else False)
                 del self._left[name]
                 return
+            self._left[name] = str(error)
             if isinstance(error, AccessDeniedError) or time.monotonic() >= deadline:
                 return
+            # The API may refuse only to delete it for good; deleted softly, it costs nothing either.
+            hard = hard and not isinstance(error, RefusedError)
             time.sleep(delay)
             delay = min(2 * delay, timing.max_delete_delay)
 
@@ -273,21 +261,17 @@ class Validation:
 
     def found(self) -> Found:
         """Return what the requests have shown."""
-        problems = []
-        for attempt in self.attempts:
-            name, why = attempt.deployment, self._left.get(attempt.deployment)
-            if attempt.exists:
-                end = "It was deleted again." if why is None else f"It was not deleted: {sentence(why)}"
-                problems.append(f"validateOnly must not create anything, but it created {name}. {end}")
-            elif why is not None:
-                problems.append(f"{name} may exist: {sentence(why)}")
+        created = [attempt.deployment for attempt in self.attempts if attempt.exists]
+        problems = [f"{name} was created, and deleted again." for name in created if name not in self._left]
+        problems += [
+            f"{name} may exist, and was not deleted: {sentence(why)}" for name, why in self._left.items()
+        ]
         accepted = [attempt for attempt in self.attempts if attempt.accepted]
         ok: bool | None = None
         checks, why = "", ""
         if problems:
-            ok, summary = False, "\n".join([*problems, "Nothing more was validated."])
-            if any(attempt.exists and attempt.is_own for attempt in self.attempts):
-                checks, why = "creates", "created a deployment"
+            ok, summary = False, "\n".join(["must create nothing; nothing more was validated", *problems])
+            checks, why = ("creates", "created a deployment") if created else ("", "")
         elif any(attempt.exists is None for attempt in accepted):
             summary = "not known: the API did not say whether a deployment appeared; none exists now"
         elif accepted:

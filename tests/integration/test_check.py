@@ -363,10 +363,8 @@ def test_every_deployment_that_no_read_has_shown_is_deleted_and_named(emulator, 
     assert code == 1
     assert len(emulator.creations) == 3
     for created in emulator.creations:
-        assert (
-            f"it created accounts/demo/deployments/{created.deployment}. It was deleted"
-            in details(report)["validateOnly"]
-        )
+        named = f"accounts/demo/deployments/{created.deployment} was created, and deleted again."
+        assert named in details(report)["validateOnly"]
     assert emulator.deployments_left == []
     assert report["left"] == []
 
@@ -450,7 +448,9 @@ def test_deployment_with_another_id_is_named_and_not_deleted(emulator, check, mo
     assert code == 1
     assert len(emulator.creations) == 1
     assert report["left"] == emulator.deployments_left
-    assert f"it created {report['left'][0]}. It was not deleted" in details(report)["validateOnly"]
+    assert (
+        f"{report['left'][0]} may exist, and was not deleted: it was named" in details(report)["validateOnly"]
+    )
 
 
 def test_validation_without_any_answer_fails(emulator, check):
@@ -491,7 +491,7 @@ def test_unexpected_error_deletes_what_was_created_and_exits_with_70(emulator, m
     assert main(["check", *VALIDATE]) == 70
     output = capsys.readouterr()
     assert output.err.endswith("error: RuntimeError: broken by ***\n")
-    assert "It was deleted again." in output.out
+    assert "was created, and deleted again." in output.out
     assert emulator.deployments_left == []
 
 
@@ -781,7 +781,7 @@ def test_interrupted_program_deletes_what_it_created(emulator, validating, numbe
     assert "Traceback" not in errors
     assert emulator.deployments_left == []
     report = json.loads(output)
-    assert "It was deleted again." in details(report)["validateOnly"]
+    assert "was created, and deleted again." in details(report)["validateOnly"]
     assert settled(report)["precision_lists"] == "present"
     assert report["left"] == []
 
