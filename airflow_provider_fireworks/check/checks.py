@@ -28,12 +28,18 @@ _FIRST_TIMEOUT = 10.0
 
 
 def run_checks(subject: Subject, *, validate_deployments: bool) -> None:
-    """
-    Run the checks one after the other, and add a row for each.
-
-    :param validate_deployments: also send requests with ``validateOnly``.
-    """
-    checks = [*ACCOUNT_CHECKS, *(MODEL_CHECKS if subject.model_given else ())]
+    """Run the checks one after the other, and add a row for each."""
+    checks: list[tuple[str, Callable[[Subject], Found], bool]] = [
+        # Whether a failed request is no failure, because the API need not have the endpoint.
+        ("connection", check_connection, False),
+        ("account", check_account, False),
+        ("zero data retention", check_zero_data_retention, True),
+        ("GPU quotas", check_quotas, True),
+        ("model", check_model, False),
+        ("precision lists", check_precision_lists, False),
+        ("deployment shapes", check_shapes, True),
+    ]
+    checks = checks if subject.model_given else checks[:4]
     names = [name for name, _, _ in checks] + (["validateOnly"] if validate_deployments else [])
     for name, check, is_optional in checks:
         subject.report.progress(f"{name} …")
@@ -193,22 +199,6 @@ def check_shapes(subject: Subject) -> Found:
     if covered := subject.covered(unlisted):
         return Found(True, "\n".join([*lines, f"{because}, but {covered}"]))
     return Found(True, "\n".join([*lines, because]), (EmulatorOption("match_shapes", "all", because),))
-
-
-Check = tuple[str, Callable[[Subject], Found], bool]
-"""The name of its row, the function, and whether a failed request is no failure: the API need not have the endpoint."""
-
-ACCOUNT_CHECKS: tuple[Check, ...] = (
-    ("connection", check_connection, False),
-    ("account", check_account, False),
-    ("zero data retention", check_zero_data_retention, True),
-    ("GPU quotas", check_quotas, True),
-)
-MODEL_CHECKS: tuple[Check, ...] = (
-    ("model", check_model, False),
-    ("precision lists", check_precision_lists, False),
-    ("deployment shapes", check_shapes, True),
-)
 
 
 def _some(items: list[str], separator: str = ", ") -> str:

@@ -31,12 +31,7 @@ EPILOG = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """
-    Run a command.
-
-    :param arguments: the command line, without the program's name.
-    :return: the exit code; see :func:`run`.
-    """
+    """Run a command line, given without the program's name, and return the exit code, as :data:`EPILOG` says."""
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["no command"]
     parser = argparse.ArgumentParser(
         prog=f"{_PROGRAM} check", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False
@@ -69,12 +64,7 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """
-    Run the check.
-
-    :param given: the parsed :data:`OPTIONS`.
-    :return: the exit code, as :data:`EPILOG` says.
-    """
+    """Run the check with the parsed :data:`OPTIONS`, and return the exit code, as :data:`EPILOG` says."""
     if given.validate_deployments and not given.model:
         print("error: argument --validate-deployments: requires --model", file=sys.stderr)
         return 2

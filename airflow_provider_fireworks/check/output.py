@@ -27,12 +27,7 @@ _KEYS = re.compile(r"fw_[A-Za-z0-9_]+")
 
 
 class EmulatorOption(NamedTuple):
-    """
-    An option of the emulator that plays what the API does.
-
-    :ivar name: as in :class:`airflow_provider_fireworks.emulator.options.Options`.
-    :ivar because: what the API did.
-    """
+    """An option of the emulator that plays what the API does, and what the API did."""
 
     name: str
     value: bool | int | str
@@ -53,13 +48,7 @@ class EmulatorOption(NamedTuple):
 
 
 class Found(NamedTuple):
-    """
-    What a check found.
-
-    :ivar ok: whether it passed, ``None`` if that is not known.
-    :ivar detail: what was found, in one or more lines.
-    :ivar options: the options of the emulator that it settles.
-    """
+    """Whether a check passed (``None``: not known), what it found, and the options of the emulator that it settles."""
 
     ok: bool | None
     detail: str

@@ -21,11 +21,8 @@ class Subject:
     What is checked, and what earlier checks have read of it.
 
     :ivar model_given: id or full resource name of the model to check, ``None`` for none.
-    :ivar accelerator_type: the accelerators of deployments without a shape, and of the GPU quota.
     :ivar stop: why no further check can run, empty if one can.
     :ivar accounts: the accounts of the key, ``None`` if they are not known.
-    :ivar model: the model, ``None`` until it was read.
-    :ivar shapes: the shapes that fit the model.
     """
 
     hook: FireworksHook

@@ -101,13 +101,7 @@ class Attempt:
 
 
 class Validation:
-    """
-    Sends the requests one after the other.
-
-    :ivar attempts: the requests so far.
-    :ivar shapeless: what the API does without a shape, as the emulator's option; ``required`` until it is known
-        whether ``acceptShapelessRisk`` is enough, ``None`` if nothing is known.
-    """
+    """Sends the requests one after the other, and deletes what they may have created."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -118,6 +112,7 @@ class Validation:
         self._sent_at = self._not_before = 0.0
         self._stopped = self._creates_nothing = False
         self.attempts: list[Attempt] = []
+        # The emulator's option; "required" until it is known whether acceptShapelessRisk is enough.
         self.shapeless: str | None = None
 
     def send_all(self) -> None:
@@ -263,9 +258,8 @@ class Validation:
         """Return what the requests have shown."""
         created = [attempt.deployment for attempt in self.attempts if attempt.exists]
         problems = [f"{name} was created, and deleted again." for name in created if name not in self._left]
-        problems += [
-            f"{name} may exist, and was not deleted: {sentence(why)}" for name, why in self._left.items()
-        ]
+        left = self._left.items()
+        problems += [f"{name} may exist, and was not deleted: {sentence(why)}" for name, why in left]
         accepted = [attempt for attempt in self.attempts if attempt.accepted]
         ok: bool | None = None
         checks, why = "", ""
