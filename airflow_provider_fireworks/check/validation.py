@@ -39,6 +39,8 @@ _SHAPELESS = {
     "with_risk": "accepted with acceptShapelessRisk only",
     "refused": "refused",
 }
+_ATTEMPTS = 12
+"""How often to send a request over 429 or without a connection, so that a limit of requests a minute can pass."""
 _MAX_FAILURES = 2
 """Transient errors after which nothing more is validated."""
 _NO_SHAPE = re.compile(r"deployment ?shape|shapeless", re.IGNORECASE)
@@ -159,7 +161,7 @@ class Validation:
         self._subject.report.progress(f"validating {attempt.what} …")
         try:
             # After a lost response it must not be sent again, since the API may have ignored validateOnly.
-            created = self._hook.send(replace(request, read_only=False))
+            created = self._hook.send(replace(request, read_only=False), attempts=_ATTEMPTS)
             attempt.accepted = True
             self._compare_name(created, name)
         except ApiError as error:
