@@ -89,7 +89,7 @@ def test_example_deploys_each_precision_whatever_happens_to_others(
         "Model in Fireworks": f"{CONSOLE}/models/demo/my-model",
         "Deployment in Fireworks": f"{CONSOLE}/dashboard/deployments/{created[0]}",
     }
-    # Per precision: two by deploy, two by up and one by remove. For the one that fails, its termination message as well.
+    # Per precision: two by deploy, two by up and one by remove. For the one that fails, its termination message too.
     assert emulator.count("GET", "/deployments/") <= 4 * 5 + 1
 
 
