@@ -43,7 +43,7 @@ class Status(Resource):
         return self.code not in (None, "", "OK", 0, "0")
 
     @property
-    def is_no_capacity(self) -> bool:
+    def lacks_capacity(self) -> bool:
         """Whether it failed, or has not begun yet, because there are no GPUs."""
         return self.code in ("RESOURCE_EXHAUSTED", 8, "8")
 

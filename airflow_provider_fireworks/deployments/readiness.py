@@ -38,10 +38,10 @@ def judge_deployment(deployment: Deployment | None, *, replica_count: int | None
     return Verdict(Outcome.READY, f"its state is READY{replicas}")
 
 
-def is_without_capacity(deployment: Deployment) -> bool:
+def lacks_capacity(deployment: Deployment) -> bool:
     """Whether Fireworks has no GPUs for a deployment: it is still being created, and its status says so."""
     is_creating = deployment.state == "CREATING" and not _counted_ready(deployment)
-    return is_creating and (deployment.status or Status()).is_no_capacity
+    return is_creating and (deployment.status or Status()).lacks_capacity
 
 
 def may_serve(deployment: Deployment) -> bool:
@@ -50,7 +50,7 @@ def may_serve(deployment: Deployment) -> bool:
 
     A deployment may serve unless the API says that it has no ready replica.
     """
-    if deployment.state in ("FAILED", "DELETING", "DELETED") or is_without_capacity(deployment):
+    if deployment.state in ("FAILED", "DELETING", "DELETED") or lacks_capacity(deployment):
         return False
     return deployment.replica_stats is None or _counted_ready(deployment)
 

@@ -12,7 +12,7 @@ from airflow_provider_fireworks.client.errors import ApiError, NotFoundError, Qu
 from airflow_provider_fireworks.client.names import DeploymentName
 from airflow_provider_fireworks.client.resources import Deployment
 from airflow_provider_fireworks.deployments.readiness import (
-    is_without_capacity,
+    lacks_capacity,
     judge_deployment,
     may_serve,
 )
@@ -106,7 +106,7 @@ class DeploymentWait(ResourceWait):
 
     def _judge_capacity(self, verdict: Verdict, deployment: Deployment, now: float) -> Verdict:
         """Return the verdict, or that it has been without capacity for too long."""
-        if not is_without_capacity(deployment):
+        if not lacks_capacity(deployment):
             self.no_capacity_since = None
             return verdict
         if self.no_capacity_since is None:

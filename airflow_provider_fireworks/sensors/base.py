@@ -54,7 +54,7 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
     def _new_wait(self, name: Any, **common: Any) -> ResourceWait:
         """Return the wait for it, with these fields."""
 
-    def _explained(self, wait: Any, verdict: Verdict) -> Verdict:
+    def _with_details(self, wait: Any, verdict: Verdict) -> Verdict:
         """Return the verdict of a wait that did not end well with what else the API says about it."""
         return verdict
 
@@ -158,7 +158,7 @@ class FireworksSensor(BaseSensorOperator, WaitingTask):
         if verdict.outcome is Outcome.READY:
             return self._success(wait, verdict)
         if isinstance(wait, ResourceWait):
-            verdict = self._explained(wait, verdict)
+            verdict = self._with_details(wait, verdict)
         waited = f"Waited {time.time() - wait.began:.0f} s for {wait.goal}"
         limit = self._time_limit
         if verdict.outcome is not Outcome.TIMEOUT or limit.argument == "timeout":

@@ -126,7 +126,7 @@ class FireworksDeploymentReadySensor(FireworksSensor):
             **common,
         )
 
-    def _explained(self, wait: DeploymentWait, verdict: Verdict) -> Verdict:
+    def _with_details(self, wait: DeploymentWait, verdict: Verdict) -> Verdict:
         return with_termination_message(verdict, wait.deployment, self)
 
     def _success(self, wait: DeploymentWait, verdict: Verdict) -> dict[str, Any]:
