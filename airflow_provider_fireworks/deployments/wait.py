@@ -12,8 +12,8 @@ from airflow_provider_fireworks.client.errors import ApiError, NotFoundError, Qu
 from airflow_provider_fireworks.client.names import DeploymentName
 from airflow_provider_fireworks.client.resources import Deployment
 from airflow_provider_fireworks.deployments.readiness import (
-    lacks_capacity,
     judge_deployment,
+    lacks_capacity,
     may_serve,
 )
 from airflow_provider_fireworks.polling import Outcome, ResourceWait, Until, Verdict

@@ -39,7 +39,7 @@ def get_model_once() -> Any:
     ],
     ids=["no key", "malformed key", "plain http", "ftp", "malformed account"],
 )
-def test_invalid_connection_is_with_details(emulator, connect, fields, message):
+def test_invalid_connection_is_explained(emulator, connect, fields, message):
     connect(**fields)
     with pytest.raises(exceptions.FireworksBadConnection, match=message) as failure:
         FireworksHook().get_model("my-model")
@@ -48,7 +48,7 @@ def test_invalid_connection_is_with_details(emulator, connect, fields, message):
     assert FireworksHook().test_connection()[0] is False
 
 
-def test_missing_connection_is_with_details():
+def test_missing_connection_is_explained():
     with pytest.raises(exceptions.FireworksBadConnection, match="Create it, with the type Fireworks AI"):
         FireworksHook("no_such_connection").get_model("my-model")
 

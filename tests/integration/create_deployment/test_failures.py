@@ -181,7 +181,7 @@ def test_create_hides_key_that_api_echoes(emulator, create, caplog, capsys):
 SAYS_WHY = "its termination message: "
 
 
-def test_failed_deployment_is_with_details_by_its_termination_message(emulator, create):
+def test_failed_deployment_is_explained_by_its_termination_message(emulator, create):
     emulator.configure(deploy_outcome="failed")
     with pytest.raises(exceptions.FireworksDeploymentFailed, match=SAYS_WHY) as failure:
         create()
@@ -191,7 +191,7 @@ def test_failed_deployment_is_with_details_by_its_termination_message(emulator, 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_failed_deployment_of_sensor_is_with_details(emulator, mode):
+def test_failed_deployment_of_sensor_is_explained(emulator, mode):
     emulator.configure(deploy_outcome="failed")
     create_by_hand(emulator)
     with pytest.raises(exceptions.FireworksDeploymentNotReady, match=SAYS_WHY):

@@ -462,7 +462,7 @@ UNKNOWN_FIELD = {"code": 3, "message": 'proto: unknown field "acceleratorCount"'
     ],
     ids=["unknown field", "not sent", "invalid value"],
 )
-def test_refused_newer_field_is_with_details(sent, content, advises):
+def test_refused_newer_field_is_explained(sent, content, advises):
     with pytest.raises(RefusedError) as refusal:
         parse(sent, content, 400)
     assert ("does not know acceleratorCount: omit accelerator_count" in str(refusal.value)) is advises
