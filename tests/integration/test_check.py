@@ -740,6 +740,12 @@ sys.exit(main())
 """
 
 
+def _heed_signals() -> None:
+    """Undo what a shell in the background and nohup do."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def validating(emulator):
     """Start a validation, wait until it has created a deployment that cannot be read yet, and return the process."""
@@ -751,7 +757,7 @@ def validating(emulator):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=_heed_signals,
         )
         started.append(process)
         deadline = time.monotonic() + 60

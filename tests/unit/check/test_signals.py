@@ -11,7 +11,8 @@ from airflow_provider_fireworks.check.cli import interrupt_on_signals
 
 @pytest.fixture(autouse=True)
 def _restore():
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # The tests themselves may run below nohup.
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
