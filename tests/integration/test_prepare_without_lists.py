@@ -47,13 +47,14 @@ def wait(prepared: dict[str, Any], mode: str = "deferrable") -> dict[str, Any]:
 
 def ready_line(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     """Return the level and the text of the last line that says that the model is ready."""
-    # Depending on its version, Airflow logs with the one or with the other.
+    # Depending on its version, Airflow logs with the one, with the other, or with both.
     logged = [(record.levelname.lower(), record.getMessage()) for record in caplog.records]
     printed = [
         ("warning" if "[warning" in line else "info", line) for line in capsys.readouterr().out.splitlines()
     ]
     caplog.clear()
-    return [(level, line) for level, line in logged + printed if "is ready at" in line][-1]
+    found = [[each for each in lines if "is ready at" in each[1]] for lines in (logged, printed)]
+    return (found[0] or found[1])[-1]
 
 
 def posts(emulator: Any) -> int:
