@@ -182,6 +182,7 @@ def adapt_lists(markdown: str) -> str:
 
 def draw_mermaid(source: str, language: str, css_class: str, *_: Any, **__: Any) -> str:
     """Return a Mermaid diagram as SVG. It is a formatter of pymdownx.superfences."""
+    # Not at the top: `make lint` and most tests run without it. It has no type hints.
     import mermaidx  # type: ignore[import-untyped]
 
     config = {"flowchart": {"rankSpacing": 30, "nodeSpacing": 30}}

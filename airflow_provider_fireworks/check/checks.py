@@ -163,7 +163,8 @@ def check_model(subject: Subject) -> Found:
 def check_precision_lists(subject: Subject) -> Found:
     """Say whether the model lists its precisions."""
     model = subject.model
-    assert model is not None  # noqa: S101
+    if model is None:
+        return Found(None, "not known: the model was not read")
     value = "present" if model.lists_precisions else "absent" if model.omits_precisions else "empty"
     meaning = "" if value == "present" else ": readiness has to be inferred, see docs/readiness.md"
     calibrated = {None: "not sent", True: "true", False: "false"}[model.calibrated]
