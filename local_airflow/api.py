@@ -87,8 +87,15 @@ class AirflowApi:
         self._session = requests.Session()
         # Requests to loopback must not go through a proxy that the environment names.
         self._session.trust_env = False
-        # SQLite may be locked for a moment.
-        retry = Retry(total=5, backoff_factor=0.2, status_forcelist=[500, 502, 503], allowed_methods=["GET"])
+        # SQLite refuses a transaction that read before another one wrote, at once and whatever its timeout. Airflow has
+        # rolled back what it answers with 500, so a POST can be repeated, too.
+        retry = Retry(
+            total=5,
+            backoff_factor=0.2,
+            status_forcelist=[500, 502, 503],
+            allowed_methods=None,
+            raise_on_status=False,
+        )
         self._session.mount("http://", HTTPAdapter(max_retries=retry))
         self._has_token = False
 

@@ -107,6 +107,8 @@ class LocalAirflow:
 
     def _settings(self, dags: Path, parallelism: int, database: str | None, workers: int) -> dict[str, str]:
         settings = {
+            # Errors of the API server then say what went wrong, not only where to search for it.
+            "API__EXPOSE_STACKTRACE": "True",
             "API__HOST": "127.0.0.1",
             "API__PORT": str(self.port),
             "API__WORKERS": "1",

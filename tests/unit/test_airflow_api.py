@@ -1,4 +1,4 @@
-"""The client of Airflow's API reads lists of any number of pages, from a server that pages as Airflow does."""
+"""The client of Airflow's API reads lists of any number of pages, and repeats requests that hit a locked database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from local_airflow.api import AirflowApi
+from local_airflow.api import AirflowApi, AirflowApiError
 
 MAX_PAGE_SIZE = 100
 RUN = "/api/v2/dags/fan_out/dagRuns/run/taskInstances"
@@ -41,18 +41,36 @@ class PagingServer:
 
     :ivar pages: number of pages that were read, by path.
     :ivar total_entries: overrides the number of rows in the responses.
+    :ivar locked: how many requests to start a run fail before one succeeds, as with a locked database.
+    :ivar runs: bodies of the requests to start a run.
     """
 
     def __init__(self) -> None:
         self.lists: dict[str, tuple[str, list[dict[str, Any]]]] = {}
         self.pages: Counter[str] = Counter()
         self.total_entries: int | None = None
-        serve = self.respond
+        self.locked = 0
+        self.runs: list[dict[str, Any]] = []
+        paging = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                content = json.dumps(serve(self.path)).encode()
-                self.send_response(200)
+                self.respond(200, paging.respond(self.path))
+
+            def do_PATCH(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.respond(200, {})
+
+            def do_POST(self) -> None:
+                paging.runs.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                if len(paging.runs) <= paging.locked:
+                    self.respond(500, {"detail": {"reason": "Database error"}})
+                else:
+                    self.respond(200, {"dag_run_id": "manual"})
+
+            def respond(self, status: int, body: dict[str, Any]) -> None:
+                content = json.dumps(body).encode()
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -139,3 +157,21 @@ def test_rows_that_disappear_between_pages_end_the_list(server: PagingServer, ap
     server.total_entries = 1000
 
     assert len(api.rows("/api/v2/dags", "dags")) == 150
+
+
+def test_trigger_repeats_request_that_hit_a_locked_database(server: PagingServer, api: AirflowApi) -> None:
+    server.locked = 2
+
+    assert api.trigger("fan_out", {"model": "my-model"}) == "manual"
+
+    assert server.runs == [{"logical_date": None, "conf": {"model": "my-model"}}] * 3
+
+
+def test_trigger_raises_airflows_error_if_database_stays_locked(
+    server: PagingServer, api: AirflowApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.locked = 100
+    monkeypatch.setattr("urllib3.util.Retry.sleep", lambda *_: None)
+
+    with pytest.raises(AirflowApiError, match=r"dagRuns: 500 .*Database error"):
+        api.trigger("fan_out")
