@@ -57,6 +57,10 @@ class Timing:
     The delay before a trigger's first poll. The worker has just polled, and a trigger that fires within five seconds of
     its task's deferral can fail the task (apache/airflow#71580).
     """
+    last_poll_timeout: float = 60.0
+    """
+    How long after its deadline a trigger's last poll may end. Polls of a connection queue for their turn after a 429.
+    """
     deferral_slack: float = 120.0
     """How much later than the deadline a deferral times out, so that the trigger's own, clearer timeout comes first."""
 

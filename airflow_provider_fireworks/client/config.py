@@ -38,12 +38,14 @@ class ClientConfig:
     :ivar api_key: the bearer token. It is not part of the ``repr``.
     :ivar account: the account of bare ids, ``None`` to look it up from the key.
     :ivar timing: the timeouts and retry delays of the client.
+    :ivar requests_per_minute: the most that a triggerer polls over the connection; ``None`` for no limit of its own.
     """
 
     base_url: str
     api_key: str = field(repr=False)
     account: str | None = None
     timing: Timing = DEFAULT_TIMING
+    requests_per_minute: int | None = None
 
     @classmethod
     def make(
@@ -55,6 +57,7 @@ class ClientConfig:
         schema: str | None = None,
         port: int | None = None,
         timing: Timing = DEFAULT_TIMING,
+        requests_per_minute: object = None,
     ) -> ClientConfig:
         """
         Make a configuration from the fields of a connection, in which blanks around a value are ignored.
@@ -66,8 +69,9 @@ class ClientConfig:
         :param schema: used unless ``host`` has one; ``https`` if both are unset.
         :param port: used unless ``host`` has one.
         :param timing: the timeouts and retry delays of the client.
-        :raises InvalidConfigError: if the key is missing or cannot be sent in a header, if the account or the URL is
-            invalid, or if the URL is plain http to another machine, which would show the key to the network.
+        :param requests_per_minute: a whole number, also as text; unset means no limit.
+        :raises InvalidConfigError: if the key is missing or cannot be sent in a header, if the account, the URL or the
+            limit is invalid, or if the URL is plain http to another machine, which would show the key to the network.
         """
         key = (api_key or "").strip()
         if not key:
@@ -95,7 +99,7 @@ class ClientConfig:
                     "the base URL is invalid and seems to hold an API key; the key goes into the password field"
                 ) from None
             raise
-        return cls(base_url, key, account, timing)
+        return cls(base_url, key, account, timing, _requests_per_minute(requests_per_minute))
 
     @property
     def is_loopback(self) -> bool:
@@ -113,6 +117,17 @@ class ClientConfig:
         for length in range(len(self.api_key) - 1, 3, -1):
             text = text.replace(f"{self.api_key[:length]}…", "***…")
         return text
+
+
+def _requests_per_minute(value: object) -> int | None:
+    # A connection that is written as a URI has it as text.
+    text = "" if value is None else str(value).strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:9]) <= 1_000_000:
+        # Not shown, as it may hold the key.
+        raise InvalidConfigError("requests_per_minute is not a whole number from 1 to 1000000")
+    return int(text)
 
 
 def _may_hold_key(value: str, key: str) -> bool:

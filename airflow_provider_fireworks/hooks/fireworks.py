@@ -510,6 +510,7 @@ class FireworksHook(BaseHook):
                 schema=connection.schema,
                 port=connection.port,
                 timing=self.timing,
+                requests_per_minute=connection.extra_dejson.get("requests_per_minute"),
             )
         except InvalidConfigError as error:
             raise FireworksBadConnection(

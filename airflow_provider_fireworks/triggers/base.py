@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator
@@ -10,7 +9,6 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_fireworks.client.errors import ApiError
 from airflow_provider_fireworks.exceptions import FireworksBadConnection
 from airflow_provider_fireworks.polling import Event, Outcome, ResourceWait, Verdict
 from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
@@ -65,14 +63,15 @@ class FireworksTrigger(BaseTrigger):
         wait = self.make_wait()
         min_delay = min(self.timing.first_trigger_delay, max(wait.deadline - time.time(), 0.0))
         async with FireworksHook.shared_async_client(self.fireworks_conn_id) as client:
+            poller = client.poller(self.log.info)
             while True:
-                await asyncio.sleep(max(wait.next_delay(time.time()), min_delay))
+                await poller.sleep(max(wait.next_delay(time.time()), min_delay))
                 min_delay = 0.0
-                result: Any
+                left = max(wait.deadline - time.time(), 0.0)
                 try:
-                    result = await client.send(wait.next_request())
-                except ApiError as error:
-                    result = error
+                    result = await poller.poll(
+                        wait.next_request(), timeout=left + self.timing.last_poll_timeout
+                    )
                 except FireworksBadConnection as error:
                     verdict = Verdict(Outcome.BAD_CONNECTION, str(error))
                     break

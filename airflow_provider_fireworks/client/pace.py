@@ -1,0 +1,91 @@
+"""How fast the requests of one connection follow each other."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+
+from airflow_provider_fireworks.client.errors import ApiError, RateLimitedError
+
+_MINUTE = 60.0
+_CUT = 2 / 3
+"""After a 429: this part of the requests that the API accepted in the last minute …"""
+_FEWEST = 9
+"""… counting at least this many, as Fireworks allows every account more."""
+_GROWTH = 0.2
+"""What each accepted request adds to the requests a minute: they double within four minutes, however few they are."""
+_FASTEST = 6000.0
+"""The most requests a minute that Fireworks allows any account. From here on there is no pace."""
+
+
+class Pace:
+    """
+    Lets the requests of one connection pass one by one, in the order in which they came.
+
+    There is no gap between them until the API refuses one with 429. Then all of them wait for as long as it asks, and
+    continue at two thirds of the requests that it accepted in the last minute. Each further accepted request makes
+    the gap a little shorter. A pace near the limit is thus refused about once in 25 requests.
+
+    :ivar limit: requests a minute, never exceeded.
+    :ivar longest_gap: seconds; the gap grows no longer, however often the API responds 429.
+    """
+
+    def __init__(self) -> None:
+        self.limit = math.inf
+        self.longest_gap = _MINUTE
+        self._rate = math.inf
+        self._next_at = -math.inf
+        self._slowed_at = -math.inf
+        self._accepted: deque[float] = deque()
+        self._queue = asyncio.Lock()  # asyncio's lock is fair
+        self._queued = 0
+
+    @property
+    def rate(self) -> float:
+        """The current pace in requests a minute, infinite if there is none."""
+        return min(self._rate, self.limit)
+
+    @property
+    def delay(self) -> float:
+        """For about how many seconds a request would wait that came now."""
+        gap = _MINUTE / self.rate
+        return max(self._next_at - _now(), 0.0) + self._queued * gap
+
+    async def turn(self) -> None:
+        """Wait until a request may be sent."""
+        self._queued += 1
+        try:
+            async with self._queue:
+                left = self._next_at - _now()
+                while left > 0:
+                    await asyncio.sleep(left)
+                    left = self._next_at - _now()  # another 429 may have come meanwhile
+                self._next_at = _now() + _MINUTE / self.rate
+        finally:
+            self._queued -= 1
+
+    def record(self, error: ApiError | None, sent_at: float) -> None:
+        """
+        Adapt the pace to the result of a request.
+
+        :param error: ``None`` if it succeeded.
+        :param sent_at: the event loop's time at which it was sent.
+        """
+        now = _now()
+        while self._accepted and self._accepted[0] <= now - _MINUTE:
+            self._accepted.popleft()
+        if isinstance(error, RateLimitedError):
+            # Of several requests that were sent together, only the first one slows the pace.
+            if sent_at >= self._slowed_at:
+                self._slowed_at = now
+                cut = min(self._rate, max(len(self._accepted), _FEWEST)) * _CUT
+                self._rate = max(cut, _MINUTE / self.longest_gap)
+            self._next_at = max(self._next_at, now + max(error.retry_after or 0.0, _MINUTE / self.rate))
+        elif error is None or error.status is not None:
+            self._accepted.append(now)
+            self._rate = self._rate + _GROWTH if self._rate < _FASTEST else math.inf
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
