@@ -115,7 +115,7 @@ class SharedClient:
                     self._retired.append(self._client)
                 self._client = AsyncClient(config)
                 self.pace.limit = config.requests_per_minute or math.inf
-                self.pace.longest_gap = config.timing.max_poll_backoff
+                self.pace.timing = config.timing
             return self._client
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _FRESH = 0.5
 """A reading is fresh enough if it was requested within this last part of a wait's interval."""
-_MIN_LOGGED_DELAY = 1.0
+_LOGGED_DELAY = 1.0
+"""A poll that has had no turn after so many seconds is worth a line in the log."""
 
 
 class Poller:
@@ -63,13 +64,13 @@ class Poller:
         :raises Exception: whatever reading the connection raises, if it has never been read.
         """
         reading = self._take(request)
-        if not reading.is_sent:
-            self._log_delay()
         reading.waiters += 1
+        delayed = asyncio.get_running_loop().call_later(_LOGGED_DELAY, self._log_delay, reading)
         try:
             # Neither the timeout nor a cancellation of this wait cancels the request, which others may wait for.
             await asyncio.wait({reading.task}, timeout=timeout)
         finally:
+            delayed.cancel()
             reading.waiters -= 1
             if not reading.waiters:
                 reading.task.cancel()
@@ -93,11 +94,10 @@ class Poller:
             newest = self._resource.newest = _Reading(self._client, request)
         return newest
 
-    def _log_delay(self) -> None:
-        delay = self._client.pace.delay
-        if delay >= _MIN_LOGGED_DELAY and not self._has_logged:
+    def _log_delay(self, reading: _Reading) -> None:
+        if not self._has_logged and not reading.is_sent and (delay := self._client.pace.delay):
             self._has_logged = True
-            self._log(f"Polls are delayed, this one by about {delay:.0f} s: {self._limit}.")
+            self._log(f"Polls are delayed, this one by up to {delay:.0f} s: {self._limit}.")
 
     @property
     def _limit(self) -> str:
