@@ -34,6 +34,14 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": "fireworks",
                 "hook-class-name": "airflow_provider_fireworks.hooks.fireworks.FireworksHook",
                 "hook-name": "Fireworks AI",
+                # Airflow 3.2 and later. They store it in the extra, of which earlier versions show nothing.
+                "conn-fields": {
+                    "requests_per_minute": {
+                        "label": "Requests per minute",
+                        "description": "The most that deferred tasks send. Empty: as many as the API accepts.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
+                    }
+                },
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema", "port", "extra"],
                     "relabeling": {"login": "Account ID", "password": "API key", "host": "Base URL"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import time
@@ -510,7 +511,7 @@ class FireworksHook(BaseHook):
                 schema=connection.schema,
                 port=connection.port,
                 timing=self.timing,
-                requests_per_minute=connection.extra_dejson.get("requests_per_minute"),
+                requests_per_minute=_extra(connection).get("requests_per_minute"),
             )
         except InvalidConfigError as error:
             raise FireworksBadConnection(
@@ -534,6 +535,15 @@ class FireworksHook(BaseHook):
                 f"{_named(None)} cannot be used: {error}. On workers and the triggerer, set FIREWORKS_API_KEY and, if "
                 "needed, FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL; or name an Airflow connection."
             ) from None
+
+
+def _extra(connection: Connection) -> dict[str, Any]:
+    # Not extra_dejson, which sends another request to Airflow's supervisor to mask what is not secret.
+    try:
+        extra = json.loads(connection.extra or "{}")
+    except ValueError:
+        return {}
+    return extra if isinstance(extra, dict) else {}
 
 
 def _check_account(account_id: str) -> str:

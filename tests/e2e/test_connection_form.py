@@ -17,6 +17,7 @@ def test_connection_form_in_ui_has_fields_of_the_provider(airflow: LocalAirflow)
     assert fields["login"]["title"] == "Account ID"
     assert fields["password"]["title"] == "API key"
     assert fields["host"]["title"] == "Base URL"
+    assert form["extra_fields"]["requests_per_minute"]["schema"]["title"] == "Requests per minute"
 
 
 def test_example_dags_have_no_import_error(airflow: LocalAirflow) -> None:

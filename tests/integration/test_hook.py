@@ -59,6 +59,34 @@ def test_scheme_and_port_may_have_their_own_fields(emulator, connect):
     assert FireworksHook().config.base_url == emulator.url
 
 
+@pytest.mark.parametrize(
+    ("extra", "limit"),
+    [
+        ({"requests_per_minute": 10}, 10),
+        ({"requests_per_minute": None}, None),
+        ('{"requests_per_minute": "7"}', 7),
+        ({"other": 1}, None),
+        ("[1]", None),
+        ("{not JSON", None),
+    ],
+    ids=str,
+)
+def test_extra_may_limit_requests(connect, extra, limit):
+    connect(extra=extra)
+    assert FireworksHook().config.requests_per_minute == limit
+
+
+def test_connection_as_uri_may_limit_requests(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", "fireworks://demo:fw_key@/?requests_per_minute=10")
+    assert FireworksHook().config.requests_per_minute == 10
+
+
+def test_invalid_limit_makes_connection_unusable(connect):
+    connect(extra={"requests_per_minute": "fast"})
+    with pytest.raises(exceptions.FireworksBadConnection, match="requests_per_minute is not a whole number"):
+        FireworksHook().get_model("my-model")
+
+
 def test_environment_replaces_the_connection(emulator, monkeypatch):
     monkeypatch.delenv("AIRFLOW_CONN_FIREWORKS_DEFAULT")
     with pytest.raises(exceptions.FireworksBadConnection, match="FIREWORKS_API_KEY"):

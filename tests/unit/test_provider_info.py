@@ -48,7 +48,8 @@ def test_info_is_plain_json_and_new_in_each_call():
 
 def test_info_has_only_keys_that_airflow_knows():
     form = {"login", "password", "host", "schema", "port", "extra"}
-    assert {key for key in keys_in(INFO) if "_" in key} == set()
+    # The one is our own field of the form.
+    assert {key for key in keys_in(INFO) if "_" in key} == {"requests_per_minute"}
     # Airflow 3.0 and 3.1 know no commands of providers, and ignore them.
     assert set(INFO) - {"cli"} <= set(SCHEMA["properties"])
     assert keys_in(INFO["connection-types"][0]["ui-field-behaviour"]) <= form | {
@@ -111,6 +112,16 @@ def test_form_labels_what_it_shows_and_hides_the_rest():
     behaviour = INFO["connection-types"][0]["ui-field-behaviour"]
     assert behaviour["relabeling"] == {"login": "Account ID", "password": "API key", "host": "Base URL"}
     assert not set(behaviour["hidden-fields"]) & set(behaviour["relabeling"])
+
+
+def test_own_fields_of_the_form_are_optional():
+    # Airflow's schema does not describe them. Its UI shows label and description, and validates by the schema.
+    fields = INFO["connection-types"][0]["conn-fields"]
+    assert set(fields) == {"requests_per_minute"}
+    for field in fields.values():
+        assert set(field) == {"label", "description", "schema"}
+        jsonschema.Draft202012Validator.check_schema(field["schema"])
+        assert "null" in field["schema"]["type"]
 
 
 def test_entry_point_of_the_distribution_returns_the_info():

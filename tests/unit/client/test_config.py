@@ -263,3 +263,22 @@ def test_is_loopback_recognizes_this_machine(host, is_loopback):
 
 def test_user_agent_names_the_package_and_its_version():
     assert HEADERS["User-Agent"] == f"airflow-provider-fireworks/{__version__}"
+
+
+# ---- requests per minute
+
+
+@pytest.mark.parametrize(
+    ("value", "limit"), [(None, None), ("", None), (" ", None), (10, 10), ("10", 10), (" 6000\n", 6000)]
+)
+def test_requests_per_minute_is_a_number_or_text(value, limit):
+    assert make(requests_per_minute=value).requests_per_minute == limit
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, "-1", "0", 1.5, "ten", "1e3", "١٠", True, [], {}, 10**9, "9" * 5000, KEY], ids=repr
+)
+def test_invalid_requests_per_minute_are_rejected_and_not_shown(value):
+    with pytest.raises(InvalidConfigError, match="requests_per_minute is not a whole number") as rejected:
+        make(requests_per_minute=value)
+    assert KEY not in str(rejected.value)
