@@ -7,11 +7,12 @@ import gc
 import json
 import logging
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from airflow_provider_fireworks.client import shared_client as shared_client_module
+from airflow_provider_fireworks.client import pace, shared_client as shared_client_module
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.triggers.base import FireworksTrigger
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
@@ -48,9 +49,15 @@ async def outcomes(triggers: list[Any]) -> list[str]:
     return [event["verdict"]["outcome"] for event in events]
 
 
-def add_models(emulator: Any, count: int, **fields: Any) -> None:
+def add_models(emulator: Any, count: int) -> None:
+    """Add the models m1, m2, …, which are not ready."""
     for number in range(1, count + 1):
-        emulator.set_model(f"m{number}", **({"state": "UPLOADING"} | fields))
+        emulator.add_model(f"m{number}", state="UPLOADING")
+
+
+def end_uploads(emulator: Any, count: int) -> None:
+    for number in range(1, count + 1):
+        emulator.set_model(f"m{number}", state="READY")
 
 
 @pytest.fixture(autouse=True)
@@ -76,17 +83,16 @@ def test_triggers_for_one_model_share_its_polls(emulator, lists):
     assert len(emulator.requests) < alone / 5
 
 
-def test_precisions_of_one_model_end_together_each_with_its_own_verdict(emulator, lists):
-    emulator.set_model("my-model", state="UPLOADING", supported_precisions=["FP8", "FP4"])
+def test_precisions_of_one_model_share_polls_and_each_judges_for_itself(emulator, lists):
+    emulator.set_model("my-model", supportedPrecisions=["FP8", "FP4"])
 
     async def run() -> list[str]:
-        triggers = [model_trigger(precision=precision, seconds=2) for precision in ("FP8", "FP4", "BF16")]
-        running = asyncio.create_task(outcomes(triggers))
-        await asyncio.sleep(0.5)
-        emulator.set_model("my-model", state="READY", supported_precisions=["FP8", "FP4"])
-        return await running
+        return await outcomes(
+            [model_trigger(precision=precision, seconds=1) for precision in ("FP8", "FP4", "BF16")]
+        )
 
-    assert asyncio.run(run())[:2] == ["ready", "ready"]
+    assert asyncio.run(run()) == ["ready", "ready", "timeout"]
+    assert len(emulator.requests) <= 5
 
 
 def test_waits_for_inference_share_reads_and_no_probes(emulator):
@@ -118,18 +124,21 @@ def test_error_is_shared_and_ends_no_wait(emulator, lists, fault):
 
 
 def test_slow_model_delays_no_other(emulator, lists):
-    add_models(emulator, 1, state="READY")
+    add_models(emulator, 1)
+    end_uploads(emulator, 1)
     emulator.fault("slow", delay=2, path="my-model", times=-1)
 
     async def run() -> float:
-        slow = asyncio.create_task(outcomes([model_trigger(precision="FP16") for _ in range(150)]))
+        triggers = [model_trigger(precision="FP16") for _ in range(150)]
+        slow = asyncio.create_task(outcomes(triggers))
         await asyncio.sleep(0.5)
         started = time.monotonic()
-        assert await outcomes([model_trigger(1, precision="FP16")]) == ["ready"]
+        quick = await outcomes([model_trigger(1, precision="FP16")])
         took = time.monotonic() - started
-        assert await slow == ["ready"] * 150
+        assert quick + await slow == ["ready"] * 151
         return took
 
+    # Many more waits than the client has connections.
     assert asyncio.run(run()) < 1
     assert emulator.count("GET", "my-model") <= 2
 
@@ -171,27 +180,38 @@ def test_cancelling_all_triggers_leaves_nothing(emulator, lists, monkeypatch, ca
 # ---- rate limits
 
 
-def test_waits_beyond_the_rate_limit_all_end_well(emulator, lists, monkeypatch):
-    """Of 12 models that become ready, only 10 can be read in a minute."""
-    monkeypatch.setattr(emulator._state, "clock", lambda: time.time() * 60)  # a minute takes one second
-    use_timing(monkeypatch, max_poll_backoff=0.5, first_retry_delay=0.1)
-    add_models(emulator, 12)
-    emulator.configure(requests_per_minute=10)
+@pytest.mark.parametrize("retry_after", [None, "0.1"])
+def test_waits_beyond_the_rate_limit_are_refused_rarely_and_all_end_well(
+    emulator, lists, monkeypatch, retry_after
+):
+    # A minute takes a second, here and there.
+    began = time.time()
+    monkeypatch.setattr(emulator._state, "clock", lambda: began + (time.time() - began) * 60)
+    monkeypatch.setattr(pace, "_MINUTE", 1.0)
+    use_timing(monkeypatch, max_poll_backoff=1.0, first_retry_delay=0.01)
+    add_models(emulator, 20)
+    emulator.configure(requests_per_minute=10, retry_after=retry_after)
 
     async def run() -> list[str]:
-        running = asyncio.create_task(
-            outcomes([model_trigger(number, precision="FP16", seconds=40) for number in range(1, 13)])
-        )
-        await asyncio.sleep(6)
-        add_models(emulator, 12, state="READY")
+        triggers = [
+            model_trigger(number, precision="FP16", poll_interval=0.5, seconds=20) for number in range(1, 21)
+        ]
+        running = asyncio.create_task(outcomes(triggers))
+        await asyncio.sleep(8)
+        end_uploads(emulator, 20)
         return await running
 
-    assert asyncio.run(run()) == ["ready"] * 12
-    assert {request.path[-3:].strip("s/") for request in emulator.requests if request.status == 200}
+    assert asyncio.run(run()) == ["ready"] * 20
+    settled = [request for request in emulator.requests if request.at > began + 180]
+    assert len(settled) > 50
+    assert sum(request.status == 429 for request in settled) <= len(settled) / 10
+    # Each model's last poll is its first one after the upload, whoever waited for it.
+    assert len({request.path for request in settled}) == 20
 
 
 def test_retry_after_pauses_all_requests_of_the_connection_and_no_other(emulator, lists, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", emulator.connection)
+    use_timing(monkeypatch, max_poll_backoff=0.2)
     add_models(emulator, 6)
     emulator.fault("status", status=429, retry_after="1.5", path="m1")
 
@@ -232,7 +252,7 @@ def test_configured_limit_is_kept_from_the_start(emulator, lists, monkeypatch):
     assert set(asyncio.run(run())) == {"timeout"}
     times = sorted(request.at for request in emulator.requests)
     assert len(times) > 8
-    assert all(later - earlier > 0.2 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier > 0.2 for earlier, later in pairwise(times))
     delayed = [line for line in lines if "limited to about 240 a minute" in line]
     assert 1 <= len(delayed) <= 8
 
@@ -256,7 +276,7 @@ def test_wait_that_gets_no_turn_times_out(emulator, lists, monkeypatch):
 # ---- the key
 
 
-def test_replaced_key_ends_no_wait_and_is_read_once(emulator, lists, monkeypatch):
+def test_replaced_key_ends_no_wait(emulator, lists, monkeypatch):
     add_models(emulator, 20)
 
     async def run() -> list[str]:
@@ -267,7 +287,7 @@ def test_replaced_key_ends_no_wait_and_is_read_once(emulator, lists, monkeypatch
         emulator.api_key = "fw_replaced_key_of_the_test"
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         await asyncio.sleep(0.5)
-        add_models(emulator, 20, state="READY")
+        end_uploads(emulator, 20)
         return await running
 
     assert asyncio.run(run()) == ["ready"] * 20
