@@ -69,6 +69,10 @@ chaos: $(INSTALLED) ## Kill and freeze Airflow's processes at random while DAGs 
 e2e-celery: $(INSTALLED) ## Kill Celery workers and a triggerer while a DAG creates 6 deployments: 2 minutes
 	@$(BIN)/python -m pytest -s tests/e2e/test_celery.py
 
+.PHONY: bench
+bench: $(INSTALLED) ## What waiting in the triggerer costs, compared with simpler ways to poll, as a table: 5 minutes
+	@$(BIN)/python benchmarks/triggers.py
+
 .PHONY: lint
 lint: $(INSTALLED) ## Style, formatting and types
 	@$(BIN)/ruff check

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from airflow_provider_fireworks.client.shared_client import SharedClient
 
 _FRESH = 0.5
-"""A reading is fresh enough if it was requested within this last part of a wait's interval."""
+"""
+A reading is fresh enough if it was requested within this last part of a wait's interval.
+
+Half of it, so that waits of the same interval, wherever in it they began, poll together after two polls.
+"""
 _LOGGED_DELAY = 1.0
 """A poll that has had no turn after so many seconds is worth a line in the log."""
 

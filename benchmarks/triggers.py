@@ -1,0 +1,294 @@
+"""
+What waiting in the triggerer costs: this provider's triggers, and three simpler ways to poll.
+
+``python benchmarks/triggers.py`` prints one table. Every line is a process of its own, in which so many waits poll one
+model over loopback until it is ready. The API is another process, which responds at once. All ways use the same
+interval with the same jitter, and begin spread over one interval. Behind each figure is its ratio to this provider's.
+
+- ``this provider``: :class:`FireworksModelReadyTrigger`, as the triggerer runs it.
+- ``httpx, shared``: one ``httpx.AsyncClient`` for all waits, which poll on their own.
+- ``httpx, own client``: one ``httpx.AsyncClient`` for each wait.
+- ``requests, threads``: ``asyncio.to_thread`` and one ``requests.Session`` for each wait.
+
+CPU is that of the whole run, the creation of clients included. The lag of the loop is by how much longer a sleep of
+10 ms takes. Memory is the growth of the process from before the first wait to its peak, with what the first wait loads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+WAYS = ("this provider", "httpx, shared", "httpx, own client", "requests, threads")
+FAN_OUTS = (1, 8, 64, 2000)
+JITTER = 0.1
+MODEL = "accounts/demo/models/my-model"
+PATH = f"/v1/{MODEL}"
+
+
+def interval_of(waits: int) -> float:
+    """Return the poll interval in seconds: short, unless so many waits would then be busy all the time."""
+    return 8.0 if waits > 100 else 2.0
+
+
+@dataclass
+class Measured:
+    """The result of one run."""
+
+    cpu_ms: float
+    requests: float
+    lag_ms: float
+    memory_kib: float
+    delay_s: float
+
+
+# ---- the API
+
+
+async def serve(waits: int) -> None:
+    """Respond with the model, which is ready after two intervals and a half from the first request on."""
+    began: float | None = None
+    ready_at = 0.0
+    count = 0
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal began, ready_at, count
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                now = time.time()
+                if b" /stats " in head:
+                    body = json.dumps({"count": count, "began": began, "ready_at": ready_at})
+                else:
+                    if began is None:
+                        began, ready_at = now, now + 2.5 * interval_of(waits)
+                    count += now < ready_at
+                    precisions = ["FP16", "FP8"] if now >= ready_at else ["FP16"]
+                    body = json.dumps(
+                        {
+                            "name": MODEL,
+                            "state": "READY",
+                            "supportedPrecisions": precisions,
+                            "status": {"code": "OK", "message": ""},
+                            "updateTime": "2026-01-01T00:00:00Z",
+                        }
+                    )
+                writer.write(
+                    f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                    f"{body}".encode()
+                )
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+# ---- the ways to wait; each returns when its waits began to exist, and the times of their events
+
+
+def is_ready(model: dict[str, Any]) -> bool:
+    """Return what the simpler ways judge by."""
+    return "FP8" in model["supportedPrecisions"]
+
+
+async def wait_with_trigger(url: str, interval: float) -> None:
+    """Wait as this provider does."""
+    from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
+
+    wait = {"model": MODEL, "precision": "FP8", "deadline": time.time() + 600, "poll_interval": interval}
+    trigger = FireworksModelReadyTrigger(fireworks_conn_id="bench", wait=wait)
+    event = await anext(aiter(trigger.run()))
+    if event.payload["verdict"]["outcome"] != "ready":
+        raise RuntimeError(event.payload)
+
+
+async def poll(read: Callable[[], Coroutine[Any, Any, dict[str, Any]]], interval: float) -> None:
+    """Wait with any client."""
+    while True:
+        await asyncio.sleep(interval * (1 + JITTER * random.random()))
+        if is_ready(await read()):
+            return
+
+
+async def wait_with_httpx(url: str, interval: float, client: Any = None) -> None:
+    """Wait with a given httpx client, or one of its own."""
+    import httpx
+
+    headers = {"Authorization": "Bearer fw_benchmark_0123456789"}
+    own = client or httpx.AsyncClient(timeout=60)
+
+    async def read() -> dict[str, Any]:
+        response = await own.get(url + PATH, headers=headers)
+        response.raise_for_status()
+        return response.json()
+
+    await poll(read, interval)
+    if client is None:
+        await own.aclose()
+
+
+async def wait_with_threads(url: str, interval: float) -> None:
+    """Wait with requests, in the threads of asyncio."""
+    import requests
+
+    session = requests.Session()
+    session.headers["Authorization"] = "Bearer fw_benchmark_0123456789"
+
+    def get() -> dict[str, Any]:
+        response = session.get(url + PATH, timeout=60)
+        response.raise_for_status()
+        return response.json()
+
+    await poll(lambda: asyncio.to_thread(get), interval)
+    session.close()
+
+
+async def measure(way: str, waits: int, url: str) -> Measured:
+    """Run so many waits until the model is ready."""
+    interval = interval_of(waits)
+    one: Callable[[], Coroutine[Any, Any, None]]
+    if way == "this provider":
+        from airflow_provider_fireworks.hooks.fireworks import FireworksHook as FireworksHook
+        from airflow_provider_fireworks.triggers.base import FireworksTrigger
+
+        # Not what is measured: it would make the first interval longer.
+        FireworksTrigger.timing = replace(FireworksTrigger.timing, first_trigger_delay=0.0)
+        connection = {
+            "conn_type": "fireworks",
+            "host": url,
+            "login": "demo",
+            "password": "fw_benchmark_0123456789",
+        }
+        os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(connection)
+        one = lambda: wait_with_trigger(url, interval)  # noqa: E731
+    elif way == "httpx, shared":
+        import httpx
+
+        client = httpx.AsyncClient(timeout=60)
+        one = lambda: wait_with_httpx(url, interval, client)  # noqa: E731
+    elif way == "httpx, own client":
+        one = lambda: wait_with_httpx(url, interval)  # noqa: E731
+    else:
+        import requests as requests
+
+        one = lambda: wait_with_threads(url, interval)  # noqa: E731
+
+    lags: list[float] = []
+    events: list[float] = []
+
+    async def watch_loop() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.01)
+            lags.append(time.perf_counter() - began - 0.01)
+
+    async def wait(number: int) -> None:
+        await asyncio.sleep(interval * number / waits)
+        await one()
+        events.append(time.time())
+
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    cpu = time.process_time()
+    watching = asyncio.create_task(watch_loop())
+    await asyncio.gather(*(wait(number) for number in range(waits)))
+    cpu = time.process_time() - cpu
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+    watching.cancel()
+    stats = await asyncio.to_thread(lambda: json.load(urllib.request.urlopen(url + "/stats")))  # noqa: S310
+    return Measured(
+        cpu_ms=cpu * 1000 / waits,
+        requests=stats["count"] / 2.5,
+        lag_ms=_p99(lags) * 1000,
+        memory_kib=memory / waits,
+        delay_s=_p99([event - stats["ready_at"] for event in events]),
+    )
+
+
+def _p99(values: list[float]) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
+
+
+# ---- the table
+
+
+def run(way: str, waits: int) -> Measured:
+    """Measure one way in a process of its own, against an API in another one."""
+    this = [sys.executable, __file__]
+    with (
+        tempfile.TemporaryDirectory(prefix="airflow-provider-fireworks-") as home,
+        subprocess.Popen([*this, "--serve", str(waits)], stdout=subprocess.PIPE, text=True) as server,
+    ):
+        try:
+            assert server.stdout is not None  # noqa: S101
+            url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+            environment = os.environ | {"AIRFLOW_HOME": home, "NO_PROXY": "127.0.0.1"}
+            command = [*this, "--measure", way, str(waits), url]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        finally:
+            server.kill()
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """Print the table."""
+    import airflow
+    import httpx
+
+    parser = argparse.ArgumentParser(description="Measure what waiting in the triggerer costs.")
+    parser.add_argument("--fan-outs", type=int, nargs="+", default=FAN_OUTS, help="numbers of waits")
+    fan_outs = parser.parse_args().fan_outs
+    python = ".".join(map(str, sys.version_info[:3]))
+    print(
+        f"Airflow {airflow.__version__}, httpx {httpx.__version__}, Python {python}, {os.cpu_count()} cores\n"
+    )
+    titles = ("CPU per wait", "requests/interval", "loop lag p99", "memory per wait", "ready to event p99")
+    print("| waits | |", " | ".join(titles), "|")
+    print("|--:|---|" + "--:|" * len(titles))
+    for waits in fan_outs:
+        base: Measured | None = None
+        for way in WAYS:
+            got = run(way, waits)
+            base = base or got
+            cells = (
+                f"{value:.{digits}f} {unit} ({_ratio(value, reference)})"
+                for value, reference, unit, digits in (
+                    (got.cpu_ms, base.cpu_ms, "ms", 2),
+                    (got.requests, base.requests, "", 1),
+                    (got.lag_ms, base.lag_ms, "ms", 1),
+                    (got.memory_kib, base.memory_kib, "KiB", 0),
+                    (got.delay_s, base.delay_s, "s", 2),
+                )
+            )
+            print(f"| {waits} | {way} |", " | ".join(cells).replace("  ", " "), "|", flush=True)
+
+
+def _ratio(value: float, reference: float) -> str:
+    return f"{value / reference:.2g}×" if reference > 0 else "–"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        asyncio.run(serve(int(sys.argv[2])))
+    elif sys.argv[1:2] == ["--measure"]:
+        measured = asyncio.run(measure(sys.argv[2], int(sys.argv[3]), sys.argv[4]))
+        print(json.dumps(asdict(measured)))
+    else:
+        main()
