@@ -25,6 +25,9 @@ ResultT = TypeVar("ResultT")
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.PoolTimeout)
 
+_MAX_CONNECTIONS = 1000
+"""As many as a triggerer has triggers by default, so that requests without a response delay no others."""
+
 
 @functools.cache
 def _tls_context() -> ssl.SSLContext:
@@ -58,6 +61,7 @@ class AsyncClient:
             headers=HEADERS,
             # The client lives as long as the triggerer, and cookies would only accumulate.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            limits=httpx.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=20),
             timeout=httpx.Timeout(config.timing.read_timeout, connect=config.timing.connect_timeout),
             verify=_tls_context(),
             follow_redirects=False,

@@ -143,6 +143,25 @@ def test_slow_model_delays_no_other(emulator, lists):
     assert emulator.count("GET", "my-model") <= 2
 
 
+def test_slow_inference_delays_no_other_wait(emulator):
+    FireworksHook().create_deployment("d", {"baseModel": MODEL, "acceleratorType": H100})
+    time.sleep(0.2)
+    emulator.fault("slow", delay=2, path=CHAT, times=-1)
+
+    async def run() -> float:
+        probing = asyncio.create_task(outcomes([deployment_trigger(until="inference") for _ in range(120)]))
+        await asyncio.sleep(0.8)
+        assert not probing.done()
+        started = time.monotonic()
+        quick = await outcomes([deployment_trigger()])
+        took = time.monotonic() - started
+        assert quick + await probing == ["ready"] * 121
+        return took
+
+    # More requests than httpx sends at a time by default.
+    assert asyncio.run(run()) < 1
+
+
 def test_cancelled_trigger_cancels_no_request_of_others(emulator, lists):
     emulator.fault("slow", delay=1, times=-1)
 
