@@ -149,7 +149,8 @@ def test_slow_inference_delays_no_other_wait(emulator):
     emulator.fault("slow", delay=2, path=CHAT, times=-1)
 
     async def run() -> float:
-        probing = asyncio.create_task(outcomes([deployment_trigger(until="inference") for _ in range(120)]))
+        triggers = [deployment_trigger(until="inference") for _ in range(120)]
+        probing = asyncio.create_task(outcomes(triggers))
         await asyncio.sleep(0.8)
         assert not probing.done()
         started = time.monotonic()

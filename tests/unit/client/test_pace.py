@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provider_fireworks.client.errors import (
+    ConnectError,
+    NoResponseError,
     NotFoundError,
     RateLimitedError,
     UnavailableError,
@@ -97,8 +99,10 @@ def test_429_cuts_pace_to_part_of_what_was_accepted():
         assert pace.rate == pytest.approx(60 * 2 / 3, rel=0.05)
         slowed, delay = pace.rate, pace.delay
         await asyncio.sleep(0.1)
-        pace.record(LIMITED, sent_at)
-        assert pace.rate == slowed, "it was sent together with the first one"
+        for _ in range(10):
+            pace.record(LIMITED, sent_at)
+        assert pace.rate == slowed, "they were sent together with the first one"
+        assert pace.delay <= delay
         for _ in range(10):
             await asyncio.sleep(1)
             pace.record(LIMITED, now())
@@ -118,6 +122,19 @@ def test_first_429_of_a_quiet_connection_is_no_long_gap():
             await asyncio.sleep(1)
             pace.record(LIMITED, now())
         assert pace.rate == pytest.approx(60 / pace.timing.max_poll_backoff) == 1
+
+    run(main())
+
+
+def test_only_responses_raise_the_pace():
+    async def main() -> None:
+        pace = Pace()
+        pace.record(LIMITED, now())
+        for error in [ConnectError("refused"), NoResponseError("cut off")] * 10:
+            pace.record(error, now())
+        assert pace.rate == 6
+        pace.record(NotFoundError("m", status=404), now())
+        assert pace.rate > 6
 
     run(main())
 

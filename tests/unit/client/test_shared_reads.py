@@ -7,6 +7,7 @@ import gc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -25,7 +26,7 @@ from airflow_provider_fireworks.client.errors import (
     RateLimitedError,
     UnavailableError,
 )
-from airflow_provider_fireworks.client.shared_client import SharedClient, shared_client
+from airflow_provider_fireworks.client.shared_client import shared_client
 from airflow_provider_fireworks.client.shared_reads import Poller
 from tests.virtual_time import now, run
 
@@ -61,6 +62,7 @@ class Api:
     key: str = CONFIG.api_key
     sent: list[Sent] = field(default_factory=list)
     completed: int = 0
+    closed_early: bool = False
     clients: list[Client] = field(default_factory=list)
     reads_of_connection: int = 0
     config: ClientConfig = CONFIG
@@ -102,8 +104,10 @@ class Client:
             except ApiError as raised:
                 error = raised
         self.api.sent.append(Sent(sent_at, request, self.config.api_key, error or result))
-        await asyncio.sleep(self.api.latency(request.path))
-        assert not self.is_closed, "the client was closed in the middle of a request"
+        try:
+            await asyncio.sleep(self.api.latency(request.path))
+        finally:
+            self.api.closed_early |= self.is_closed
         self.api.completed += 1
         if error is not None:
             raise error
@@ -260,6 +264,19 @@ def test_error_is_shared_without_traceback():
     results = [poll.result for polls in seen for poll in polls]
     assert {type(result) for result in results} == {UnavailableError}
     assert {result.__traceback__ for result in results} == {None}
+
+
+def test_reading_is_fresh_for_half_an_interval():
+    api = use(Api())
+
+    async def main() -> list[list[Poll]]:
+        return await asyncio.gather(
+            wait(api, interval=1000, polls=2),
+            wait(api, start=945, interval=100, polls=1),
+            wait(api, start=955, interval=100, polls=1),
+        )
+
+    assert [polls[0].result for polls in run(main())] == [0, 0, 1]
 
 
 def test_reading_from_before_the_wait_began_is_not_used():
@@ -423,6 +440,32 @@ def test_last_cancelled_wait_cancels_the_request_and_a_new_wait_sends_another():
 
     run(main())
     assert (len(api.sent), api.completed) == (2, 1)
+
+
+def test_client_is_closed_after_its_last_request_has_ended():
+    api = use(Api(latency=lambda path: 10))
+
+    async def main() -> None:
+        task = asyncio.create_task(wait(api))
+        await asyncio.sleep(35)
+        task.cancel()
+        await asyncio.wait({task})
+
+    run(main())
+    assert [client.is_closed for client in api.clients] == [True]
+    assert not api.closed_early
+
+
+def test_request_is_sent_without_the_context_of_the_wait():
+    """The context ties log lines to the wait, whose log may be closed by then."""
+    variable: ContextVar[str] = ContextVar("variable", default="unset")
+    api = use(Api(lambda request: variable.get()))
+
+    async def main() -> list[Poll]:
+        variable.set("set")
+        return await wait(api, polls=1)
+
+    assert [poll.result for poll in run(main())] == ["unset"]
 
 
 def test_nothing_is_left_when_the_last_wait_ends():
@@ -614,12 +657,24 @@ def test_revoked_key_ends_all_waits_with_one_request_each_at_most():
     assert all(isinstance(polls[-1].result, AccessDeniedError) for polls in run(main()))
 
 
+def test_connection_is_read_once_for_requests_that_are_refused_together():
+    api = use(Api())
+    api.key = "fw_other"
+
+    async def main() -> None:
+        await asyncio.gather(*(wait(api, f"m{number}") for number in range(20)))
+
+    run(main())
+    assert len(api.sent) == 20
+    assert api.reads_of_connection == 2
+
+
 def test_key_replaced_after_another_wait_was_refused_ends_no_wait():
     api = use(Api())
 
     async def main() -> None:
         long = asyncio.create_task(wait(api, interval=300, polls=2))
-        await asyncio.sleep(280)
+        await asyncio.sleep(580)
         api.key = "fw_second"
         ((refused,), _) = await asyncio.gather(wait(api, interval=1), asyncio.sleep(2))
         assert isinstance(refused.result, AccessDeniedError)
@@ -647,9 +702,44 @@ def test_unusable_connection_raises_in_every_wait():
     assert api.sent == []
 
 
-def test_client_has_no_pace_of_its_own():
+def test_wait_that_is_cancelled_when_its_request_fails_leaves_no_error():
+    api = use(Api())
+    logged: list[Any] = []
+
     async def main() -> None:
-        client = SharedClient(Api().read_config)
-        assert client.pace.delay == 0
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: logged.append(context))
+
+        async def read_config() -> ClientConfig:
+            task.cancel()
+            raise ValueError("no key")
+
+        async def one() -> None:
+            async with shared_client("c", read_config) as client:
+                await client.poller(print).poll(get(), timeout=60)
+
+        task = asyncio.create_task(one())
+        await asyncio.wait({task})
+        assert task.cancelled()
+        await asyncio.sleep(0)
+        del task
+        gc.collect()
+
+    run(main())
+    assert (api.sent, logged) == ([], [])
+
+
+def test_pace_recovers():
+    def respond(request: Request[Any]) -> Any:
+        if len(api.sent) == 0:
+            raise RateLimitedError("slow down", status=429)
+
+    api = use(Api(respond))
+
+    async def main() -> None:
+        async with shared_client("c", api.read_config) as client:
+            await wait(api, polls=2)
+            slow = client.pace.rate
+            await wait(api, polls=20)
+            assert slow < client.pace.rate
 
     run(main())
