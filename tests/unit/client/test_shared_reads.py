@@ -709,20 +709,22 @@ def test_wait_that_is_cancelled_when_its_request_fails_leaves_no_error():
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: logged.append(context))
 
+        tasks: list[asyncio.Task[None]] = []
+
         async def read_config() -> ClientConfig:
-            task.cancel()
+            tasks[0].cancel()
             raise ValueError("no key")
 
         async def one() -> None:
             async with shared_client("c", read_config) as client:
                 await client.poller(print).poll(get(), timeout=60)
 
-        task = asyncio.create_task(one())
-        await asyncio.wait({task})
-        assert task.cancelled()
-        await asyncio.sleep(0)
-        del task
-        gc.collect()
+        async with shared_client("c", read_config):
+            tasks.append(asyncio.create_task(one()))
+            await asyncio.wait(tasks)
+            assert tasks.pop().cancelled()
+            await asyncio.sleep(0)
+            gc.collect()
 
     run(main())
     assert (api.sent, logged) == ([], [])
