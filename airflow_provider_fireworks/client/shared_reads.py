@@ -44,21 +44,23 @@ class Poller:
 
     :param client: the client of the connection.
     :param log: called with one line, once, if the pace of the connection delays this wait.
+    :ivar age: seconds that had passed since the last result arrived when this wait took it. The result has to be judged
+        as of then.
     """
 
     def __init__(self, client: SharedClient, log: Callable[[str], object]) -> None:
+        self.age = 0.0
         self._client = client
         self._log = log
         self._resource: _Resource | None = None
         self._last_poll = _now()
         self._interval = 0.0
-        self._age = 0.0
         self._has_logged = False
 
     async def sleep(self, interval: float) -> None:
         """Sleep until an interval in seconds has passed since the last result arrived."""
         self._interval = interval
-        await asyncio.sleep(max(interval - self._age, 0.0))
+        await asyncio.sleep(max(interval - self.age, 0.0))
 
     async def poll(self, request: Request[Any], *, timeout: float) -> Any:
         """
@@ -81,9 +83,9 @@ class Poller:
         self._last_poll = _now()
         if reading.task.done():
             result = reading.task.result()
-            self._age = self._last_poll - reading.received_at
+            self.age = self._last_poll - reading.received_at
             return result
-        self._age = 0.0
+        self.age = 0.0
         if reading.is_sent or self._client.pace.rate == math.inf:
             return NoResponseError("no response before the end of the wait", request=str(request))
         return RateLimitedError(f"not sent before the end of the wait: {self._limit}", request=str(request))

@@ -65,7 +65,7 @@ class FireworksTrigger(BaseTrigger):
         async with FireworksHook.shared_async_client(self.fireworks_conn_id) as client:
             poller = client.poller(self.log.info)
             while True:
-                await poller.sleep(max(wait.next_delay(time.time()), min_delay))
+                await poller.sleep(max(wait.next_delay(time.time() - poller.age), min_delay))
                 min_delay = 0.0
                 left = max(wait.deadline - time.time(), 0.0)
                 try:
@@ -75,7 +75,7 @@ class FireworksTrigger(BaseTrigger):
                 except FireworksBadConnection as error:
                     verdict = Verdict(Outcome.BAD_CONNECTION, str(error))
                     break
-                verdict = wait.observe(result, time.time())
+                verdict = wait.observe(result, time.time() - poller.age)
                 if verdict.is_terminal:
                     break
                 if line := wait.log_line(verdict, time.time()):
