@@ -131,17 +131,12 @@ class SharedReads:
         # In an empty context: it may outlast the wait that began it, and then that wait's log is closed.
         task: asyncio.Task[Any] = Context().run(asyncio.create_task, sending)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
         return task
 
     async def close(self) -> None:
         """Wait until the requests that were cancelled last have ended."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # asyncio would log it if the last wait was cancelled at this moment
 
 
 class _Resource:
