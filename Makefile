@@ -15,6 +15,7 @@ JOBS ?= 4
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DOCS_INSTALLED := .venv/.docs
+BENCH_INSTALLED := .venv/.bench
 MATRIX := .matrix/$(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null)
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -70,7 +71,7 @@ e2e-celery: $(INSTALLED) ## Kill Celery workers and a triggerer while a DAG crea
 	@$(BIN)/python -m pytest -s tests/e2e/test_celery.py
 
 .PHONY: bench
-bench: $(INSTALLED) ## What waiting in the triggerer costs, compared with simpler ways to poll, as a table: 5 minutes
+bench: $(BENCH_INSTALLED) ## What waiting in the triggerer costs, compared with simpler ways to poll, as a table: 5 minutes
 	@$(BIN)/python benchmarks/triggers.py
 
 .PHONY: lint
@@ -121,6 +122,10 @@ $(INSTALLED): pyproject.toml constraints/airflow-3.3.txt
 
 $(DOCS_INSTALLED): $(INSTALLED)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group docs -c constraints/airflow-3.3.txt
+	@touch $@
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group bench -c constraints/airflow-3.3.txt
 	@touch $@
 
 $(MATRIX)/airflow-%/.installed: pyproject.toml constraints/airflow-%.txt

@@ -1,5 +1,5 @@
 """
-What waiting in the triggerer costs: this provider's triggers, and three simpler ways to poll.
+What waiting in the triggerer costs: this provider's triggers, and four simpler ways to poll.
 
 ``python benchmarks/triggers.py`` prints one table. Every line is a process of its own, in which so many waits poll one
 model over loopback until it is ready. The API is another process, which responds at once. All ways use the same
@@ -9,6 +9,8 @@ interval with the same jitter, and begin spread over one interval. Behind each f
 - ``httpx, shared``: one ``httpx.AsyncClient`` for all waits, which poll on their own.
 - ``httpx, own client``: one ``httpx.AsyncClient`` for each wait.
 - ``requests, threads``: ``asyncio.to_thread`` and one ``requests.Session`` for each wait.
+- ``HTTP provider``: ``HttpSensorTrigger`` of Airflow's HTTP provider, as the triggerer runs it. It waits for any response
+  but 404, so it polls a path that is 404 until the model is ready, and its interval has no jitter.
 
 CPU is that of the whole run, the creation of clients included. The lag of the loop is by how much longer a sleep of
 10 ms takes. Memory is the growth of the process from before the first wait to its peak, with what the first wait loads.
@@ -33,11 +35,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-WAYS = ("this provider", "httpx, shared", "httpx, own client", "requests, threads")
+WAYS = ("this provider", "httpx, shared", "httpx, own client", "requests, threads", "HTTP provider")
 FAN_OUTS = (1, 8, 64, 2000)
 JITTER = 0.1
 MODEL = "accounts/demo/models/my-model"
 PATH = f"/v1/{MODEL}"
+PATH_UNTIL_READY = "/until-ready"
+API_KEY = "fw_benchmark_0123456789"
+HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 
 
 def interval_of(waits: int) -> float:
@@ -71,12 +76,15 @@ async def serve(waits: int) -> None:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 now = time.time()
+                status = "200 OK"
                 if b" /stats " in head:
                     body = json.dumps({"count": count, "began": began, "ready_at": ready_at})
                 else:
                     if began is None:
                         began, ready_at = now, now + 2.5 * interval_of(waits)
                     count += now < ready_at
+                    if PATH_UNTIL_READY.encode() in head and now < ready_at:
+                        status = "404 Not Found"
                     precisions = ["FP16", "FP8"] if now >= ready_at else ["FP16"]
                     body = json.dumps(
                         {
@@ -88,7 +96,7 @@ async def serve(waits: int) -> None:
                         }
                     )
                 writer.write(
-                    f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                    f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                     f"{body}".encode()
                 )
                 await writer.drain()
@@ -130,11 +138,10 @@ async def wait_with_httpx(url: str, interval: float, client: Any = None) -> None
     """Wait with a given httpx client, or one of its own."""
     import httpx
 
-    headers = {"Authorization": "Bearer fw_benchmark_0123456789"}
     own = client or httpx.AsyncClient(timeout=60)
 
     async def read() -> dict[str, Any]:
-        response = await own.get(url + PATH, headers=headers)
+        response = await own.get(url + PATH, headers=HEADERS)
         response.raise_for_status()
         return response.json()
 
@@ -148,7 +155,7 @@ async def wait_with_threads(url: str, interval: float) -> None:
     import requests
 
     session = requests.Session()
-    session.headers["Authorization"] = "Bearer fw_benchmark_0123456789"
+    session.headers.update(HEADERS)
 
     def get() -> dict[str, Any]:
         response = session.get(url + PATH, timeout=60)
@@ -157,6 +164,19 @@ async def wait_with_threads(url: str, interval: float) -> None:
 
     await poll(lambda: asyncio.to_thread(get), interval)
     session.close()
+
+
+async def wait_with_http_provider(interval: float) -> None:
+    """Wait as Airflow's HTTP provider does."""
+    from airflow.providers.http.triggers.http import HttpSensorTrigger
+
+    trigger = HttpSensorTrigger(PATH_UNTIL_READY, "bench", headers=HEADERS, poke_interval=interval)
+    await anext(aiter(trigger.run()))
+
+
+def add_connection(conn_type: str, **fields: str) -> None:
+    """Add the connection ``bench``."""
+    os.environ["AIRFLOW_CONN_BENCH"] = json.dumps({"conn_type": conn_type, **fields})
 
 
 async def measure(way: str, waits: int, url: str) -> Measured:
@@ -169,13 +189,7 @@ async def measure(way: str, waits: int, url: str) -> Measured:
 
         # Not what is measured: it would make the first interval longer.
         FireworksTrigger.timing = replace(FireworksTrigger.timing, first_trigger_delay=0.0)
-        connection = {
-            "conn_type": "fireworks",
-            "host": url,
-            "login": "demo",
-            "password": "fw_benchmark_0123456789",
-        }
-        os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(connection)
+        add_connection("fireworks", host=url, login="demo", password=API_KEY)
         one = lambda: wait_with_trigger(url, interval)  # noqa: E731
     elif way == "httpx, shared":
         import httpx
@@ -184,6 +198,11 @@ async def measure(way: str, waits: int, url: str) -> Measured:
         one = lambda: wait_with_httpx(url, interval, client)  # noqa: E731
     elif way == "httpx, own client":
         one = lambda: wait_with_httpx(url, interval)  # noqa: E731
+    elif way == "HTTP provider":
+        from airflow.providers.http.triggers import http as http
+
+        add_connection("http", host=url)
+        one = lambda: wait_with_http_provider(interval)  # noqa: E731
     else:
         import requests as requests
 
