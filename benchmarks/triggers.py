@@ -1,19 +1,21 @@
 """
 What waiting in the triggerer costs: this provider's triggers, and four simpler ways to poll.
 
-``python benchmarks/triggers.py`` prints one table. Every line is a process of its own, in which so many waits poll one
-model over loopback until it is ready. The API is another process, which responds at once. All ways use the same
-interval with the same jitter, and begin spread over one interval. Behind each figure is its ratio to this provider's.
+``python benchmarks/triggers.py`` prints one table. Every line is a process of its own, in which so many waits poll
+models over loopback until these are ready. The API is another process, which responds at once. All ways use the same
+interval, and begin spread over one interval. Behind each figure is its ratio to that of ``httpx, shared``.
 
-- ``this provider``: :class:`FireworksModelReadyTrigger`, as the triggerer runs it.
+- ``this provider``: :class:`FireworksModelReadyTrigger`, as the triggerer runs it, with 1, 8 or 64 waits for each
+  model. For the other ways it makes no difference how many waits are for the same model.
 - ``httpx, shared``: one ``httpx.AsyncClient`` for all waits, which poll on their own.
 - ``httpx, own client``: one ``httpx.AsyncClient`` for each wait.
 - ``requests, threads``: ``asyncio.to_thread`` and one ``requests.Session`` for each wait.
-- ``HTTP provider``: ``HttpSensorTrigger`` of Airflow's HTTP provider, as the triggerer runs it. It waits for any response
-  but 404, so it polls a path that is 404 until the model is ready, and its interval has no jitter.
+- ``HTTP provider``: ``HttpSensorTrigger`` of Airflow's HTTP provider, as the triggerer runs it. It waits for any
+  response but 404, so it polls a path that is 404 until the model is ready.
 
-CPU is that of the whole run, the creation of clients included. The lag of the loop is by how much longer a sleep of
-10 ms takes. Memory is the growth of the process from before the first wait to its peak, with what the first wait loads.
+CPU and requests are those of two intervals, once all waits have polled, without what measuring the lag costs. The lag
+of the loop is by how much longer a sleep of 10 ms takes, over the whole run. Memory is the growth of the process from
+before the first wait to its peak.
 """
 
 from __future__ import annotations
@@ -35,11 +37,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-WAYS = ("this provider", "httpx, shared", "httpx, own client", "requests, threads", "HTTP provider")
-FAN_OUTS = (1, 8, 64, 2000)
+REFERENCE = "httpx, shared"
+OTHERS = (REFERENCE, "httpx, own client", "requests, threads", "HTTP provider")
+FAN_OUTS = (1, 8, 64)
+WAITS = (64, 2000)
 JITTER = 0.1
-MODEL = "accounts/demo/models/my-model"
-PATH = f"/v1/{MODEL}"
+WINDOW = 2
+ACCOUNT = "/v1/accounts/demo/models"
 PATH_UNTIL_READY = "/until-ready"
 API_KEY = "fw_benchmark_0123456789"
 HEADERS = {"Authorization": f"Bearer {API_KEY}"}
@@ -47,7 +51,7 @@ HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 
 def interval_of(waits: int) -> float:
     """Return the poll interval in seconds: short, unless so many waits would then be busy all the time."""
-    return 8.0 if waits > 100 else 2.0
+    return 4.0 if waits > 100 else 1.0
 
 
 @dataclass
@@ -64,33 +68,31 @@ class Measured:
 # ---- the API
 
 
-async def serve(waits: int) -> None:
-    """Respond with the model, which is ready after two intervals and a half from the first request on."""
-    began: float | None = None
-    ready_at = 0.0
+async def serve() -> None:
+    """Respond with models, which are ready from ``GET /ready`` on."""
+    is_ready = False
     count = 0
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal began, ready_at, count
+        nonlocal is_ready, count
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                now = time.time()
+                path = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1].decode()
                 status = "200 OK"
-                if b" /stats " in head:
-                    body = json.dumps({"count": count, "began": began, "ready_at": ready_at})
+                if path == "/count":
+                    body = json.dumps(count)
+                elif path == "/ready":
+                    is_ready = True
+                    body = "{}"
                 else:
-                    if began is None:
-                        began, ready_at = now, now + 2.5 * interval_of(waits)
-                    count += now < ready_at
-                    if PATH_UNTIL_READY.encode() in head and now < ready_at:
+                    count += 1
+                    if path == PATH_UNTIL_READY and not is_ready:
                         status = "404 Not Found"
-                    precisions = ["FP16", "FP8"] if now >= ready_at else ["FP16"]
                     body = json.dumps(
                         {
-                            "name": MODEL,
+                            "name": path.removeprefix("/v1/"),
                             "state": "READY",
-                            "supportedPrecisions": precisions,
+                            "supportedPrecisions": ["FP16", "FP8"] if is_ready else ["FP16"],
                             "status": {"code": "OK", "message": ""},
                             "updateTime": "2026-01-01T00:00:00Z",
                         }
@@ -107,7 +109,7 @@ async def serve(waits: int) -> None:
     await server.serve_forever()
 
 
-# ---- the ways to wait; each returns when its waits began to exist, and the times of their events
+# ---- the ways to wait, each as one wait
 
 
 def is_ready(model: dict[str, Any]) -> bool:
@@ -115,11 +117,16 @@ def is_ready(model: dict[str, Any]) -> bool:
     return "FP8" in model["supportedPrecisions"]
 
 
-async def wait_with_trigger(url: str, interval: float) -> None:
+async def wait_with_trigger(model: int, interval: float) -> None:
     """Wait as this provider does."""
     from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
 
-    wait = {"model": MODEL, "precision": "FP8", "deadline": time.time() + 600, "poll_interval": interval}
+    wait = {
+        "model": f"accounts/demo/models/model-{model}",
+        "precision": "FP8",
+        "deadline": time.time() + 600,
+        "poll_interval": interval,
+    }
     trigger = FireworksModelReadyTrigger(fireworks_conn_id="bench", wait=wait)
     event = await anext(aiter(trigger.run()))
     if event.payload["verdict"]["outcome"] != "ready":
@@ -141,7 +148,7 @@ async def wait_with_httpx(url: str, interval: float, client: Any = None) -> None
     own = client or httpx.AsyncClient(timeout=60)
 
     async def read() -> dict[str, Any]:
-        response = await own.get(url + PATH, headers=HEADERS)
+        response = await own.get(f"{url}{ACCOUNT}/my-model", headers=HEADERS)
         response.raise_for_status()
         return response.json()
 
@@ -158,7 +165,7 @@ async def wait_with_threads(url: str, interval: float) -> None:
     session.headers.update(HEADERS)
 
     def get() -> dict[str, Any]:
-        response = session.get(url + PATH, timeout=60)
+        response = session.get(f"{url}{ACCOUNT}/my-model", timeout=60)
         response.raise_for_status()
         return response.json()
 
@@ -179,10 +186,10 @@ def add_connection(conn_type: str, **fields: str) -> None:
     os.environ["AIRFLOW_CONN_BENCH"] = json.dumps({"conn_type": conn_type, **fields})
 
 
-async def measure(way: str, waits: int, url: str) -> Measured:
-    """Run so many waits until the model is ready."""
+async def measure(way: str, waits: int, fan_out: int, url: str) -> Measured:
+    """Run so many waits until the models are ready, so many of them for each model."""
     interval = interval_of(waits)
-    one: Callable[[], Coroutine[Any, Any, None]]
+    one: Callable[[int], Coroutine[Any, Any, None]]
     if way == "this provider":
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook as FireworksHook
         from airflow_provider_fireworks.triggers.base import FireworksTrigger
@@ -190,26 +197,29 @@ async def measure(way: str, waits: int, url: str) -> Measured:
         # Not what is measured: it would make the first interval longer.
         FireworksTrigger.timing = replace(FireworksTrigger.timing, first_trigger_delay=0.0)
         add_connection("fireworks", host=url, login="demo", password=API_KEY)
-        one = lambda: wait_with_trigger(url, interval)  # noqa: E731
+        one = lambda number: wait_with_trigger(number // fan_out, interval)  # noqa: E731
     elif way == "httpx, shared":
         import httpx
 
         client = httpx.AsyncClient(timeout=60)
-        one = lambda: wait_with_httpx(url, interval, client)  # noqa: E731
+        one = lambda _: wait_with_httpx(url, interval, client)  # noqa: E731
     elif way == "httpx, own client":
-        one = lambda: wait_with_httpx(url, interval)  # noqa: E731
+        import httpx as httpx
+
+        one = lambda _: wait_with_httpx(url, interval)  # noqa: E731
     elif way == "HTTP provider":
         from airflow.providers.http.triggers import http as http
 
         add_connection("http", host=url)
-        one = lambda: wait_with_http_provider(interval)  # noqa: E731
+        one = lambda _: wait_with_http_provider(interval)  # noqa: E731
     else:
         import requests as requests
 
-        one = lambda: wait_with_threads(url, interval)  # noqa: E731
+        one = lambda _: wait_with_threads(url, interval)  # noqa: E731
 
     lags: list[float] = []
     events: list[float] = []
+    all_began = asyncio.Event()
 
     async def watch_loop() -> None:
         while True:
@@ -219,23 +229,36 @@ async def measure(way: str, waits: int, url: str) -> Measured:
 
     async def wait(number: int) -> None:
         await asyncio.sleep(interval * number / waits)
-        await one()
+        if number == waits - 1:
+            all_began.set()
+        await one(number)
         events.append(time.time())
 
+    async def ask(path: str) -> Any:
+        return await asyncio.to_thread(lambda: json.load(urllib.request.urlopen(url + path)))  # noqa: S310
+
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    cpu = time.process_time()
     watching = asyncio.create_task(watch_loop())
-    await asyncio.gather(*(wait(number) for number in range(waits)))
-    cpu = time.process_time() - cpu
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+    idle_cpu = time.process_time()
+    await asyncio.sleep(1)
+    idle_cpu = time.process_time() - idle_cpu
+    waiting = asyncio.gather(*(wait(number) for number in range(waits)))
+    await all_began.wait()
+    await asyncio.sleep(interval * 1.5)
+    cpu, requests_before = time.process_time(), await ask("/count")
+    await asyncio.sleep(interval * WINDOW)
+    cpu, count = time.process_time() - cpu, await ask("/count") - requests_before
+    ready_at = time.time()
+    await ask("/ready")
+    await waiting
     watching.cancel()
-    stats = await asyncio.to_thread(lambda: json.load(urllib.request.urlopen(url + "/stats")))  # noqa: S310
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
     return Measured(
-        cpu_ms=cpu * 1000 / waits,
-        requests=stats["count"] / 2.5,
+        cpu_ms=(cpu / WINDOW - idle_cpu * interval) * 1000 / waits,
+        requests=count / WINDOW,
         lag_ms=_p99(lags) * 1000,
         memory_kib=memory / waits,
-        delay_s=_p99([event - stats["ready_at"] for event in events]),
+        delay_s=_p99([event - ready_at for event in events]),
     )
 
 
@@ -246,19 +269,19 @@ def _p99(values: list[float]) -> float:
 # ---- the table
 
 
-def run(way: str, waits: int) -> Measured:
+def run(way: str, waits: int, fan_out: int) -> Measured:
     """Measure one way in a process of its own, against an API in another one."""
     this = [sys.executable, __file__]
     with (
         tempfile.TemporaryDirectory(prefix="airflow-provider-fireworks-") as home,
-        subprocess.Popen([*this, "--serve", str(waits)], stdout=subprocess.PIPE, text=True) as server,
+        subprocess.Popen([*this, "--serve"], stdout=subprocess.PIPE, text=True) as server,
     ):
         try:
             assert server.stdout is not None  # noqa: S101
             url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
             environment = os.environ | {"AIRFLOW_HOME": home, "NO_PROXY": "127.0.0.1"}
-            command = [*this, "--measure", way, str(waits), url]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+            command = [*this, "--measure", way, str(waits), str(fan_out), url]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
         finally:
             server.kill()
     if done.returncode:
@@ -272,31 +295,48 @@ def main() -> None:
     import httpx
 
     parser = argparse.ArgumentParser(description="Measure what waiting in the triggerer costs.")
-    parser.add_argument("--fan-outs", type=int, nargs="+", default=FAN_OUTS, help="numbers of waits")
-    fan_outs = parser.parse_args().fan_outs
+    parser.add_argument("--waits", type=int, nargs="+", default=WAITS, help="numbers of waits")
+    numbers = parser.parse_args().waits
     python = ".".join(map(str, sys.version_info[:3]))
     print(
         f"Airflow {airflow.__version__}, httpx {httpx.__version__}, Python {python}, {os.cpu_count()} cores\n"
     )
-    titles = ("CPU per wait", "requests/interval", "loop lag p99", "memory per wait", "ready to event p99")
+    titles = (
+        "CPU per wait, interval",
+        "requests/interval",
+        "loop lag p99",
+        "memory per wait",
+        "ready to event p99",
+    )
     print("| waits | |", " | ".join(titles), "|")
     print("|--:|---|" + "--:|" * len(titles))
-    for waits in fan_outs:
-        base: Measured | None = None
-        for way in WAYS:
-            got = run(way, waits)
-            base = base or got
-            cells = (
-                f"{value:.{digits}f} {unit} ({_ratio(value, reference)})"
-                for value, reference, unit, digits in (
-                    (got.cpu_ms, base.cpu_ms, "ms", 2),
-                    (got.requests, base.requests, "", 1),
-                    (got.lag_ms, base.lag_ms, "ms", 1),
-                    (got.memory_kib, base.memory_kib, "KiB", 0),
-                    (got.delay_s, base.delay_s, "s", 2),
-                )
-            )
-            print(f"| {waits} | {way} |", " | ".join(cells).replace("  ", " "), "|", flush=True)
+    for waits in numbers:
+        base = run(REFERENCE, waits, 1)
+        for fan_out in FAN_OUTS:
+            models = max(waits // fan_out, 1)
+            _print_line(waits, f"this provider, {_count(models)}", run("this provider", waits, fan_out), base)
+        _print_line(waits, REFERENCE, base, base)
+        for way in OTHERS:
+            if way != REFERENCE:
+                _print_line(waits, way, run(way, waits, 1), base)
+
+
+def _print_line(waits: int, title: str, got: Measured, base: Measured) -> None:
+    cells = (
+        f"{value:.{digits}f} {unit} ({_ratio(value, reference)})"
+        for value, reference, unit, digits in (
+            (got.cpu_ms, base.cpu_ms, "ms", 2),
+            (got.requests, base.requests, "", 1),
+            (got.lag_ms, base.lag_ms, "ms", 1),
+            (got.memory_kib, base.memory_kib, "KiB", 0),
+            (got.delay_s, base.delay_s, "s", 2),
+        )
+    )
+    print(f"| {waits} | {title} |", " | ".join(cells).replace("  ", " "), "|", flush=True)
+
+
+def _count(models: int) -> str:
+    return "1 model" if models == 1 else f"{models} models"
 
 
 def _ratio(value: float, reference: float) -> str:
@@ -305,9 +345,9 @@ def _ratio(value: float, reference: float) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        asyncio.run(serve(int(sys.argv[2])))
+        asyncio.run(serve())
     elif sys.argv[1:2] == ["--measure"]:
-        measured = asyncio.run(measure(sys.argv[2], int(sys.argv[3]), sys.argv[4]))
+        measured = asyncio.run(measure(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]))
         print(json.dumps(asdict(measured)))
     else:
         main()

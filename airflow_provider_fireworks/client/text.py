@@ -12,7 +12,8 @@ def one_line(text: object, *, limit: int = _LIMIT) -> str:
     :param limit: the most characters to return; a longer text ends with ``…``.
     """
     whole = str(text)
-    if len(whole) <= limit and whole.isprintable() and " " not in whole:
+    # Nearly every text is one already. The only printable blank is the space.
+    if len(whole) <= limit and whole.isprintable() and "  " not in whole and whole == whole.strip():
         return whole
     # Scanning all of a huge text would take long. Four times the limit leaves room for runs of blanks to collapse.
     kept = "".join(letter if letter.isprintable() else " " for letter in whole[: 4 * limit])
