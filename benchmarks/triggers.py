@@ -16,7 +16,7 @@ interval, and begin spread over one interval. Behind each figure is its ratio to
 
 CPU and requests are those of one interval, once all waits have polled, without what measuring the lag costs. The lag
 of the loop is by how much longer a sleep of 10 ms takes, over the whole run. Memory is the growth of the process from
-before the first wait to its peak.
+before the first wait to the end of that interval, with what the first wait loads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import contextlib
 import json
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -37,6 +36,8 @@ import urllib.request
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import psutil
 
 REFERENCE = "httpx, shared"
 OTHERS = (REFERENCE, "httpx, own client", "requests, threads", "HTTP provider")
@@ -217,6 +218,7 @@ async def measure(way: str, waits: int, fan_out: int, url: str) -> Measured:
 
         one = lambda _: wait_with_threads(url, interval)  # noqa: E731
 
+    process = psutil.Process()
     lags: list[float] = []
     events: list[float] = []
     all_began = asyncio.Event()
@@ -237,7 +239,7 @@ async def measure(way: str, waits: int, fan_out: int, url: str) -> Measured:
     async def ask(path: str) -> Any:
         return await asyncio.to_thread(lambda: json.load(urllib.request.urlopen(url + path)))  # noqa: S310
 
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory = process.memory_info().rss
     watching = asyncio.create_task(watch_loop())
     idle_cpu = time.process_time()
     await asyncio.sleep(1)
@@ -248,16 +250,16 @@ async def measure(way: str, waits: int, fan_out: int, url: str) -> Measured:
     cpu, requests_before = time.process_time(), await ask("/count")
     await asyncio.sleep(interval)
     cpu, count = time.process_time() - cpu, await ask("/count") - requests_before
+    memory = process.memory_info().rss - memory
     ready_at = time.time()
     await ask("/ready")
     await waiting
     watching.cancel()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
     return Measured(
         cpu_ms=(cpu - idle_cpu * interval) * 1000 / waits,
         requests=count,
         lag_ms=_p99(lags) * 1000,
-        memory_kib=memory / waits,
+        memory_kib=memory / 1024 / waits,
         delay_s=_p99([event - ready_at for event in events]),
     )
 
