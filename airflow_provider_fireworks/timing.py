@@ -76,6 +76,14 @@ class Timing:
     max_pause: float = 10.0
     """… and the longest, even if the poll interval is longer."""
 
+    # Uploading.
+    upload_log_interval: float = 10.0
+    """The interval between two log lines about the progress of an upload."""
+    upload_check_interval: float = 0.5
+    """The interval at which an upload checks whether the task is killed or its time is over."""
+    upload_stop_timeout: float = 2.0
+    """How long to wait, when an upload has failed, until the other files have stopped as well."""
+
     # Deleting.
     model_release_timeout: float = 120.0
     """How long a model is not deleted because of deployments that are gone: up to a minute was observed."""

@@ -157,6 +157,60 @@ def delete_model(name: ModelName) -> Request[None]:
     return Request("DELETE", f"v1/{name}", _ignore)
 
 
+def create_model(name: ModelName, model: Mapping[str, Any]) -> Request[Model]:
+    """
+    ``POST /v1/accounts/{account}/models``: a model without files, in the state ``UPLOADING``.
+
+    :param model: its fields, as the API spells them (``kind``, ``baseModelDetails`` or ``peftDetails``).
+    """
+    body = {"modelId": name.id, "model": model}
+    return Request("POST", f"v1/accounts/{name.account}/models", Model.model_validate, body=body)
+
+
+def get_upload_endpoint(name: ModelName, sizes: Mapping[str, int]) -> Request[dict[str, str]]:
+    """
+    ``POST /v1/accounts/{account}/models/{model}:getUploadEndpoint``: the signed URL for each file of a model.
+
+    The URLs give access to whoever has them, for a time that is not known. The request may be repeated.
+
+    :param sizes: bytes of each file, by its name.
+    """
+    body = {"filenameToSize": {file: str(size) for file, size in sizes.items()}}
+
+    def parse(parsed: dict[str, Any]) -> dict[str, str]:
+        urls = parsed.get("filenameToSignedUrls")
+        if not isinstance(urls, dict) or not all(isinstance(urls.get(file), str) for file in sizes):
+            raise ValueError("it has not a signed URL for every file")
+        return {file: urls[file] for file in sizes}
+
+    return Request("POST", f"v1/{name}:getUploadEndpoint", parse, body=body, read_only=True)
+
+
+def validate_upload(
+    name: ModelName,
+    *,
+    trust_remote_code: bool = False,
+    skip_hf_config_validation: bool = False,
+    config_only: bool = False,
+) -> Request[list[str]]:
+    """
+    ``GET /v1/accounts/{account}/models/{model}:validateUpload``, which returns warnings and makes the model READY.
+
+    The API refuses it with ``FAILED_PRECONDITION`` while it has not all files yet. It may be repeated.
+
+    :param trust_remote_code: trust the checkpoint's own code.
+    :param skip_hf_config_validation: do not validate the Hugging Face configuration.
+    :param config_only: validate neither the tokenizer nor the names of parameters.
+    """
+    flags = {
+        "skipHfConfigValidation": skip_hf_config_validation,
+        "trustRemoteCode": trust_remote_code,
+        "configOnly": config_only,
+    }
+    query = {flag: "true" for flag, is_set in flags.items() if is_set}
+    return Request("GET", f"v1/{name}:validateUpload", _warnings, query)
+
+
 def list_models(account: str, *, filter: str = "") -> Pages[list[Model]]:
     """
     All pages of ``GET /v1/accounts/{account}/models``.
@@ -326,6 +380,13 @@ def get_policy_settings(account: str) -> Request[PolicySettings]:
 
 def _ignore(parsed: dict[str, Any]) -> None:
     """Parse a response whose content does not matter."""
+
+
+def _warnings(parsed: dict[str, Any]) -> list[str]:
+    warnings = parsed.get("warnings") or []
+    if not isinstance(warnings, list):
+        raise ValueError("warnings is not a list")
+    return [one_line(warning) for warning in warnings]
 
 
 def _all_pages(

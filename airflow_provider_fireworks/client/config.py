@@ -104,7 +104,7 @@ class ClientConfig:
     @property
     def is_loopback(self) -> bool:
         """Whether the base URL is on this machine, so that no proxy is used."""
-        return _is_loopback(urlsplit(self.base_url).hostname or "")
+        return is_loopback_host(urlsplit(self.base_url).hostname or "")
 
     def url(self, path: str) -> str:
         """Return the URL of a path, which has no leading slash."""
@@ -161,7 +161,7 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
         parts.path.split("/")
     ):
         raise InvalidConfigError(f"the base URL {host!r} has characters that are not allowed in it")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback_host(parts.hostname):
         raise InvalidConfigError(
             f"the base URL {host!r} is plain http, which would show the API key to the network; use https, or http to "
             "this machine only (localhost, 127.0.0.1)"
@@ -171,7 +171,8 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
     return f"{parts.scheme}://{name}" + (f":{number}" if number else "") + parts.path.rstrip("/")
 
 
-def _is_loopback(hostname: str) -> bool:
+def is_loopback_host(hostname: str) -> bool:
+    """Whether a host name or an address is this machine's own."""
     if hostname == "localhost":
         return True
     try:

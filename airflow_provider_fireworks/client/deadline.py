@@ -43,6 +43,11 @@ def response_deadline(deadline: float) -> Iterator[None]:
         _deadline.reset(token)
 
 
+def set_response_deadline(deadline: float) -> None:
+    """Change the deadline of the surrounding :func:`response_deadline`, as soon as a request of any size is sent."""
+    _deadline.set(deadline)
+
+
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
     """An adapter whose connections respect :func:`response_deadline`."""
 

@@ -66,6 +66,8 @@ class Model(Resource):
     """
     A model, from ``GET /v1/accounts/{account}/models/{model}``.
 
+    :ivar kind: ``HF_BASE_MODEL``, ``HF_PEFT_ADDON``, or another one.
+    :ivar description: free text; this package writes its owner signature there.
     :ivar state: ``UPLOADING``, ``READY``, ``PREPARING``, ``FAILED``, or another one.
     :ivar calibrated: whether the model can be deployed at precisions other than FP16.
     :ivar supported_precisions: those at which the model can be deployed; ``None`` if the API omits the list, as newer
@@ -74,6 +76,8 @@ class Model(Resource):
     """
 
     name: Text = ""
+    kind: Text | None = None
+    description: str | None = None
     state: Text | None = None
     status: Status | None = None
     update_time: Text | None = None

@@ -61,12 +61,18 @@ class _Session(requests.Session):
         """Follow no redirect: it could lead a request elsewhere, and the key with it."""
 
 
-def make_session(config: ClientConfig) -> requests.Session:
-    """Return a session that sends the key to the base URL only, and follows no redirect."""
+def make_plain_session() -> requests.Session:
+    """Return a session that authenticates nothing, stores no cookies and follows no redirect."""
     session = _Session()
-    session.headers.update(HEADERS)
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.auth = _no_netrc
+    return session
+
+
+def make_session(config: ClientConfig) -> requests.Session:
+    """Return a session that sends the key to the base URL only, and follows no redirect."""
+    session = make_plain_session()
+    session.headers.update(HEADERS)
     session.mount(f"{config.base_url}/", _KeyAdapter(config))
     session.trust_env = not config.is_loopback
     return session

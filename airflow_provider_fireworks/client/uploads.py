@@ -1,0 +1,342 @@
+"""
+Uploads files to signed URLs, several at a time.
+
+The URLs lead to another host than the API's: an object store, which gets no API key. Each contains a signature that
+gives access to whoever has it, so no URL is part of a message.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from airflow_provider_fireworks.client.config import HEADERS, is_loopback_host
+from airflow_provider_fireworks.client.deadline import (
+    DeadlineAdapter,
+    response_deadline,
+    set_response_deadline,
+)
+from airflow_provider_fireworks.client.errors import (
+    ApiError,
+    NoResponseError,
+    RateLimitedError,
+    RefusedError,
+    UnavailableError,
+    excerpt,
+)
+from airflow_provider_fireworks.client.files import SourceError, SourceFile
+from airflow_provider_fireworks.client.progress import Progress
+from airflow_provider_fireworks.client.responses import clear_locals
+from airflow_provider_fireworks.client.retries import backoff, parse_retry_after
+from airflow_provider_fireworks.client.sync_client import make_plain_session
+from airflow_provider_fireworks.client.text import one_line
+from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
+
+_BLOCK_BYTES = 1024 * 1024
+"""Sent at once. Each parallel file holds one block, and what its file system buffers."""
+_MAX_RESPONSE_BYTES = 16 * 1024
+_ERROR_FIELD = r"<{0}>\s*([^<]*?)\s*</{0}>"
+_QUERY = re.compile(r"\?[^\s'\")]+")
+"""Of a URL in a message: it has the signature."""
+
+
+class _StoppedError(Exception):
+    """Another file has failed, or the task was killed."""
+
+
+class Uploader:
+    """
+    Uploads files to their signed URLs.
+
+    A ``PUT`` that fails is repeated with growing delays until the caller stops it. After a refusal, which may mean that
+    the URL has expired, new URLs are requested; a refusal of such a new URL is final.
+
+    :param files: to upload, with unique names.
+    :param get_urls: requests the signed URL of each file, by name. Called in another thread as well, but never twice
+        at the same time.
+    :param max_parallel: files to upload at the same time.
+    :param log: called with a line about each failed attempt, and regularly with one about the progress.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[SourceFile],
+        get_urls: Callable[[], Mapping[str, str]],
+        *,
+        max_parallel: int,
+        log: Callable[[str], object],
+        timing: Timing = DEFAULT_TIMING,
+    ) -> None:
+        self._files = files
+        self._urls = _SignedUrls(get_urls)
+        self._max_parallel = max_parallel
+        self._log = log
+        self._timing = timing
+        self._stop = threading.Event()
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        self._progress = Progress(
+            len(files), sum(file.size for file in files), now=time.monotonic()
+        )
+        self._session = make_plain_session()
+        self._session.headers.clear()
+        self._session.headers["User-Agent"] = HEADERS["User-Agent"]
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, DeadlineAdapter(pool_maxsize=max_parallel))
+
+    def run(self, check: Callable[[Progress], object] = lambda progress: None) -> None:
+        """
+        Upload all files.
+
+        :param check: called about twice a second. What it raises stops the upload.
+        :raises ApiError: if the URLs cannot be requested, or if one is refused for good.
+        :raises SourceError: if a file cannot be read, or has changed since it was listed.
+        """
+        self._urls.fetch()
+        self._session.trust_env = not self._urls.are_loopback
+        # The largest first, so that none of them is left alone at the end.
+        largest_first = sorted(self._files, key=lambda file: -file.size)
+        pool = ThreadPoolExecutor(self._max_parallel, "upload")
+        pending: set[Future[None]] = set()
+        try:
+            pending = {pool.submit(self._upload, file) for file in largest_first}
+            self._watch(pending, check)
+        finally:
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(pending, timeout=self._timing.upload_stop_timeout)
+            self._session.close()
+
+    def _watch(self, pending: set[Future[None]], check: Callable[[Progress], object]) -> None:
+        interval = self._timing.upload_log_interval
+        next_line = time.monotonic() + interval
+        while pending:
+            done, pending = wait(pending, self._timing.upload_check_interval, FIRST_EXCEPTION)
+            # The log belongs to the task's own thread.
+            while not self._lines.empty():
+                self._log(self._lines.get())
+            with clear_locals():
+                for future in done:
+                    future.result()
+            check(self._progress)
+            if time.monotonic() >= next_line or not pending:
+                next_line += interval
+                self._log(f"Uploaded {self._progress.line(time.monotonic())}.")
+        if not self._progress.is_complete:
+            raise SourceError("not every byte was uploaded")
+
+    def _upload(self, file: SourceFile) -> None:
+        """Upload one file, however many attempts it takes."""
+        failures = 0
+        url, renew, url_is_new = "", False, False
+        while True:
+            try:
+                url = self._urls.renew(file.name, url) if renew else self._urls.get(file.name)
+                url_is_new, renew = renew, False
+                with clear_locals():
+                    return self._put(file, url)
+            except (ApiError, SourceError) as error:
+                if isinstance(error, UrlRefusedError) and not url_is_new:
+                    self._lines.put(f"{error}. Requesting new URLs, in case that this one has expired.")
+                    renew = True
+                    continue
+                if not error.is_transient:
+                    raise
+                failures += 1
+                self._pause(error, failures)
+
+    def _pause(self, error: ApiError | SourceError, failures: int) -> None:
+        timing = self._timing
+        delay = backoff(
+            getattr(error, "retry_after", None),
+            failures,
+            first=timing.first_retry_delay,
+            longest=timing.max_poll_backoff,
+            jitter=random.random(),
+        )
+        delay = max(delay, timing.min_retry_delay)
+        self._lines.put(f"{error}. Trying again in {delay:.0f} s.")
+        if self._stop.wait(delay):
+            raise _StoppedError
+
+    def _put(self, file: SourceFile, url: str) -> None:
+        """Make one attempt to upload a file."""
+        host = _check_url(file, url)
+        label = f"PUT {file.name} to {host}"
+        timing = self._timing
+        body: _Body | None = None
+        try:
+            with _opened(file) as stream, response_deadline(math.inf):
+                body = _Body(file, stream, self._progress, self._stop, timing)
+                with self._session.put(
+                    url,
+                    # Without a length, as of an empty iterable, requests would send it in chunks.
+                    data=body if file.size else b"",
+                    headers={
+                        "Content-Type": "application/octet-stream",
+                        "x-goog-content-length-range": f"{file.size},{file.size}",
+                    },
+                    # The first is also the longest time to send a block.
+                    timeout=(timing.read_timeout, timing.response_timeout),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response:
+                    content = response.raw.read(_MAX_RESPONSE_BYTES, decode_content=False)
+                    headers = {name.lower(): value for name, value in response.headers.items()}
+                    if not 200 <= response.status_code < 300:
+                        raise _error_from(label, response.status_code, headers, content, timing)
+        except BaseException as error:
+            self._progress.take_back(body.sent if body else 0, error)
+            # ValueError: urllib3 accepts any number as the length of a chunk, even a negative one.
+            if isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)):
+                reason = getattr(error.args[0], "reason", None) if error.args else None
+                shown = one_line(f"{type(error).__name__}: {reason or error}").replace(url, host)
+                raise NoResponseError(f"no response: {_QUERY.sub('?…', shown)}", request=label) from None
+            raise
+        self._progress.finish_file()
+
+
+class UrlRefusedError(RefusedError):
+    """The store refuses a signed URL: it has expired, or the request is not the one that was signed."""
+
+
+class _Body:
+    """The bytes of a file, block by block. Having a length, it is not sent in chunks."""
+
+    def __init__(
+        self, file: SourceFile, stream: BinaryIO, progress: Progress, stop: threading.Event, timing: Timing
+    ) -> None:
+        self._file = file
+        self._stream = stream
+        self._progress = progress
+        self._stop = stop
+        self._timing = timing
+        self.sent = 0
+
+    def __len__(self) -> int:
+        return self._file.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self.sent < self._file.size:
+            if self._stop.is_set():
+                raise _StoppedError
+            block = self._read(min(_BLOCK_BYTES, self._file.size - self.sent))
+            if not block:
+                raise SourceError(f"{self._file.name} has become shorter since it was listed")
+            yield block
+            self.sent += len(block)
+            self._progress.add(len(block))
+        if self._read(1):
+            raise SourceError(f"{self._file.name} has become longer since it was listed")
+        set_response_deadline(time.monotonic() + self._timing.response_timeout)
+
+    def _read(self, size: int) -> bytes:
+        with _source_errors(self._file):
+            return self._stream.read(size)
+
+
+class _SignedUrls:
+    """The signed URL of each file, which all threads renew together."""
+
+    def __init__(self, request: Callable[[], Mapping[str, str]]) -> None:
+        self._request = request
+        self._lock = threading.Lock()
+        self._urls: Mapping[str, str] = {}
+
+    def fetch(self) -> None:
+        """Request them."""
+        self._urls = self._request()
+
+    @property
+    def are_loopback(self) -> bool:
+        """Whether all of them lead to this machine, so that no proxy is used."""
+        return all(is_loopback_host(urlsplit(url).hostname or "") for url in self._urls.values())
+
+    def get(self, name: str) -> str:
+        """Return the URL of a file."""
+        with self._lock:
+            return self._urls[name]
+
+    def renew(self, name: str, refused: str) -> str:
+        """Return a new URL of a file. Requests new ones for all files, unless another thread has done so."""
+        with self._lock:
+            if self._urls[name] == refused:
+                self._urls = self._request()
+            return self._urls[name]
+
+
+@contextmanager
+def _source_errors(file: SourceFile) -> Iterator[None]:
+    """Translate whatever a file system raises. Only that a file is gone or forbidden is final."""
+    try:
+        yield
+    except Exception as error:
+        is_final = isinstance(error, (FileNotFoundError, PermissionError))
+        shown = one_line(f"{type(error).__name__}: {error}")
+        raise SourceError(f"{file.name} cannot be read: {shown}", is_transient=not is_final) from None
+
+
+@contextmanager
+def _opened(file: SourceFile) -> Iterator[BinaryIO]:
+    """Open a file. Only opening it is translated, not what happens in the block."""
+    with _source_errors(file):
+        opened = file.open()
+    with opened as stream:
+        yield stream
+
+
+def _check_url(file: SourceFile, url: str) -> str:
+    """
+    Return the host of a signed URL.
+
+    :raises ApiError: unless it is https, or http to this machine.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host))
+    if not host or not is_safe or "@" in parts.netloc:
+        raise ApiError(
+            f"the signed URL of {file.name} is not used: it must be https, or http to this machine, and leads to "
+            f"{one_line(f'{parts.scheme}://{host}', limit=200)}"
+        )
+    return one_line(f"{host}:{port}" if port else host, limit=200)
+
+
+def _error_from(
+    label: str, status: int, headers: Mapping[str, str], content: bytes, timing: Timing
+) -> ApiError:
+    """Return the error for a response that is not a success. Stores say why in XML."""
+    text = content.decode("utf-8", "replace")
+    words = [
+        one_line(found[1], limit=300)
+        for field in ("Code", "Message", "Details")
+        if (found := re.search(_ERROR_FIELD.format(field), text))
+    ]
+    kind: type[ApiError] = UnavailableError
+    if status == 429:
+        kind = RateLimitedError
+    elif 300 <= status < 500 and status != 408:
+        kind = UrlRefusedError
+    error = kind(
+        ": ".join(words) if words else excerpt(status, headers, content),
+        request=label,
+        status=status,
+        retry_after=parse_retry_after(headers, now=time.time(), longest=timing.max_retry_after),
+    )
+    # What is not in the store's own words comes from something in between, and may pass.
+    error.is_transient = kind is not UrlRefusedError or not words
+    return error
