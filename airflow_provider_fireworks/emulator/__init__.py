@@ -20,8 +20,17 @@ from airflow_provider_fireworks.emulator.options import Options
 from airflow_provider_fireworks.emulator.records import (
     AcceptedPreparation,
     CreatedDeployment,
+    ReceivedFile,
     ReceivedRequest,
 )
 from airflow_provider_fireworks.emulator.server import Emulator
 
-__all__ = ["AcceptedPreparation", "CreatedDeployment", "Emulator", "Fault", "Options", "ReceivedRequest"]
+__all__ = [
+    "AcceptedPreparation",
+    "CreatedDeployment",
+    "Emulator",
+    "Fault",
+    "Options",
+    "ReceivedFile",
+    "ReceivedRequest",
+]

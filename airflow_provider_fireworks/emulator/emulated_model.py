@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_fireworks.client.precision import Precision
+from airflow_provider_fireworks.emulator.model_upload import ModelUpload
 from airflow_provider_fireworks.emulator.resource import OK_STATUS, check_fields, rfc3339
 from airflow_provider_fireworks.emulator.responses import ErrorResponse
 
@@ -27,6 +28,8 @@ _NEWER_FIELDS = (
 )
 _STALE_STATUS = {"code": "INTERNAL", "message": "an earlier operation on this model failed"}
 
+#: The files that the upload of an add-on can have.
+ADAPTER_FILES = frozenset({"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"})
 BLANK_DETAILS: dict[str, Any] = {
     "checkpointFormat": "NATIVE",
     "defaultPrecision": "FP16",
@@ -86,7 +89,7 @@ MODEL_FIELDS = frozenset({*_BLANK, *_NEWER_FIELDS, "status", "snapshotType"})
 @dataclass
 class _PlannedChange:
     at: float
-    what: Literal["begin", "end", "list", "uploaded"]
+    what: Literal["begin", "end", "list"]
     precision: str
     options: Options
 
@@ -107,6 +110,7 @@ class EmulatedModel:
         check_fields(fields, MODEL_FIELDS, "model")
         self.account = account
         self.id = model_id
+        self.upload = ModelUpload()
         self._planned: list[_PlannedChange] = []
         self._active: set[str] = set()
         self._begun: set[str] = set()
@@ -171,10 +175,19 @@ class EmulatedModel:
         while self._planned and self._planned[0].at <= now:
             self._apply(self._planned.pop(0))
 
-    def upload(self, at: float, options: Options) -> None:
-        if options.upload_duration > 0:
-            self._fields["state"] = "UPLOADING"
-            self._plan(at + options.upload_duration, "uploaded", "", options)
+    def validate_upload(self, at: float, options: Options) -> list[str]:
+        """
+        Respond to ``GET …/models/{model}:validateUpload``: an UPLOADING model becomes READY.
+
+        :return: the warnings.
+        :raises ErrorResponse: if the files are not complete or not valid.
+        """
+        if self.state != "UPLOADING":
+            return []
+        warnings = self.upload.validate(self._required_files(), at, options)
+        self._fields["state"] = "READY"
+        self._fields["updateTime"] = rfc3339(at)
+        return warnings
 
     def prepare(
         self, precision: str, at: float, options: Options, *, refusal: ErrorResponse | None = None
@@ -275,9 +288,17 @@ class EmulatedModel:
         return copy.deepcopy(dict(sorted(sent.items())))
 
     def _plan(
-        self, at: float, what: Literal["begin", "end", "list", "uploaded"], precision: str, options: Options
+        self, at: float, what: Literal["begin", "end", "list"], precision: str, options: Options
     ) -> None:
         self._planned.append(_PlannedChange(at, what, precision, options))
+
+    def _required_files(self) -> list[frozenset[str]]:
+        """Return the files that an upload must have: one of each set."""
+        if self.is_addon:
+            config = frozenset({"adapter_config.json"})
+            return [config, ADAPTER_FILES - config]
+        has_config = self._details.get("checkpointFormat") == "HUGGINGFACE"
+        return [frozenset({"config.json"})] if has_config else []
 
     def _prepared(self) -> set[str]:
         """Return the prepared precisions, including those that the lists do not show yet."""
@@ -305,11 +326,9 @@ class EmulatedModel:
             self._begun.add(precision)
             self._fields["state"] = "PREPARING"
             self._clear_status(options)
-        elif change.what == "end":
-            self._end(precision, options)
         else:
-            self._fields["state"] = "READY"
-        if options.bump_update_time or change.what == "uploaded":
+            self._end(precision, options)
+        if options.bump_update_time:
             self._fields["updateTime"] = rfc3339(change.at)
 
     def _end(self, precision: str, options: Options) -> None:

@@ -38,7 +38,8 @@ class HttpServer(socketserver.TCPServer):
     """
     Listens from its creation on, and serves each connection in a thread.
 
-    :param log: called with each request to the API when it ends, with or without a response.
+    :param log: called with each recorded request when it ends, with or without a response.
+    :param handler: handles the requests of one connection.
     :raises OSError: if the port is in use.
     """
 
@@ -46,13 +47,18 @@ class HttpServer(socketserver.TCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, host: str, port: int, state: State, log: Callable[[ReceivedRequest], None] | None
+        self,
+        host: str,
+        port: int,
+        state: State,
+        log: Callable[[ReceivedRequest], None] | None,
+        handler: type[RequestHandler],
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.state = state
         self.log = log
         self._connections: dict[Any, threading.Thread] = {}
-        super().__init__((host, port), _RequestHandler)
+        super().__init__((host, port), handler)
         # stop() takes as long as the poll interval.
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -91,11 +97,111 @@ class _RawRequest:
     headers: dict[str, str]
 
 
-class _RequestHandler(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
+    """Sends responses, and applies faults to them."""
+
     protocol_version = "HTTP/1.1"
     # It would cost 40 ms per response.
     disable_nagle_algorithm = True
     server: HttpServer
+    record: ReceivedRequest | None = None
+
+    def version_string(self) -> str:
+        return "fireworks-emulator"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing; :attr:`HttpServer.log` is called instead."""
+
+    def error(self, fault: Fault, status: int) -> Response:
+        """Return the error of a fault ``status``."""
+        return envelope(status, fault.message or f"emulated fault: {status}", code=fault.code)
+
+    def fail(self, fault: Fault, execute: Callable[[], Response]) -> None:
+        """
+        Apply a fault to a request that has been read.
+
+        :param execute: executes the request, and returns its response.
+        """
+        response = execute() if fault.after_work else None
+        disconnected = fault.kind != "trickle" and self._client_disconnects(fault.delay)
+        if disconnected or fault.kind == "drop":
+            self.close_connection = True
+        elif fault.kind == "truncate":
+            body = response.body[: len(response.body) // 2] if response else _TRUNCATED
+            self.send(Response(fault.status or 200, body), content_length=len(body) + 1000)
+            self.close_connection = True
+        elif fault.kind == "huge":
+            self._send_slowly(fault.status or 200, _huge_body(fault.size), fault.size)
+        elif fault.kind in ("status", "html", "text", "redirect"):
+            self.send(self._replacement(fault))
+        else:
+            response = response or execute()
+            if fault.kind == "trickle":
+                parts = (bytes([byte]) for byte in response.body)
+                self._send_slowly(response.status, parts, len(response.body), pause=fault.delay)
+            else:
+                self.send(_altered(fault, response))
+
+    def _replacement(self, fault: Fault) -> Response:
+        """Return what a fault sends instead of the response to the request."""
+        status = fault.status or 503
+        if fault.kind == "status":
+            response = self.error(fault, status)
+        elif fault.kind == "html":
+            page = _PAGE.format(title=fault.message or f"{status} proxy error")
+            response = Response(status, page.encode(), "text/html; charset=utf-8")
+        else:
+            response = as_text(status, fault.message or f"proxy error {status}\n")
+        if fault.location is not None:
+            response.headers["location"] = fault.location
+        if fault.retry_after is not None:
+            response.headers["retry-after"] = fault.retry_after
+        return response
+
+    def _client_disconnects(self, within: float) -> bool:
+        """Wait, and return whether the client disconnects meanwhile."""
+        if not within:
+            return False
+        self.connection.settimeout(within)
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return False
+        finally:
+            self.connection.settimeout(None)
+
+    def send(self, response: Response, *, content_length: int | None = None) -> None:
+        """
+        Send a response.
+
+        :param content_length: announces a longer body than is sent.
+        """
+        if self.record is not None:
+            self.record.status = response.status
+        headers = {
+            "content-type": response.content_type,
+            "content-length": str(len(response.body) if content_length is None else content_length),
+            **response.headers,
+        }
+        self.send_response(response.status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
+
+    def _send_slowly(self, status: int, parts: Iterable[bytes], length: int, *, pause: float = 0) -> None:
+        """Send a JSON response in parts, until the client disconnects."""
+        self.send(Response(status, b""), content_length=length)
+        for part in parts:
+            if self._client_disconnects(pause):
+                self.close_connection = True
+                return
+            self.wfile.write(part)
+
+
+class ApiHandler(RequestHandler):
+    """Handles requests to the API and to ``/emulator/…``."""
 
     def respond(self) -> None:
         """Handle a request whose headers have been read."""
@@ -111,31 +217,29 @@ class _RequestHandler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         pairs = parse_qsl(query, keep_blank_values=True)
         request = _RawRequest(self.command, path, self.path, pairs, body, headers)
-        self._record: ReceivedRequest | None = None
+        self.record = None
         if path.startswith(ADMIN_PREFIX):
-            self._send(self._execute(request, ADMIN_ROUTES))
+            self.send(self._execute(request, ADMIN_ROUTES))
             return
         state = self.server.state
         with state.lock:
-            record = self._record = _record(state, request)
+            record = self.record = _record(state, request)
             fault = state.faults.take(request.method, request.target)
         try:
             if fault is None:
-                self._send(self._execute(request))
+                self.send(self._execute(request))
             else:
                 record.fault = fault.kind
-                self._fail(fault, request)
+                if fault.kind == "endless":
+                    # The API would refuse the page token.
+                    without_token = [(name, value) for name, value in pairs if name != "pageToken"]
+                    request = replace(request, query=without_token)
+                self.fail(fault, lambda: self._execute(request))
         finally:
             if self.server.log is not None:
                 self.server.log(record)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = respond
-
-    def version_string(self) -> str:
-        return "fireworks-emulator"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Print nothing; :attr:`HttpServer.log` is called instead."""
 
     def _execute(self, request: _RawRequest, routes: list[Route] = API_ROUTES) -> Response:
         found = find_route(routes, request.method, request.path)
@@ -150,71 +254,10 @@ class _RequestHandler(BaseHTTPRequestHandler):
                     return refusal
             return route.respond(state, ids, request.query, request.body)
 
-    def _fail(self, fault: Fault, request: _RawRequest) -> None:
-        if fault.kind == "endless":
-            # The API would refuse the page token.
-            query = [(name, value) for name, value in request.query if name != "pageToken"]
-            request = replace(request, query=query)
-        response = self._execute(request) if fault.after_work else None
-        disconnected = fault.kind != "trickle" and self._client_disconnects(fault.delay)
-        if disconnected or fault.kind == "drop":
-            self.close_connection = True
-        elif fault.kind == "truncate":
-            body = response.body[: len(response.body) // 2] if response else _TRUNCATED
-            self._send(Response(fault.status or 200, body), content_length=len(body) + 1000)
-            self.close_connection = True
-        elif fault.kind == "huge":
-            self._send_slowly(fault.status or 200, _huge_body(fault.size), fault.size)
-        elif fault.kind in ("status", "html", "text", "redirect"):
-            self._send(_replacement(fault))
-        else:
-            response = response or self._execute(request)
-            if fault.kind == "trickle":
-                parts = (bytes([byte]) for byte in response.body)
-                self._send_slowly(response.status, parts, len(response.body), pause=fault.delay)
-            else:
-                self._send(_altered(fault, response))
 
-    def _client_disconnects(self, within: float) -> bool:
-        """Wait, and return whether the client disconnects meanwhile."""
-        if not within:
-            return False
-        self.connection.settimeout(within)
-        try:
-            return not self.connection.recv(1, socket.MSG_PEEK)
-        except TimeoutError:
-            return False
-        finally:
-            self.connection.settimeout(None)
-
-    def _send(self, response: Response, *, content_length: int | None = None) -> None:
-        """
-        Send a response.
-
-        :param content_length: announces a longer body than is sent.
-        """
-        if self._record is not None:
-            self._record.status = response.status
-        headers = {
-            "content-type": response.content_type,
-            "content-length": str(len(response.body) if content_length is None else content_length),
-            **response.headers,
-        }
-        self.send_response(response.status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(response.body)
-
-    def _send_slowly(self, status: int, parts: Iterable[bytes], length: int, *, pause: float = 0) -> None:
-        """Send a JSON response in parts, until the client disconnects."""
-        self._send(Response(status, b""), content_length=length)
-        for part in parts:
-            if self._client_disconnects(pause):
-                self.close_connection = True
-                return
-            self.wfile.write(part)
+def recordable(headers: dict[str, str]) -> dict[str, str]:
+    """Return the headers without those that can carry a secret."""
+    return {name: text for name, text in headers.items() if name not in _SECRET_HEADERS}
 
 
 def _record(state: State, request: _RawRequest) -> ReceivedRequest:
@@ -224,7 +267,7 @@ def _record(state: State, request: _RawRequest) -> ReceivedRequest:
         query=dict(request.query),
         body=_parse_body(request.body),
         at=state.clock(),
-        headers={name: text for name, text in request.headers.items() if name not in _SECRET_HEADERS},
+        headers=recordable(request.headers),
     )
     state.requests.append(record)
     found = find_route(API_ROUTES, request.method, request.path)
@@ -247,23 +290,6 @@ def _finite(text: str) -> float | str:
     # Records are sent as JSON, which has no infinite numbers.
     number = float(text)
     return number if math.isfinite(number) else text
-
-
-def _replacement(fault: Fault) -> Response:
-    """Return what a fault sends instead of the response of the API."""
-    status = fault.status or 503
-    if fault.kind == "status":
-        response = envelope(status, fault.message or f"emulated fault: {status}", code=fault.code)
-    elif fault.kind == "html":
-        page = _PAGE.format(title=fault.message or f"{status} proxy error")
-        response = Response(status, page.encode(), "text/html; charset=utf-8")
-    else:
-        response = as_text(status, fault.message or f"proxy error {status}\n")
-    if fault.location is not None:
-        response.headers["location"] = fault.location
-    if fault.retry_after is not None:
-        response.headers["retry-after"] = fault.retry_after
-    return response
 
 
 def _altered(fault: Fault, response: Response) -> Response:

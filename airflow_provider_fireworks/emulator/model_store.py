@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fireworks.client.names import check_id
-from airflow_provider_fireworks.emulator.emulated_model import EmulatedModel
+from airflow_provider_fireworks.emulator.emulated_model import ADAPTER_FILES, EmulatedModel
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT
 from airflow_provider_fireworks.emulator.records import AcceptedPreparation
 from airflow_provider_fireworks.emulator.resource import rfc3339
@@ -82,9 +82,36 @@ class ModelStore:
         if (account, model_id) in self._models:
             message = f"model accounts/{account}/models/{model_id} already exists"
             raise ErrorResponse("ALREADY_EXISTS", message)
-        created = self.add(account, model_id, **fields)
-        created.upload(self._state.clock(), self._state.options)
-        return created
+        return self.add(account, model_id, **fields, state="UPLOADING")
+
+    def upload_urls(self, account: str, model_id: str, sizes: dict[str, int]) -> dict[str, str]:
+        """
+        Respond to ``POST …/models/{model}:getUploadEndpoint``.
+
+        :param sizes: the size of each file in bytes.
+        :return: a signed URL for each file.
+        """
+        model = self.own(account, model_id)
+        for name, size in sizes.items():
+            _check_file(name, size)
+            if model.is_addon and name not in ADAPTER_FILES:
+                message = f"unexpected file {name!r} of an add-on: use {', '.join(sorted(ADAPTER_FILES))}"
+                raise ErrorResponse("INVALID_ARGUMENT", message)
+        model.upload.announce(sizes)
+        return {name: self._state.upload_urls.sign(model, name, size) for name, size in sizes.items()}
+
+    def validate_upload(self, account: str, model_id: str) -> list[str]:
+        """Respond to ``GET …/models/{model}:validateUpload``; see :meth:`EmulatedModel.validate_upload`."""
+        model = self.own(account, model_id)
+        result = "refused"
+        try:
+            if model.state == "UPLOADING" and not model.upload.is_complete:
+                result = "early"
+            warnings = model.validate_upload(self._state.clock(), self._state.options)
+            result = "accepted"
+        finally:
+            self._state.counts[f"validation {result}"] += 1
+        return warnings
 
     def remove(self, account: str, model_id: str) -> bool:
         """Remove a model and its preparations, and return whether it existed."""
@@ -191,3 +218,10 @@ class ModelStore:
         for model_id in state.options.extra_models:
             self.add(account, model_id, displayName=model_id, **times)
         self.add(PUBLIC_ACCOUNT, "yi-6b", displayName="Yi 6B", public=True, **times)
+
+
+def _check_file(name: str, size: int) -> None:
+    if size < 0:
+        raise ErrorResponse("INVALID_ARGUMENT", f"filenameToSize: invalid size {size} of {name!r}")
+    if not all(part not in ("", ".", "..") for part in name.split("/")):
+        raise ErrorResponse("INVALID_ARGUMENT", f"filenameToSize: invalid file name {name!r}")

@@ -124,8 +124,25 @@ class Options(BaseModel):
     model_release_lag: float = _seconds(
         0, "Seconds after the deletion of its last deployment in which a model cannot be deleted."
     )
-    upload_duration: float = _seconds(
-        0, "Seconds that a created model is UPLOADING. The upload itself is not emulated."
+    upload_url_ttl: float = _seconds(3600, "Seconds after which the signed URL of an upload expires.")
+    expired_url_status: Literal[400, 403] = Field(
+        default=400, description="HTTP status of the response to an upload to an expired URL."
+    )
+    upload_rate: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Bytes per second at which each file is received. Unset: as fast as it is sent.",
+    )
+    validation_duration: float = _seconds(
+        0,
+        "Seconds from the first validateUpload after the last file was received until validateUpload succeeds. "
+        "Until then it gets 400 FAILED_PRECONDITION.",
+    )
+    validation_outcome: Literal["ok", "warns", "invalid", "never"] = Field(
+        default="ok",
+        description="How the validation of an upload ends: READY (ok), READY with a warning (warns), 400 "
+        "INVALID_ARGUMENT (invalid), or 400 FAILED_PRECONDITION forever (never).",
     )
     deploy_duration: float = _seconds(8, "Seconds that a created deployment is CREATING.")
     deploy_outcome: DeploymentOutcome = Field(

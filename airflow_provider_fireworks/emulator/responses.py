@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 #: The number in the body and the HTTP status of each error code.
@@ -100,6 +101,14 @@ def envelope(status: int, message: str, *, code: int | None = None) -> Response:
 def inference_error(status: int, code: str, message: str) -> Response:
     """Return an error in the envelope of the inference API."""
     return as_json({"error": {"message": message, "code": code, "type": "error", "param": None}}, status)
+
+
+def store_error(status: int, code: str, message: str, details: str = "") -> Response:
+    """Return an error in the envelope of the object store that receives uploads."""
+    parts = {"Code": code, "Message": message, **({"Details": details} if details else {})}
+    text = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in parts.items())
+    body = f"<?xml version='1.0' encoding='UTF-8'?><Error>{text}</Error>"
+    return Response(status, body.encode(), "application/xml; charset=UTF-8")
 
 
 def unauthorized(status: int) -> Response:

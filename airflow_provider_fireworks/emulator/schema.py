@@ -255,6 +255,14 @@ class CreateModelBody(_Message):
     cluster: str | None = None
 
 
+class UploadEndpointBody(_Message):
+    """Body of ``POST …/models/{model}:getUploadEndpoint``."""
+
+    filenameToSize: Annotated[dict[str, Int64], Field(min_length=1)]
+    enableResumableUpload: Literal[False] | None = None
+    readMask: str | None = None
+
+
 class ScalingScheduleBody(_Message):
     minReplicaCount: Replicas
     schedule: str

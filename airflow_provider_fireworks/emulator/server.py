@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_fireworks.emulator.faults import Fault, FaultKind
-from airflow_provider_fireworks.emulator.http_server import HttpServer
+from airflow_provider_fireworks.emulator.http_server import ApiHandler, HttpServer
 from airflow_provider_fireworks.emulator.options import Options
 from airflow_provider_fireworks.emulator.state import State
+from airflow_provider_fireworks.emulator.upload_server import UploadHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_fireworks.emulator.emulated_deployment import EmulatedDeployment
     from airflow_provider_fireworks.emulator.emulated_model import EmulatedModel
+    from airflow_provider_fireworks.emulator.http_server import RequestHandler
     from airflow_provider_fireworks.emulator.records import (
         AcceptedPreparation,
         CreatedDeployment,
+        ReceivedFile,
         ReceivedRequest,
     )
 
@@ -54,7 +58,8 @@ class Emulator:
         self._port = port
         self._log = log
         self._state = State((options or Options()).changed(**fields))
-        self._server: HttpServer | None = None
+        self._upload_port = 0
+        self._servers: list[HttpServer] = []
 
     def __enter__(self) -> Emulator:
         self.start()
@@ -67,25 +72,34 @@ class Emulator:
 
     def start(self) -> None:
         """
-        Start the server, and return once it accepts requests. After :meth:`stop` it uses the same port again.
+        Start the server, and another one at any free port for uploads to signed URLs. Return once they accept
+        requests. After :meth:`stop` they use the same ports again.
 
         :raises OSError: if the port is in use.
         """
-        if self._server is None:
-            self._server = HttpServer(self._host, self._port, self._state, self._log)
-            self._port = self._server.server_address[1]
+        if not self._servers:
+            try:
+                self._port = self._serve(self._port, ApiHandler)
+                self._upload_port = self._serve(self._upload_port, UploadHandler)
+            except OSError:
+                self.stop()
+                raise
+            self._state.upload_url = self._url(self._upload_port)
 
     def stop(self) -> None:
-        """Stop the server and close all connections at once. Models, deployments and records are kept."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        """Stop both servers and close all connections at once. Models, deployments and records are kept."""
+        while self._servers:
+            self._servers.pop().stop()
 
     @property
     def url(self) -> str:
         """The base URL, ``http://127.0.0.1:<port>``."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return self._url(self._port)
+
+    @property
+    def upload_url(self) -> str:
+        """What all signed URLs begin with. Another port than that of :attr:`url`."""
+        return self._url(self._upload_port)
 
     @property
     def api_key(self) -> str:
@@ -245,6 +259,21 @@ class Emulator:
             found = self._model(model, account)
             self._state.models.remove(found.account, found.id)
 
+    def uploads(self, model: str, *, account: str | None = None) -> list[ReceivedFile]:
+        """
+        Return the files of a model that were sent, completely or not, in the order of their first bytes.
+
+        :param account: the first account by default.
+        :raises LookupError: if the model does not exist.
+        """
+        with self._state.lock:
+            return [replace(file) for file in self._model(model, account).upload.received]
+
+    def expire_upload_urls(self) -> None:
+        """Let all signed URLs expire that exist now."""
+        with self._state.lock:
+            self._state.upload_urls.expire()
+
     @property
     def deployments(self) -> list[dict[str, Any]]:
         """The deployments of all accounts, including DELETED ones, as the API would send them."""
@@ -297,6 +326,16 @@ class Emulator:
         with self._state.lock:
             found = self._deployment(deployment, account)
             self._state.deployments.remove(found.account, found.id)
+
+    def _serve(self, port: int, handler: type[RequestHandler]) -> int:
+        """Start a server, and return its port."""
+        server = HttpServer(self._host, port, self._state, self._log, handler)
+        self._servers.append(server)
+        return int(server.server_address[1])
+
+    def _url(self, port: int) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{port}"
 
     def _model(self, model: str, account: str | None) -> EmulatedModel:
         found = self._state.models.find(account or self.account_id, model)

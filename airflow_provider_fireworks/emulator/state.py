@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_fireworks.emulator.deployment_store import DeploymentStore
 from airflow_provider_fireworks.emulator.faults import Faults
 from airflow_provider_fireworks.emulator.model_store import ModelStore
+from airflow_provider_fireworks.emulator.model_upload import UploadUrls
 from airflow_provider_fireworks.emulator.options import PUBLIC_ACCOUNT, Options
 from airflow_provider_fireworks.emulator.resource import OK_STATUS, rfc3339
 from airflow_provider_fireworks.emulator.responses import (
@@ -48,6 +49,8 @@ class State:
         self.lock = threading.RLock()
         self.clock = clock
         self._initial_options = options
+        #: Base URL of the server for uploads.
+        self.upload_url = ""
         self.reset()
 
     def reset(self) -> None:
@@ -57,6 +60,7 @@ class State:
             self.key_revoked = False
             self.faults = Faults()
             self.started_at = self.clock()
+            self.upload_urls = UploadUrls(self)
             self.models = ModelStore(self)
             self.deployments = DeploymentStore(self)
             self.clear()

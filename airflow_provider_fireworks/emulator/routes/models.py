@@ -1,4 +1,4 @@
-"""``/v1/accounts/{account}/models`` and ``:prepare``."""
+"""``/v1/accounts/{account}/models``, the upload of a model, and ``:prepare``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from airflow_provider_fireworks.emulator.schema import (
     ModelBody,
     OlderPrepareBody,
     PrepareBody,
+    UploadEndpointBody,
     parse,
 )
 
@@ -42,6 +43,8 @@ def list_models(state: State, request: RoutedRequest) -> Response:
 def create_model(state: State, request: RoutedRequest) -> Response:
     body = parse(CreateModelBody, request.body)
     model_id = check_id(body.modelId, "model id")
+    if model_id[0].isdigit():
+        raise ErrorResponse("INVALID_ARGUMENT", f"modelId: {model_id!r} begins with a digit")
     fields = body.model.given() if body.model else {}
     if fields.get("kind", "KIND_UNSPECIFIED") == "KIND_UNSPECIFIED":
         fields["kind"] = _DEFAULT_KIND
@@ -65,6 +68,17 @@ def update_model(state: State, request: RoutedRequest) -> Response:
 def delete_model(state: State, request: RoutedRequest) -> Response:
     state.models.delete(*request.resource)
     return as_json({})
+
+
+def get_upload_endpoint(state: State, request: RoutedRequest) -> Response:
+    body = parse(UploadEndpointBody, request.body)
+    sizes = {name: int(size) for name, size in body.filenameToSize.items()}
+    urls = state.models.upload_urls(*request.resource, sizes)
+    return as_json({"filenameToSignedUrls": urls, "filenameToUnsignedUris": {}})
+
+
+def validate_upload(state: State, request: RoutedRequest) -> Response:
+    return as_json({"warnings": state.models.validate_upload(*request.resource)})
 
 
 def prepare_model(state: State, request: RoutedRequest) -> Response:
@@ -91,6 +105,7 @@ def _check_details(fields: dict[str, Any]) -> None:
             raise ErrorResponse("INVALID_ARGUMENT", f"model.{name} must not be set for kind {kind}")
 
 
+_VALIDATION_FLAGS = ("skipHfConfigValidation", "trustRemoteCode", "configOnly")
 _MODELS = "/v1/accounts/{account}/models"
 _MODEL = f"{_MODELS}/{{model}}"
 
@@ -101,4 +116,6 @@ ROUTES = [
     Route("PATCH", _MODEL, "model", update_model),
     Route("DELETE", _MODEL, "model", delete_model),
     Route("POST", f"{_MODEL}:prepare", "prepare", prepare_model),
+    Route("POST", f"{_MODEL}:getUploadEndpoint", "upload endpoint", get_upload_endpoint),
+    Route("GET", f"{_MODEL}:validateUpload", "validation", validate_upload, flags=_VALIDATION_FLAGS),
 ]
