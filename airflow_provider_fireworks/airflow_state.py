@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
-from airflow_provider_fireworks.deployments.ownership import ABSENT
+from airflow_provider_fireworks.deployments.ownership import ABSENT, is_over
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.deployments.ownership import Owner
@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 RUNNING = "running"
 """The state of a task instance whose process is killed without anybody acting on the task: an eviction, a shutdown."""
+
+FOR_NEXT_TRY = "for the next try, which adopts it"
 
 
 class RunState(str, Enum):
@@ -88,6 +90,36 @@ def task_state_in_worker(ti: Any, owner: Owner, *, timeout: float) -> str | None
     state = parse_task_state(response, owner)
     # A task that runs here exists, so a response without it is about something else.
     return None if state == ABSENT else state
+
+
+def reason_to_keep(
+    ti: Any, owner: Owner, *, delete_on_failure: bool, delete_on_kill: bool, timeout: float
+) -> str | None:
+    """
+    Return why a task that is being killed keeps what it has created, to be read after "is kept".
+
+    :param ti: the running task instance.
+    :param timeout: seconds to ask Airflow for its state.
+    :returns: ``None`` if it is to be deleted, because neither another try nor another task will use it.
+    """
+    state = task_state_in_worker(ti, owner, timeout=timeout)
+    if state == RUNNING:
+        # Nobody acted on the task: an eviction or a shutdown ends its process.
+        if has_retry(ti):
+            return FOR_NEXT_TRY
+        delete = delete_on_failure
+    else:
+        delete = delete_on_kill and state is not None and is_over(state)
+    if delete:
+        return None
+    if state is None:
+        return "because Airflow did not say whether it will still be used"
+    return f"because the state of its task is {state}"
+
+
+def has_retry(ti: Any) -> bool:
+    """Whether the running try of a task is not its last one."""
+    return bool(ti.try_number <= ti.max_tries)
 
 
 async def task_state_in_triggerer(owner: Owner) -> str | None:

@@ -30,6 +30,7 @@ from airflow_provider_fireworks.client.precision import Precision, check_precisi
 from airflow_provider_fireworks.client.text import one_line
 from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
 from airflow_provider_fireworks.models.readiness import Baseline
+from airflow_provider_fireworks.models.source import ModelKind
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -109,6 +110,15 @@ def _to_tags(value: Any) -> Any:
     if len(tags) < len(value):
         raise ValueError(f"a key is given twice, with and without {_TAG_PREFIX}")
     return tags
+
+
+def _to_url(value: Any) -> Any:
+    # The text of an ObjectStoragePath lacks its connection.
+    if isinstance(value, (str, bytes)) or not hasattr(value, "protocol"):
+        return value
+    scheme, separator, rest = str(value).partition("://")
+    connection = getattr(value, "conn_id", None) or getattr(value, "storage_options", {}).get("conn_id")
+    return f"{scheme}://{connection}@{rest}" if separator and connection else str(value)
 
 
 def _reject_float_and_bool(value: Any) -> Any:
@@ -222,6 +232,48 @@ class PrepareArguments(_ModelArguments):
 
     accelerator_count: PositiveCount | None = None
     wait_for_completion: bool = False
+
+
+class UploadArguments(WaitingArguments):
+    """
+    The arguments of :class:`FireworksUploadModelOperator`.
+
+    :ivar validates: the argument ``validate``, which pydantic has a method for.
+    """
+
+    model: ModelText
+    source: Annotated[NonEmptyText, BeforeValidator(_to_url)]
+    kind: ModelKind | None = None
+    base_model: ModelText | None = None
+    base_model_details: dict[str, Any] | None = None
+    if_exists: Literal["fail", "skip"] = "fail"
+    validates: bool = Field(default=True, alias="validate")
+    trust_remote_code: bool = False
+    max_parallel: Annotated[PositiveCount, Field(le=64)] = 4
+    delete_on_failure: bool = True
+
+    @field_validator("model")
+    @classmethod
+    def _check_first_letter(cls, model: Any) -> Any:
+        if model is not UNRESOLVED and model.rpartition("/")[2][0].isdigit():
+            raise ValueError(f"Invalid model id {model!r}: the API accepts none that begins with a digit")
+        return model
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if self.kind is ModelKind.LORA and self.base_model is None:
+            raise ValueError("Missing base_model: a LoRA needs the model that it was trained on")
+        is_base = self.kind is ModelKind.BASE
+        if is_base and self.base_model not in (None, UNRESOLVED):
+            raise ValueError("base_model: only a LoRA has one, not a model of the kind HF_BASE_MODEL")
+        if self.kind is ModelKind.LORA and self.base_model_details not in (None, UNRESOLVED):
+            raise ValueError("base_model_details: only a base model has them, not a LoRA")
+        if isinstance(self.base_model_details, dict):
+            for field in ("checkpointFormat", "huggingfaceFiles"):
+                if field in map(to_camel, self.base_model_details):
+                    raise ValueError(f"base_model_details: {field} is not allowed: the operator sets it")
+            _check_json("base_model_details", self.base_model_details)
+        return self
 
 
 class ModelReadyArguments(_ModelArguments):
@@ -449,10 +501,14 @@ def _check_extra(extra_spec: dict[str, Any]) -> None:
             argument = _RESERVED_FIELDS[api_name]
             how = f"use the argument {argument}" if argument else "the operator stores its signature in it"
             raise ValueError(f"extra_spec: {field} is not allowed: {how}")
+    _check_json("extra_spec", extra_spec)
+
+
+def _check_json(argument: str, value: dict[str, Any]) -> None:
     try:
-        json.dumps(extra_spec, allow_nan=False)
+        json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"extra_spec is not valid JSON: {error}") from None
+        raise ValueError(f"{argument} is not valid JSON: {error}") from None
 
 
 def _describe(error: Any) -> str:

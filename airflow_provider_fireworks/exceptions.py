@@ -5,6 +5,7 @@ Exceptions that a task of this provider can end with::
     └── FireworksError                    retried, unless it is final
         ├── FireworksUnreachable
         ├── FireworksPreparationFailed
+        ├── FireworksUploadFailed
         ├── FireworksDeploymentFailed
         ├── FireworksQuotaExceeded
         ├── FireworksCapacityUnavailable
@@ -16,6 +17,7 @@ Exceptions that a task of this provider can end with::
             ├── FireworksAccessDenied
             ├── FireworksNotFound
             ├── FireworksRefused
+            ├── FireworksModelConflict
             ├── FireworksModelNotReady
             ├── FireworksDeploymentNotReady
             └── FireworksDeploymentConflict
@@ -108,6 +110,18 @@ class FireworksPreparationFailed(FireworksError):
     """The preparation failed or ended without its precision. Raised by the operator; a retry prepares again."""
 
     hint = "A retry requests the preparation again."
+
+
+class FireworksUploadFailed(FireworksError):
+    """A file could not be read or has changed, or the model failed or was deleted. A retry uploads all files again."""
+
+    hint = "A retry uploads all files again."
+
+
+class FireworksModelConflict(FireworksFinalError):
+    """The id is taken by somebody else's model, or by one with other files. That one is left alone."""
+
+    hint = "Use another id, for example with the run in it, or delete that model with FireworksHook().delete_model()."
 
 
 class FireworksModelNotReady(FireworksFinalError):

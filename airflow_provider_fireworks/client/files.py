@@ -13,7 +13,10 @@ class SourceError(Exception):
     A file to upload cannot be read, or is not what was listed.
 
     :ivar is_transient: whether reading it again may help.
+    :ivar retry_after: as of an ``ApiError``, but always unset.
     """
+
+    retry_after: float | None = None
 
     def __init__(self, message: str, *, is_transient: bool = False) -> None:
         super().__init__(message)

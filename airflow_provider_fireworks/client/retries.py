@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_fireworks.client.errors import ApiError
+from airflow_provider_fireworks.client.files import SourceError
 
 if TYPE_CHECKING:
     import tenacity
@@ -48,7 +49,9 @@ def may_retry(error: ApiError, *, writes: bool) -> bool:
     return error.is_transient and not (writes and error.outcome_unknown)
 
 
-def backoff(error: ApiError, failures: int, *, first: float, longest: float, jitter: float) -> float:
+def backoff(
+    error: ApiError | SourceError, failures: int, *, first: float, longest: float, jitter: float
+) -> float:
     """
     Return the seconds to wait after a failed request: what the API asked for, at least an exponential backoff.
 

@@ -86,9 +86,7 @@ class Uploader:
         self._timing = timing
         self._stop = threading.Event()
         self._lines: SimpleQueue[str] = SimpleQueue()
-        self._progress = Progress(
-            len(files), sum(file.size for file in files), now=time.monotonic()
-        )
+        self._progress = Progress(len(files), sum(file.size for file in files), now=time.monotonic())
         self._session = make_plain_session()
         self._session.headers.clear()
         self._session.headers["User-Agent"] = HEADERS["User-Agent"]
@@ -159,7 +157,7 @@ class Uploader:
     def _pause(self, error: ApiError | SourceError, failures: int) -> None:
         timing = self._timing
         delay = backoff(
-            getattr(error, "retry_after", None),
+            error,
             failures,
             first=timing.first_retry_delay,
             longest=timing.max_poll_backoff,

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import requests
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_fireworks.client.files import SourceFile
+    from airflow_provider_fireworks.client.progress import Progress
     from airflow_provider_fireworks.client.resources import (
         Account,
         Deployment,
@@ -281,6 +283,79 @@ class FireworksHook(BaseHook):
                     raise
                 self.log.info("%s. Repeating the request until they are gone.", error)
             time.sleep(self.timing.max_pause)
+
+    def create_model(self, model: str | ModelName, spec: Mapping[str, Any]) -> Model:
+        """
+        Create a model without files: ``POST /v1/accounts/{account}/models``. :meth:`upload_files` adds them.
+
+        The request is sent again only if the API cannot have carried it out: no connection, or 429.
+
+        :param model: the id of the new model, which does not begin with a digit, or its full resource name.
+        :param spec: its fields, as the API spells them (``kind``, ``baseModelDetails`` or ``peftDetails``).
+        """
+        return self.send(api.create_model(self.model_name(model), spec))
+
+    def upload_files(
+        self,
+        model: str | ModelName,
+        files: Sequence[SourceFile],
+        *,
+        max_parallel: int = 4,
+        check: Callable[[Progress], object] = lambda progress: None,
+    ) -> None:
+        """
+        Upload all files of a model: ``POST …/models/{model}:getUploadEndpoint``, then ``PUT`` to each signed URL.
+
+        The signed URLs are another host's, and get no API key. A ``PUT`` that fails is repeated until ``check`` raises,
+        and URLs that expire are requested again. Logs the progress every ten seconds.
+
+        :param model: id or full resource name.
+        :param files: from :func:`~airflow_provider_fireworks.storage.list_files`.
+        :param max_parallel: files to upload at the same time.
+        :param check: called about twice a second. What it raises stops the upload.
+        :raises SourceError: if a file cannot be read, or has changed since it was listed.
+        """
+        # Not at the top, as most tasks upload nothing.
+        from airflow_provider_fireworks.client.uploads import Uploader
+
+        name = self.model_name(model)
+        request = api.get_upload_endpoint(name, {file.name: file.size for file in files})
+        uploader = Uploader(
+            files,
+            lambda: self.send(request),
+            max_parallel=max_parallel,
+            log=lambda line: self.log.info("%s: %s", name.id, line),
+            timing=self.timing,
+        )
+        uploader.run(check)
+
+    def validate_upload(
+        self,
+        model: str | ModelName,
+        *,
+        trust_remote_code: bool = False,
+        skip_hf_config_validation: bool = False,
+        config_only: bool = False,
+    ) -> list[str]:
+        """
+        Validate an uploaded model: ``GET /v1/accounts/{account}/models/{model}:validateUpload``.
+
+        **Only once all files are uploaded.** The model then becomes READY.
+
+        :param model: id or full resource name.
+        :param trust_remote_code: trust the checkpoint's own code.
+        :param skip_hf_config_validation: do not validate the Hugging Face configuration.
+        :param config_only: validate neither the tokenizer nor the names of parameters.
+        :return: warnings.
+        :raises RefusedError: with ``FAILED_PRECONDITION`` while the API has not all files yet, or if they are invalid.
+        """
+        request = api.validate_upload(
+            self.model_name(model),
+            trust_remote_code=trust_remote_code,
+            skip_hf_config_validation=skip_hf_config_validation,
+            config_only=config_only,
+        )
+        return self.send(request)
 
     def prepare_model(
         self,

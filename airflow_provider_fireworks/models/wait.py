@@ -1,14 +1,14 @@
-"""A wait for a model."""
+"""The waits for a model: until it is ready at a precision, and until its upload is validated."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from airflow_provider_fireworks.client import api
-from airflow_provider_fireworks.client.errors import ApiError, NotFoundError
+from airflow_provider_fireworks.client.errors import ApiError, NotFoundError, RefusedError
 from airflow_provider_fireworks.client.names import ModelName
 from airflow_provider_fireworks.client.resources import Model
 from airflow_provider_fireworks.models.readiness import (
@@ -89,3 +89,85 @@ class ModelWait(ResourceWait):
             deleted = self._judge_readiness(None, now)
             return replace(deleted, reason=f"{deleted.reason}: {error}")
         return super()._judge_error(error, now)
+
+
+_LANDING = ("FAILED_PRECONDITION", "ABORTED")
+"""Codes of a refusal to validate that may mean that the files are not all there yet."""
+
+
+class UploadWait(ResourceWait):
+    """
+    A wait until the API has validated an uploaded model and shows it as READY.
+
+    Each poll asks for the validation and then reads the model, since a response to an earlier request may be lost.
+
+    :ivar trust_remote_code: whether the validation may trust the checkpoint's own code.
+    """
+
+    resource: ClassVar[str] = "model"
+
+    model: ModelName
+    trust_remote_code: bool = False
+
+    _validation: Verdict | None = PrivateAttr(default=None)
+    """The verdict on the validation, if the model is read next."""
+
+    @property
+    def subject(self) -> str:
+        """The model's id."""
+        return self.model.id
+
+    @property
+    def goal(self) -> str:
+        """What is waited for."""
+        return f"{self.model} to be validated"
+
+    @property
+    def is_mid_poll(self) -> bool:
+        """Whether the API has responded to the request to validate, and the model is to be read next."""
+        return self._validation is not None
+
+    def next_request(self) -> api.Request[Any]:
+        """Return the request that validates the upload, or the one that reads the model."""
+        if self.until is Until.RESPONSE or self._validation is not None:
+            return api.get_model(self.model)
+        return api.validate_upload(self.model, trust_remote_code=self.trust_remote_code)
+
+    def _judge(self, result: Any, now: float) -> Verdict:
+        if self.until is Until.RESPONSE:
+            return Verdict(Outcome.READY, "the API responds again")
+        validation, self._validation = self._validation, None
+        if validation is None:
+            warnings = f", with warnings: {'; '.join(result)}" if result else ""
+            return self._read_next(Verdict(Outcome.PENDING, f"it is validated{warnings}"))
+        return _judge_uploaded(result, validation)
+
+    def _judge_error(self, error: ApiError, now: float) -> Verdict:
+        validation, self._validation = self._validation, None
+        if self.until is Until.RESPONSE:
+            if isinstance(error, NotFoundError):
+                return Verdict(Outcome.READY, "the API responds again")
+        elif isinstance(error, NotFoundError):
+            return Verdict(Outcome.FAILED, f"it was deleted: {error}")
+        elif isinstance(error, RefusedError) and validation is None:
+            is_landing = error.code in _LANDING or error.status == 409
+            outcome = Outcome.PENDING if is_landing else Outcome.REFUSED
+            return self._read_next(Verdict(outcome, f"it is not validated: {error}"))
+        return super()._judge_error(error, now)
+
+    def _read_next(self, validation: Verdict) -> Verdict:
+        self._validation = validation
+        return Verdict(Outcome.PENDING, validation.reason)
+
+
+def _judge_uploaded(model: Model, validation: Verdict) -> Verdict:
+    """Judge a model that was read right after a request to validate it."""
+    if model.state == "READY":
+        warned = f"; {validation.reason}" if "warnings" in validation.reason else ""
+        return Verdict(Outcome.READY, f"its state is READY{warned}")
+    if model.state == "FAILED":
+        return Verdict(
+            Outcome.FAILED,
+            f"its state is FAILED, with the status {model.status or 'OK'}; {validation.reason}",
+        )
+    return replace(validation, reason=f"{validation.reason}; its state is {model.state or 'unset'}")

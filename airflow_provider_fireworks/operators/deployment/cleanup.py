@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_fireworks.airflow_state import RUNNING, task_state_in_worker
-from airflow_provider_fireworks.deployments.ownership import is_over
+from airflow_provider_fireworks.airflow_state import FOR_NEXT_TRY, reason_to_keep
 from airflow_provider_fireworks.deployments.removal import MONEY, remove
 from airflow_provider_fireworks.operators.deployment.run_removal import run_removal
 
@@ -60,22 +59,16 @@ class CleanUp:
         name = self.creation.deployment
         # Logged before anything else, since SIGKILL can follow at any moment.
         self.log.error("This task was killed. Unless it gets to delete %s, %s.", name, MONEY)
-        state = task_state_in_worker(self.ti, self.owner, timeout=self.timing.kill_request_timeout)
-        if state == RUNNING:
-            # Nobody acted on the task: an eviction or a shutdown ends its process.
-            if self.ti.try_number <= self.ti.max_tries:
-                return f"{name} is kept for the next try, which adopts it."
-            delete = self.creation.delete_on_failure
-        else:
-            delete = self.creation.delete_on_kill and state is not None and is_over(state)
-        if delete:
-            return self._delete()
-        why = (
-            "Airflow did not say whether it will still be used"
-            if state is None
-            else f"the state of its task is {state}"
+        why = reason_to_keep(
+            self.ti,
+            self.owner,
+            delete_on_failure=self.creation.delete_on_failure,
+            delete_on_kill=self.creation.delete_on_kill,
+            timeout=self.timing.kill_request_timeout,
         )
-        return f"{name} is kept, because {why}: {MONEY}."
+        if why is None:
+            return self._delete()
+        return f"{name} is kept {why}." if why == FOR_NEXT_TRY else f"{name} is kept, {why}: {MONEY}."
 
     def _delete(self) -> str | None:
         name = self.creation.deployment
