@@ -58,6 +58,8 @@ class ModelUpload:
         :return: the warnings.
         :raises ErrorResponse: if a file is missing, or as the options say.
         """
+        if not self._expected:
+            raise ErrorResponse("FAILED_PRECONDITION", "no file was uploaded")
         missing = [*self._missing(), *(min(names) for names in required if not names & self._stored.keys())]
         if missing:
             raise ErrorResponse("FAILED_PRECONDITION", f"{missing[0]} not found")

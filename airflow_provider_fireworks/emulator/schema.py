@@ -259,7 +259,7 @@ class UploadEndpointBody(_Message):
     """Body of ``POST …/models/{model}:getUploadEndpoint``."""
 
     filenameToSize: Annotated[dict[str, Int64], Field(min_length=1)]
-    enableResumableUpload: Literal[False] | None = None
+    enableResumableUpload: bool | None = None
     readMask: str | None = None
 
 

@@ -54,9 +54,9 @@ class UploadHandler(RequestHandler):
             elif fault is None:
                 self.send(self._store(url, file, headers))
             else:
+                file.result = "refused"
                 self.fail(fault, lambda: self._store(url, file, headers))
         finally:
-            file.result = file.result or "refused"
             if self.server.log is not None:
                 self.server.log(record)
 
@@ -111,10 +111,11 @@ class UploadHandler(RequestHandler):
         with state.lock:
             file.ended_at = state.clock()
             refusal = self._refusal(url, file, headers)
-            if refusal is not None or url is None:
-                return refusal or store_error(403, "SignatureDoesNotMatch", "Invalid signed URL.")
+            if refusal is not None:
+                file.result = "refused"
+                return refusal
             file.result = "dropped" if "transfer-encoding" in headers else "stored"
-            if file.result == "stored":
+            if url is not None and file.result == "stored":
                 url.upload.store(file)
             return Response(200, b"", "text/html; charset=UTF-8", {"etag": f'"{file.sha256[:32]}"'})
 

@@ -7,12 +7,12 @@ docs describe them.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import requests
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_fireworks import exceptions
@@ -217,21 +217,17 @@ def test_identical_second_failure_is_noticed_at_once_after_preparing(emulator, p
     assert prepare(wait_for_completion=True)["precision"] == "FP8"
 
 
-# ---- upload_duration: a new model cannot be used yet
+# ---- a new model cannot be used yet
 
 
 @pytest.fixture
 def uploading(emulator: Any) -> Any:
     """The emulator with the model ``new``, UPLOADING for a while, and nothing recorded yet."""
-    emulator.configure(upload_duration=0.8)
-    requests.post(
-        f"{emulator.url}/v1/accounts/demo/models",
-        headers={"Authorization": f"Bearer {emulator.api_key}"},
-        json={"modelId": "new", "model": {"kind": "HF_BASE_MODEL", "baseModelDetails": {"worldSize": 1}}},
-        timeout=5,
-    ).raise_for_status()
-    emulator.clear()
-    return emulator
+    emulator.add_model("new", state="UPLOADING")
+    uploaded = threading.Timer(0.8, emulator.set_model, ["new"], {"state": "READY"})
+    uploaded.start()
+    yield emulator
+    uploaded.cancel()
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ def delete_model(state: State, request: RoutedRequest) -> Response:
 
 def get_upload_endpoint(state: State, request: RoutedRequest) -> Response:
     body = parse(UploadEndpointBody, request.body)
+    if body.enableResumableUpload:
+        raise ErrorResponse("INVALID_ARGUMENT", "enableResumableUpload is not emulated")
     sizes = {name: int(size) for name, size in body.filenameToSize.items()}
     urls = state.models.upload_urls(*request.resource, sizes)
     return as_json({"filenameToSignedUrls": urls, "filenameToUnsignedUris": {}})

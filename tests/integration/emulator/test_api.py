@@ -364,7 +364,7 @@ def test_model_can_be_created_updated_and_deleted(client):
     again = client("POST", MODELS, json={"modelId": "new", "model": BASE})
     assert (again.status_code, again.json()["code"]) == (409, 6)
     edited = client("PATCH", f"{MODELS}/new", json={"displayName": "Newer", "state": "FAILED"}).json()
-    assert (edited["displayName"], edited["state"]) == ("Newer", "READY")
+    assert (edited["displayName"], edited["state"]) == ("Newer", "UPLOADING")
     assert edited["updateTime"] > created.json()["updateTime"]
     assert client("DELETE", f"{MODELS}/new").json() == {}
     assert client("GET", f"{MODELS}/new").json() == NOT_FOUND
@@ -375,6 +375,7 @@ def test_model_can_be_created_updated_and_deleted(client):
     [
         ({}, "modelId"),
         ({"modelId": "Not An Id", "model": BASE}, "Not An Id"),
+        ({"modelId": "7b-model", "model": BASE}, "'7b-model' begins with a digit"),
         ({"modelId": "m", "model": BASE, "validateOnly": True}, "validateOnly"),
         ({"modelId": "m", "model": {**BASE, "colour": "red"}}, "model.colour"),
         ({"modelId": "m", "model": {**BASE, "kind": "TOY"}}, "model.kind"),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import fireworks
+import httpx
 import pytest
 from fireworks import AsyncFireworks, Fireworks
 
@@ -44,8 +45,33 @@ async def becomes(read: Callable[[], Any], state: str) -> Any:
     return resource
 
 
+async def upload(sdk: Any, model: str) -> None:
+    """Upload a checkpoint, with an HTTP client beside the SDK, and validate it."""
+    content = b"{}"
+    endpoint = await result(
+        sdk.models.get_upload_endpoint(model, filename_to_size={"config.json": len(content)})
+    )
+    size = {"x-goog-content-length-range": f"{len(content)},{len(content)}"}
+    headers = {"Content-Type": "application/octet-stream", **size}
+    async with httpx.AsyncClient(trust_env=False) as store:
+        sent = await store.put(
+            endpoint.filename_to_signed_urls["config.json"], content=content, headers=headers
+        )
+    assert sent.status_code == 200, sent.text
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            validated = await result(sdk.models.validate_upload(model, config_only=True))
+        except fireworks.BadRequestError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        else:
+            assert validated.warnings == []
+            return
+
+
 async def test_sdk_walks_through_a_model_and_its_deployment(sdk, emulator):
-    emulator.configure(upload_duration=1, duration=1, deploy_duration=1)
+    emulator.configure(validation_duration=1, duration=1, deploy_duration=1)
     new = await result(
         sdk.models.create(
             model_id="new",
@@ -67,7 +93,8 @@ async def test_sdk_walks_through_a_model_and_its_deployment(sdk, emulator):
     )
     with pytest.raises(fireworks.BadRequestError, match="being uploaded"):
         await result(sdk.models.prepare("new", precision="FP8"))
-    await becomes(lambda: sdk.models.get("new"), "READY")
+    await upload(sdk, "new")
+    assert (await result(sdk.models.get("new"))).state == "READY"
 
     await result(sdk.models.prepare("new", precision="FP8"))
     assert (await result(sdk.models.get("new"))).state == "PREPARING"
@@ -156,9 +183,8 @@ async def test_sdk_updates_a_model_and_gets_a_conflict(sdk):
             "PermissionDeniedError",
         ),
         (lambda sdk: sdk.with_options(api_key="wrong").models.get("my-model"), "PermissionDeniedError"),
-        # The upload itself is not emulated.
-        (lambda sdk: sdk.models.get_upload_endpoint("my-model", filename_to_size={}), "NotFoundError"),
-        (lambda sdk: sdk.models.validate_upload("my-model"), "NotFoundError"),
+        (lambda sdk: sdk.models.get_upload_endpoint("my-model", filename_to_size={}), "BadRequestError"),
+        (lambda sdk: sdk.models.validate_upload("my-uploading-model"), "BadRequestError"),
     ],
 )
 async def test_sdk_raises_its_error_for_a_refusal(sdk, send, error):

@@ -54,7 +54,19 @@ VALUES: dict[str, dict[str, Any]] = {
     "deployment_id": {"enum": ["ready", "creating", "failed", "deleted", "none"]},
     "deployment_shape_id": {"enum": ["my-full-shape", "my-shape", "yi-6b-minimal", "-", "none"]},
     "version_id": {"enum": ["v1", "v2", "none"]},
-    "modelId": {"pattern": f"^{ID}$"},
+    "modelId": {"pattern": "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"},
+    "filenameToSize": {
+        "minProperties": 1,
+        "propertyNames": {"pattern": "^[a-z0-9_-]+[.][a-z]+$"},
+        # Numbers too, which the official SDK sends.
+        "additionalProperties": {
+            "type": ["string", "integer"],
+            "pattern": "^[0-9]{1,18}$",
+            "minimum": 0,
+            "maximum": 2**63 - 1,
+        },
+    },
+    "enableResumableUpload": {"enum": [False]},
     "deploymentId": {"pattern": f"^{ID}$"},
     "pageSize": {"minimum": 0},
     "pageToken": {"enum": [""]},

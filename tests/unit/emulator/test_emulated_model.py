@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 
 from airflow_provider_fireworks.emulator.emulated_model import EmulatedModel
 from airflow_provider_fireworks.emulator.options import Options
+from airflow_provider_fireworks.emulator.records import ReceivedFile
 from airflow_provider_fireworks.emulator.resource import rfc3339
 from airflow_provider_fireworks.emulator.responses import ErrorResponse
 
@@ -375,19 +376,28 @@ def test_removing_a_model_removes_its_preparations(make_api):
     api.prepare()
     api.state.models.remove("demo", "my-model")
     api.state.models.create("demo", "my-model", {})
-    assert api.model_after(100)["state"] == "READY"
+    assert api.model_after(100)["state"] == "UPLOADING"
     assert not api.is_prepared("FP8")
 
 
-def test_created_model_is_uploading_first(make_api):
-    api = make_api(upload_duration=5)
-    api.state.models.create("demo", "new", {})
+def test_created_model_is_uploading_until_validation_succeeds(make_api):
+    api = make_api(validation_duration=5)
+    upload = api.state.models.create("demo", "new", {}).upload
     before = api.model("new")
     assert before["state"] == "UPLOADING"
-    api.clock.sleep(5)
+    upload.announce({"weights": 3})
+    with pytest.raises(ErrorResponse, match="weights not found"):
+        api.state.models.validate_upload("demo", "new")
+    upload.store(ReceivedFile("weights", 3, "", api.clock()))
+    for _ in range(2):
+        with pytest.raises(ErrorResponse, match="being validated"):
+            api.state.models.validate_upload("demo", "new")
+        api.clock.sleep(2.5)
+    assert api.state.models.validate_upload("demo", "new") == []
     after = api.model("new")
     assert after["state"] == "READY"
     assert after["updateTime"] > before["updateTime"]
+    assert api.state.counts["validation early"] == 1
 
 
 def test_rate_limit_applies_to_any_60_seconds(make_api):
