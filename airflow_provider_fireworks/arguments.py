@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from airflow_provider_fireworks.client.names import DeploymentName, ModelName, check_id
+from airflow_provider_fireworks.client.names import DeploymentName, ModelName, RouterName, check_id
 from airflow_provider_fireworks.client.precision import Precision, check_precision
 from airflow_provider_fireworks.client.text import one_line
 from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
@@ -136,6 +136,7 @@ PrecisionText = Annotated[str, BeforeValidator(_to_one_precision)]
 # Checked only: the account of a bare id may take a request to look up, and the hook then parses the full name.
 ModelText = Annotated[str, _checked(ModelName.account_in)]
 DeploymentText = Annotated[str, _checked(DeploymentName.account_in)]
+RouterText = Annotated[str, _checked(RouterName.account_in)]
 TagKey = Annotated[str, Field(max_length=_MAX_TAG_LENGTH), _checked(_check_ascii)]
 TagValue = Annotated[str, Field(min_length=1, max_length=_MAX_TAG_LENGTH)]
 Tags = Annotated[dict[TagKey, TagValue], BeforeValidator(_to_tags), Field(max_length=_MAX_TAGS)]
@@ -444,6 +445,35 @@ class SweepArguments(Arguments):
     keep: Annotated[list[DeploymentText], BeforeValidator(_to_list)] = Field(default_factory=list)
     include_kept: bool = False
     ignore_checks: bool = False
+
+
+class RouteArguments(WaitingArguments):
+    """The arguments of :class:`FireworksRouteOperator`."""
+
+    router: RouterText
+    deployments: Annotated[list[DeploymentText], BeforeValidator(_to_list), Field(min_length=1)]
+    weights: list[PositiveCount] | None = None
+    adopt: bool = False
+    wait_for_completion: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.deployments is UNRESOLVED:
+            return self
+        if len({name.rpartition("/")[2] for name in self.deployments}) < len(self.deployments):
+            raise ValueError(f"deployments: one of them is given twice: {', '.join(self.deployments)}")
+        if self.weights not in (None, UNRESOLVED) and len(self.weights) != len(self.deployments):
+            raise ValueError(
+                f"weights: there are {len(self.weights)} for {len(self.deployments)} deployments: pass one for each"
+            )
+        return self
+
+
+class DeleteRouterArguments(Arguments):
+    """The arguments of :class:`FireworksDeleteRouterOperator`."""
+
+    router: RouterText | None
+    timeout: Seconds
 
 
 _RESERVED_FIELDS = {

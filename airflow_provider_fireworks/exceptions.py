@@ -20,7 +20,8 @@ Exceptions that a task of this provider can end with::
             ├── FireworksModelConflict
             ├── FireworksModelNotReady
             ├── FireworksDeploymentNotReady
-            └── FireworksDeploymentConflict
+            ├── FireworksDeploymentConflict
+            └── FireworksRouterConflict
 
 A sensor that times out raises Airflow's own ``AirflowSensorTimeout``. The exceptions in :data:`NEVER_SKIPPED` fail a
 sensor even with ``soft_fail`` or ``never_fail``. What to do about each is in ``docs/errors.md``.
@@ -95,7 +96,7 @@ class FireworksAccessDenied(FireworksFinalError):
 
 
 class FireworksNotFound(FireworksFinalError):
-    """The model or the deployment does not exist."""
+    """The model, the deployment or the router does not exist."""
 
     hint = "Check the id, its account, and the account of the connection."
 
@@ -142,7 +143,11 @@ class FireworksDeploymentFailed(FireworksError):
 
 
 class FireworksDeploymentNotReady(FireworksFinalError):
-    """The deployment failed or was deleted. Raised by the sensor; polling again does not help."""
+    """
+    The deployment failed or was deleted, and polling again does not help.
+
+    Raised by the sensor, and by the route operator for a deployment that does not serve yet either.
+    """
 
     hint = "Clear the task that creates it, with everything downstream."
 
@@ -151,6 +156,12 @@ class FireworksDeploymentConflict(FireworksFinalError):
     """The id is taken by somebody else's deployment, or by one with other arguments. That one is left alone."""
 
     hint = "Wait for it with FireworksDeploymentReadySensor, or delete it."
+
+
+class FireworksRouterConflict(FireworksFinalError):
+    """The router belongs to somebody else, or Fireworks generated it for a deployment. It is left alone."""
+
+    hint = "Choose another router id, or take it over with adopt=True."
 
 
 class FireworksQuotaExceeded(FireworksError):

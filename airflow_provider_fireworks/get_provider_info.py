@@ -19,9 +19,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("hooks.fireworks")],
-        "operators": [_modules("operators.model", "operators.deployment")],
+        "operators": [_modules("operators.model", "operators.deployment", "operators.router")],
         "sensors": [_modules("sensors.model", "sensors.deployment")],
-        "triggers": [_modules("triggers.model", "triggers.deployment")],
+        "triggers": [_modules("triggers.model", "triggers.deployment", "triggers.router")],
         "extra-links": [
             "airflow_provider_fireworks.links.FireworksModelLink",
             "airflow_provider_fireworks.links.FireworksDeployedModelLink",

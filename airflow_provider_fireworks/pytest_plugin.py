@@ -36,12 +36,12 @@ def fireworks_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """
     A new emulator of the Fireworks API for each test, and the Airflow connection ``fireworks_default`` to it.
 
-    Preparing a model takes 0.2 s, and so do creating and scaling a deployment. The account is ``demo``; among
+    Preparing a model takes 0.2 s, and so do creating and scaling a deployment, and changing a router. The account is ``demo``; among
     its models are ``my-model`` (READY at FP16) and ``my-other-model`` (READY at BF16).
     See :class:`airflow_provider_fireworks.emulator.Emulator`.
     """
     from airflow_provider_fireworks.emulator import Emulator
 
-    with Emulator(duration=0.2, deploy_duration=0.2, scale_duration=0.2) as emulator:
+    with Emulator(duration=0.2, deploy_duration=0.2, scale_duration=0.2, router_duration=0.2) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         yield emulator

@@ -19,7 +19,7 @@ from airflow_provider_fireworks.client.errors import (
     RefusedError,
     UnavailableError,
 )
-from airflow_provider_fireworks.client.names import DeploymentName, ModelName
+from airflow_provider_fireworks.client.names import DeploymentName, ModelName, RouterName
 from airflow_provider_fireworks.client.precision import Precision
 from airflow_provider_fireworks.client.resources import (
     Account,
@@ -30,6 +30,7 @@ from airflow_provider_fireworks.client.resources import (
     PolicySettings,
     Quota,
     ReplicaStats,
+    Router,
     Status,
 )
 
@@ -53,6 +54,8 @@ __all__ = [
     "RateLimitedError",
     "RefusedError",
     "ReplicaStats",
+    "Router",
+    "RouterName",
     "Status",
     "UnavailableError",
 ]

@@ -23,7 +23,7 @@ from airflow_provider_fireworks.client.errors import (
     error_from_response,
     excerpt,
 )
-from airflow_provider_fireworks.client.names import DeploymentName, ModelName, check_id
+from airflow_provider_fireworks.client.names import DeploymentName, ModelName, RouterName, check_id
 from airflow_provider_fireworks.client.resources import (
     Account,
     Deployment,
@@ -33,6 +33,7 @@ from airflow_provider_fireworks.client.resources import (
     PolicySettings,
     Quota,
     Resource,
+    Router,
 )
 from airflow_provider_fireworks.client.retries import parse_retry_after
 from airflow_provider_fireworks.client.text import one_line
@@ -287,10 +288,8 @@ def update_deployment(
     :param fields: as the API spells them (``displayName``).
     :param base_model: the deployment's current one, which the API requires in every update.
     """
-    # Without the mask, every field that can be changed would be replaced.
-    mask = ",".join(re.sub(r"[A-Z]", lambda capital: f"_{capital[0].lower()}", field) for field in fields)
     body = {"baseModel": base_model, **fields}
-    return Request("PATCH", f"v1/{name}", Deployment.model_validate, {"updateMask": mask}, body=body)
+    return Request("PATCH", f"v1/{name}", Deployment.model_validate, _update_mask(fields), body=body)
 
 
 def scale_deployment(name: DeploymentName, replica_count: int) -> Request[None]:
@@ -351,6 +350,48 @@ def request_inference(inference_model: str) -> Request[None]:
     return Request("POST", "inference/v1/chat/completions", _ignore, body=body, read_only=True)
 
 
+# ---- routers
+
+
+def create_router(name: RouterName, spec: Mapping[str, Any]) -> Request[Router]:
+    """
+    ``POST /v1/accounts/{account}/routers?routerId=…``.
+
+    :param spec: the router's fields, as the API spells them (``deployments``).
+    """
+    path = f"v1/accounts/{name.account}/routers"
+    return Request("POST", path, Router.model_validate, {"routerId": name.id}, body=spec)
+
+
+def get_router(name: RouterName) -> Request[Router]:
+    """``GET /v1/accounts/{account}/routers/{router}``."""
+    return Request("GET", f"v1/{name}", Router.model_validate)
+
+
+def list_routers(account: str, *, filter: str = "") -> Pages[list[Router]]:
+    """
+    All pages of ``GET /v1/accounts/{account}/routers``.
+
+    :param filter: an AIP-160 filter; empty for all routers.
+    :raises InvalidNameError: if the account is invalid.
+    """
+    return _all_pages(f"v1/accounts/{check_id(account, 'account id')}/routers", "routers", Router, filter)
+
+
+def update_router(name: RouterName, fields: Mapping[str, Any]) -> Request[Router]:
+    """
+    ``PATCH /v1/accounts/{account}/routers/{router}?updateMask=…``, which updates these fields and no others.
+
+    :param fields: as the API spells them (``displayName``).
+    """
+    return Request("PATCH", f"v1/{name}", Router.model_validate, _update_mask(fields), body=fields)
+
+
+def delete_router(name: RouterName) -> Request[None]:
+    """``DELETE /v1/accounts/{account}/routers/{router}``, which returns ``{}``."""
+    return Request("DELETE", f"v1/{name}", _ignore)
+
+
 # ---- accounts
 
 
@@ -382,11 +423,10 @@ def _ignore(parsed: dict[str, Any]) -> None:
     """Parse a response whose content does not matter."""
 
 
-def _warnings(parsed: dict[str, Any]) -> list[str]:
-    warnings = parsed.get("warnings") or []
-    if not isinstance(warnings, list):
-        raise ValueError("warnings is not a list")
-    return [one_line(warning) for warning in warnings]
+def _update_mask(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the query of a ``PATCH``. Without it, every field that can be changed would be replaced."""
+    snake_case = (re.sub(r"[A-Z]", lambda capital: f"_{capital[0].lower()}", field) for field in fields)
+    return {"updateMask": ",".join(snake_case)}
 
 
 def _all_pages(

@@ -40,9 +40,9 @@ class ResourceName:
 
     As a field of a pydantic model it is parsed from text, and written to JSON as text.
 
-    :ivar kind: ``"model"`` or ``"deployment"``.
+    :ivar kind: ``"model"``, ``"deployment"`` or ``"router"``.
     :ivar account: the account id.
-    :ivar id: the model's or deployment's id.
+    :ivar id: the id of the model, the deployment or the router.
     :raises InvalidNameError: if the account or the id is invalid.
     """
 
@@ -119,6 +119,12 @@ class DeploymentName(ResourceName):
     """The full resource name of a deployment: ``accounts/{account}/deployments/{deployment}``."""
 
     kind = "deployment"
+
+
+class RouterName(ResourceName):
+    """The full resource name of a router: ``accounts/{account}/routers/{router}``."""
+
+    kind = "router"
 
 
 def _shown(value: object) -> str:

@@ -153,6 +153,38 @@ class Deployment(Resource):
         return self.replica_count
 
 
+class Router(Resource):
+    """
+    A router, from ``GET /v1/accounts/{account}/routers/{router}``: a stable name in front of deployments.
+
+    :ivar state: ``CREATING``, ``READY``, ``UPDATING``, ``DELETING``, or another one.
+    :ivar display_name: free text; this package writes its mark of the owner there.
+    :ivar deployments: the full names of the deployments that requests are routed to.
+    :ivar weighted_random: an object, which has no fields, if traffic is split by the number of replicas.
+    :ivar even_load: an object, which has no fields, if traffic is split so that the load of all replicas is equal.
+    :ivar auto_generated: whether Fireworks generated it for a deployment, so that it cannot be changed.
+    """
+
+    name: Text = ""
+    state: Text | None = None
+    status: Status | None = None
+    display_name: Text | None = None
+    deployments: list[Text] | None = None
+    model: Text | None = None
+    weighted_random: Any = None
+    even_load: Any = None
+    aliases: list[Text] | None = None
+    auto_generated: bool | None = None
+    public: bool | None = None
+
+    @property
+    def strategy(self) -> str | None:
+        """How traffic is split, as the API spells it: ``weightedRandom`` or ``evenLoad``."""
+        if self.weighted_random is not None:
+            return "weightedRandom"
+        return "evenLoad" if self.even_load is not None else None
+
+
 class DeploymentShape(Resource):
     """A hardware configuration in which a model can be deployed."""
 

@@ -38,6 +38,7 @@ _GROUPS = {
     "accounts": "API key and initial models",
     "precision_lists": "models",
     "deploy_duration": "deployments",
+    "router_duration": "routers",
     "gpu_quota": "errors and limits",
 }
 

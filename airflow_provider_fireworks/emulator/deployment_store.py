@@ -174,7 +174,7 @@ class DeploymentStore:
         validate_only = validate_only and options.validate_only != "creates"
         _check_annotations(fields.get("annotations", {}))
         self._check_shapeless(bool(fields.get("deploymentShape")), accept_shapeless_risk)
-        deployment_id = check_id(deployment_id or _random_id(), "deployment id")
+        deployment_id = check_id(deployment_id or random_id(), "deployment id")
         if self.find(account, deployment_id) is not None:
             message = f"deployment accounts/{account}/deployments/{deployment_id} already exists"
             raise ErrorResponse("ALREADY_EXISTS", message)
@@ -220,6 +220,9 @@ class DeploymentStore:
     def delete(self, account: str, deployment_id: str, *, hard: bool, ignore_checks: bool) -> None:
         """Respond to ``DELETE …/deployments/{deployment}``; see :meth:`EmulatedDeployment.delete`."""
         found = self.own(account, deployment_id)
+        router = self._state.routers.routes_to(found.name)
+        if router is not None and self._state.options.delete_routed == "refused":
+            raise ErrorResponse("FAILED_PRECONDITION", f"router {router} routes to deployment {found.name}")
         found.delete(self._state.clock(), self._state.options, hard=hard, ignore_checks=ignore_checks)
 
     def undelete(self, account: str, deployment_id: str) -> EmulatedDeployment:
@@ -451,5 +454,6 @@ def _is_same(name: str, sent: Any, current: Any) -> bool:
     return bool(sent == current or is_shape)
 
 
-def _random_id() -> str:
+def random_id() -> str:
+    """Return the id of a resource that is created without one."""
     return "".join(random.choices(string.ascii_lowercase + string.digits, k=8))

@@ -196,6 +196,15 @@ class EmulatedDeployment:
         failed = self.state == "FAILED"
         return f"a replica ran out of memory while loading the weights at {self._precision}" if failed else ""
 
+    @property
+    def ready_replicas(self) -> int:
+        return sum(replica.stage(self._now) == "ready" for replica in self._replicas)
+
+    @property
+    def is_single_region(self) -> bool:
+        """Whether it was created for one region. Without a placement, it is in several."""
+        return "region" in (self._fields["placement"] or {})
+
     def gpus_to_add(self, wanted: int) -> int:
         """Return how many GPUs scaling to this number of replicas would add."""
         return max(0, wanted - self._desired) * self.gpus_per_replica

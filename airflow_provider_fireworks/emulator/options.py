@@ -211,6 +211,28 @@ class Options(BaseModel):
         description="Which shapes deploymentShapeVersions:match returns: those at precisions that the model is "
         "prepared for (prepared), or also those at other precisions (all).",
     )
+    router_duration: float = _seconds(
+        2, "Seconds that a router is CREATING, UPDATING or DELETING after a request."
+    )
+    router_outcome: Literal["ok", "never"] = Field(
+        default="ok",
+        description="How creating and updating a router end: READY (ok), or not at all (never).",
+    )
+    router_updating: Literal["old", "new", "unavailable"] = Field(
+        default="old",
+        description="Where a router that is UPDATING routes requests to: its old deployments (old), those of the "
+        "update (new), or nowhere: 404 (unavailable).",
+    )
+    router_regions: Literal["multi", "any"] = Field(
+        default="multi",
+        description="Which deployments a router can route to: those without a single region in their placement "
+        "(multi), or all (any). Others get 400 FAILED_PRECONDITION.",
+    )
+    delete_routed: Literal["allowed", "refused"] = Field(
+        default="allowed",
+        description="Whether a deployment that a router routes to can be deleted: allowed, or 400 "
+        "FAILED_PRECONDITION (refused).",
+    )
     gpu_quota: int | None = Field(
         default=None, ge=0, description="GPUs that the deployments of one account can use. Unset: no limit."
     )

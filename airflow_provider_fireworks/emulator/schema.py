@@ -16,6 +16,7 @@ from airflow_provider_fireworks.emulator.emulated_model import (
     BLANK_PEFT_DETAILS,
     MODEL_FIELDS,
 )
+from airflow_provider_fireworks.emulator.emulated_router import ROUTER_FIELDS
 
 PRECISION_UNSPECIFIED = "PRECISION_UNSPECIFIED"
 _PRECISIONS = frozenset({PRECISION_UNSPECIFIED, *(precision.value for precision in Precision)})
@@ -350,6 +351,23 @@ class ScaleBody(_Message):
 
 class UndeleteBody(_Message):
     """Body of ``POST …/deployments/{deployment}:undelete``."""
+
+
+class StrategyBody(_Message):
+    """A strategy of a router, which has no fields."""
+
+
+class RouterBody(_Message):
+    """Body of ``POST …/routers`` and ``PATCH …/routers/{router}``."""
+
+    response_fields = ROUTER_FIELDS
+
+    displayName: str | None = Field(default=None, max_length=63)
+    deployments: list[str] | None = None
+    model: str | None = None
+    weightedRandom: StrategyBody | None = None
+    evenLoad: StrategyBody | None = None
+    public: bool | None = None
 
 
 class MatchedDeployment(_Message):

@@ -1,4 +1,4 @@
-"""The state of the emulated API: options, API key, models, deployments, pending faults, received requests."""
+"""The state of the emulated API: options, API key, models, deployments, routers, pending faults, received requests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from airflow_provider_fireworks.emulator.responses import (
     not_found,
     unauthorized,
 )
+from airflow_provider_fireworks.emulator.router_store import RouterStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ class State:
     """
     The emulated API without HTTP. Hold :attr:`lock` to read or change it.
 
-    Nothing happens in the background: models and deployments are brought up to date whenever they are read.
+    Nothing happens in the background: models, deployments and routers are brought up to date whenever they are read.
 
     :param options: the initial options, which :meth:`reset` restores.
     :param clock: returns seconds since the epoch.
@@ -54,7 +55,7 @@ class State:
         self.reset()
 
     def reset(self) -> None:
-        """Restore the initial state: options, key and models, without deployments, records and faults."""
+        """Restore the initial state: options, key and models, without deployments, routers, records and faults."""
         with self.lock:
             self.options = self._initial_options
             self.key_revoked = False
@@ -63,6 +64,7 @@ class State:
             self.upload_urls = UploadUrls(self)
             self.models = ModelStore(self)
             self.deployments = DeploymentStore(self)
+            self.routers = RouterStore(self)
             self.clear()
 
     def clear(self) -> None:

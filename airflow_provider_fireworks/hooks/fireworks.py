@@ -24,6 +24,7 @@ from airflow_provider_fireworks.client.names import (
     InvalidNameError,
     ModelName,
     ResourceName,
+    RouterName,
     check_id,
 )
 from airflow_provider_fireworks.client.precision import UnknownPrecisionError, check_precision
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         DeploymentShapeVersion,
         Model,
         Quota,
+        Router,
     )
 
 ResultT = TypeVar("ResultT")
@@ -58,8 +60,8 @@ class FireworksHook(BaseHook):
     Send requests to the Fireworks API with the API key of an Airflow connection.
 
     The connection's login is the account ID, its password the API key, its host the base URL. No method waits for a
-    preparation or a deployment. Over transient errors, requests that can be sent again without harm are sent up to
-    three times.
+    preparation, a deployment or a router. Over transient errors, requests that can be sent again without harm are sent
+    up to three times.
 
     Every method that sends a request raises:
 
@@ -221,6 +223,15 @@ class FireworksHook(BaseHook):
         :raises FireworksInvalidArgument: if it is invalid, or does not belong to the account given to the hook.
         """
         return self._full_name(DeploymentName, deployment)
+
+    def router_name(self, router: str | RouterName) -> RouterName:
+        """
+        Return the full resource name of a router.
+
+        :param router: ``my-router`` or ``accounts/my-account/routers/my-router``.
+        :raises FireworksInvalidArgument: if it is invalid, or does not belong to the account given to the hook.
+        """
+        return self._full_name(RouterName, router)
 
     def _full_name(self, kind: type[NameT], name: str | NameT, *, any_account: bool = False) -> NameT:
         if isinstance(name, kind):
@@ -517,6 +528,51 @@ class FireworksHook(BaseHook):
         :param model: id or full resource name, of any account.
         """
         return self.send(api.match_deployment_shapes(self.account_id, self.base_model_name(model)))
+
+    def create_router(self, router_id: str | RouterName, spec: Mapping[str, Any]) -> Router:
+        """
+        Create a router: ``POST /v1/accounts/{account}/routers``. Does not wait for it.
+
+        :param router_id: the id of the new router.
+        :param spec: its fields, as the API spells them (``deployments``, ``weightedRandom`` or ``evenLoad``,
+            ``displayName``).
+        """
+        return self.send(api.create_router(self.router_name(router_id), spec))
+
+    def get_router(self, router: str | RouterName) -> Router:
+        """
+        Read a router: ``GET /v1/accounts/{account}/routers/{router}``.
+
+        :param router: id or full resource name.
+        """
+        return self.send(api.get_router(self.router_name(router)))
+
+    def list_routers(self, *, account_id: str | None = None, filter: str = "") -> list[Router]:
+        """
+        Read all routers of an account: ``GET /v1/accounts/{account}/routers``, all pages.
+
+        :param account_id: another account than the connection's.
+        :param filter: an AIP-160 filter, sent unchanged.
+        """
+        account = _check_account(account_id) if account_id else self.account_id
+        return self._client.send_all(api.list_routers(account, filter=filter))
+
+    def update_router(self, router: str | RouterName, **fields: Any) -> Router:
+        """
+        Update some fields of a router: ``PATCH /v1/accounts/{account}/routers/{router}``. Does not wait for it.
+
+        :param router: id or full resource name.
+        :param fields: as the API spells them (``deployments``).
+        """
+        return self.send(api.update_router(self.router_name(router), fields))
+
+    def delete_router(self, router: str | RouterName) -> None:
+        """
+        Delete a router: ``DELETE /v1/accounts/{account}/routers/{router}``. Its deployments stay as they are.
+
+        :param router: id or full resource name.
+        """
+        self.send(api.delete_router(self.router_name(router)))
 
     def list_quotas(self) -> list[Quota]:
         """Read the account's quotas, such as GPUs of each type: ``GET /v1/accounts/{account}/quotas``, all pages."""

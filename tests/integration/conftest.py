@@ -49,7 +49,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Any:
     """An emulated API, to which the connection ``fireworks_default`` leads."""
-    with Emulator(duration=0.3, deploy_duration=0.1, scale_duration=0.1) as emulator:
+    with Emulator(duration=0.3, deploy_duration=0.1, scale_duration=0.1, router_duration=0.1) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         yield emulator
 

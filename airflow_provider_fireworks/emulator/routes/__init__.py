@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from airflow_provider_fireworks.emulator.routes import accounts, deployments, inference, models, shapes
+from airflow_provider_fireworks.emulator.routes import (
+    accounts,
+    deployments,
+    inference,
+    models,
+    routers,
+    shapes,
+)
 
 API_ROUTES = [
     *accounts.ROUTES,
     *models.ROUTES,
     *deployments.ROUTES,
     *shapes.ROUTES,
+    *routers.ROUTES,
     *inference.ROUTES,
 ]

@@ -19,7 +19,8 @@ def chat(state: State, request: RoutedRequest) -> Response:
     body = parse(ChatBody, request.body)
     if body.stream:
         raise ErrorResponse("INVALID_ARGUMENT", "stream is not emulated")
-    result = state.deployments.infer(body.model)
+    served_by = state.routers.resolve(body.model)
+    result = state.deployments.infer(served_by)
     if result == "not_deployed":
         message = "Model not found, inaccessible, and/or not deployed"
         return inference_error(404, "NOT_FOUND", message)
@@ -41,7 +42,9 @@ def chat(state: State, request: RoutedRequest) -> Response:
                 "completion_tokens": completion,
                 "total_tokens": prompt + completion,
             },
-        }
+        },
+        # Which deployment a router has chosen; the real API does not tell.
+        headers={"x-emulator-deployment": served_by.rpartition("#")[2]},
     )
 
 
