@@ -81,8 +81,8 @@ class Timing:
     """The interval between two log lines about the progress of an upload."""
     upload_check_interval: float = 0.5
     """The interval at which an upload checks whether the task is killed or its time is over."""
-    upload_stop_timeout: float = 2.0
-    """How long to wait, when an upload has failed, until the other files have stopped as well."""
+    upload_stop_timeout: float = 0.5
+    """How long to wait, when an upload has failed or was killed, until the other files have stopped as well."""
 
     # Deleting.
     model_release_timeout: float = 120.0

@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 import urllib3.exceptions
@@ -195,13 +195,13 @@ class Uploader:
                     if not 200 <= response.status_code < 300:
                         raise _error_from(label, response.status_code, headers, content, timing)
         except BaseException as error:
-            self._progress.take_back(body.sent if body else 0, error)
             # ValueError: urllib3 accepts any number as the length of a chunk, even a negative one.
-            if isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)):
-                reason = getattr(error.args[0], "reason", None) if error.args else None
-                shown = one_line(f"{type(error).__name__}: {reason or error}").replace(url, host)
-                raise NoResponseError(f"no response: {_QUERY.sub('?…', shown)}", request=label) from None
-            raise
+            is_of_library = isinstance(
+                error, (requests.RequestException, urllib3.exceptions.HTTPError, ValueError)
+            )
+            failure = _no_response(label, error, url, host) if is_of_library else error
+            self._progress.take_back(body.sent if body else 0, failure)
+            raise failure from None
         self._progress.finish_file()
 
 
@@ -259,7 +259,7 @@ class _SignedUrls:
     @property
     def are_loopback(self) -> bool:
         """Whether all of them lead to this machine, so that no proxy is used."""
-        return all(is_loopback_host(urlsplit(url).hostname or "") for url in self._urls.values())
+        return all(is_loopback_host(_split(url).hostname or "") for url in self._urls.values())
 
     def get(self, name: str) -> str:
         """Return the URL of a file."""
@@ -300,18 +300,32 @@ def _check_url(file: SourceFile, url: str) -> str:
 
     :raises ApiError: unless it is https, or http to this machine.
     """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        parts, host, port = urlsplit(""), "", None
+    parts = _split(url)
+    host = parts.hostname or ""
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host))
     if not host or not is_safe or "@" in parts.netloc:
         raise ApiError(
             f"the signed URL of {file.name} is not used: it must be https, or http to this machine, and leads to "
             f"{one_line(f'{parts.scheme}://{host}', limit=200)}"
         )
-    return one_line(f"{host}:{port}" if port else host, limit=200)
+    return one_line(f"{host}:{parts.port}" if parts.port else host, limit=200)
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL; an invalid one has no parts."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return urlsplit("")
+    return parts
+
+
+def _no_response(label: str, error: BaseException, url: str, host: str) -> ApiError:
+    """Return the error of an attempt without a response, in the library's words but without the URL."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    shown = one_line(f"{type(error).__name__}: {reason or error}").replace(url, host)
+    return NoResponseError(f"no response: {_QUERY.sub('?…', shown)}", request=label)
 
 
 def _error_from(

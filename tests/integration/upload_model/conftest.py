@@ -15,7 +15,11 @@ from tests.timing import use_timing
 @pytest.fixture(autouse=True)
 def _quicker(monkeypatch: pytest.MonkeyPatch) -> None:
     use_timing(
-        monkeypatch, first_retry_delay=0.05, upload_check_interval=0.05, upload_log_interval=0.1, read_timeout=5.0
+        monkeypatch,
+        first_retry_delay=0.05,
+        upload_check_interval=0.05,
+        upload_log_interval=0.1,
+        read_timeout=5.0,
     )
 
 

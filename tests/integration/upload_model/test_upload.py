@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
+from itertools import pairwise
 
 import pytest
 
@@ -28,7 +28,6 @@ from tests.integration.uploading import (
     upload,
     write,
 )
-from tests.timing import use_timing
 
 
 def test_upload_sends_every_file_and_model_becomes_ready(emulator, source, run):
@@ -112,7 +111,9 @@ def test_folder_of_links_is_uploaded_as_the_files_they_lead_to(emulator, tmp_pat
     for name in ("config.json", "model.safetensors"):
         os.symlink(f"../blobs/{name}", snapshot / name)
     upload(f"file://{snapshot}")
-    assert stored(emulator) == hashes({name: CHECKPOINT[name] for name in ("config.json", "model.safetensors")})
+    assert stored(emulator) == hashes(
+        {name: CHECKPOINT[name] for name in ("config.json", "model.safetensors")}
+    )
 
 
 def test_upload_of_several_files_is_parallel(emulator, tmp_path):
@@ -128,7 +129,7 @@ def test_upload_sends_at_most_max_parallel_files_at_once(emulator, tmp_path):
     shards = {f"model-{number}.safetensors": WEIGHTS[:500_000] for number in range(4)}
     upload(write(tmp_path, shards | {"config.json": b"{}"}), max_parallel=1)
     received = sorted(emulator.uploads(NEW), key=lambda file: file.started_at)
-    for earlier, later in zip(received, received[1:], strict=False):
+    for earlier, later in pairwise(received):
         assert earlier.ended_at <= later.started_at
 
 
@@ -210,7 +211,10 @@ def test_model_that_is_ready_after_a_lost_validation_succeeds(emulator, source, 
 BAD_SOURCES = {
     "empty": ({}, "has no files, or does not exist"),
     "hidden only": ({".git/x": b""}, "has no files, or does not exist"),
-    "no config": ({"model.safetensors": b"x", "tokenizer.json": b"{}"}, "neither config.json nor adapter_config"),
+    "no config": (
+        {"model.safetensors": b"x", "tokenizer.json": b"{}"},
+        "neither config.json nor adapter_config",
+    ),
     "no weights": ({"config.json": b"{}"}, "has no weights"),
     "quantized": (
         {"config.json": b'{"quantization_config": {"bits": 4}}', "model.safetensors": b"x"},
@@ -250,9 +254,21 @@ def test_bad_source_is_an_error_before_anything_is_sent(emulator, tmp_path, file
         (LORA, {"kind": "HF_BASE_MODEL"}, "does not fit kind='HF_BASE_MODEL': it has adapter_config.json"),
         (CHECKPOINT, {"kind": "HF_PEFT_ADDON", "base_model": BASE}, "does not fit kind='HF_PEFT_ADDON'"),
         (CHECKPOINT, {"base_model": BASE}, "base_model: .* is not a LoRA"),
-        (LORA, {"base_model": BASE, "base_model_details": {"worldSize": 2}}, "base_model_details: .* is a LoRA"),
-        (LORA | {"adapter_config.json": b'{"r": 8, "target_modules": "all"}'}, {"base_model": BASE}, "target_modules"),
-        (LORA | {"adapter_config.json": b'{"target_modules": []}'}, {"base_model": BASE}, "r in adapter_config.json"),
+        (
+            LORA,
+            {"base_model": BASE, "base_model_details": {"worldSize": 2}},
+            "base_model_details: .* is a LoRA",
+        ),
+        (
+            LORA | {"adapter_config.json": b'{"r": 8, "target_modules": "all"}'},
+            {"base_model": BASE},
+            "target_modules",
+        ),
+        (
+            LORA | {"adapter_config.json": b'{"target_modules": []}'},
+            {"base_model": BASE},
+            "r in adapter_config.json",
+        ),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value[:30],
 )
