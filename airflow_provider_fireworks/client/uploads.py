@@ -194,6 +194,8 @@ class Uploader:
                     headers = {name.lower(): value for name, value in response.headers.items()}
                     if not 200 <= response.status_code < 300:
                         raise _error_from(label, response.status_code, headers, content, timing)
+                    if body.sent != file.size:
+                        raise NoResponseError("the response came before every byte was sent", request=label)
         except BaseException as error:
             # ValueError: urllib3 accepts any number as the length of a chunk, even a negative one.
             is_of_library = isinstance(
