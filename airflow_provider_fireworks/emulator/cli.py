@@ -114,7 +114,8 @@ def _add_option(group: argparse._ActionsContainer, name: str, field: FieldInfo) 
     elif origin in (list, dict):
         how = {"action": "append", "metavar": "ID"}
         if origin is dict:
-            how = {"action": _AddPair, "metavar": "PRECISION=OUTCOME"}
+            value = "OUTCOME" if typing.get_origin(types[1]) is typing.Literal else "NUMBER"
+            how = {"action": _AddPair, "metavar": f"PRECISION={value}"}
         default = f"{' '.join(default) or 'none'}; can be repeated"
     else:
         metavars = {float: "SECONDS", int: "NUMBER", str: "TEXT"}

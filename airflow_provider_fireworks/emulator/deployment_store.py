@@ -241,22 +241,26 @@ class DeploymentStore:
         :param model: ``<model name>#<deployment name>`` or the deployment name, as the option ``inference_names``
             says. There are no serverless models.
         """
-        base_model, has_model, deployment = model.rpartition("#")
-        if self._state.options.inference_names not in ("both", "with_model" if has_model else "deployment"):
-            return "not_deployed"
-        try:
-            name = DeploymentName.parse(deployment)
-        except InvalidNameError:
-            return "not_deployed"
-        found = self.find(name.account, name.id)
-        options = self._state.options
-        if found is None or found.account not in options.accounts:
-            return "not_deployed"
-        if has_model and found.base_model != base_model:
+        found, options = self.named(model), self._state.options
+        if found is None:
             return "not_deployed"
         needed = self.gpus_in_use(found.account) + found.gpus_per_replica
         can_grow = options.gpu_quota is None or needed <= options.gpu_quota
         return found.infer(self._state.clock(), options, can_grow=can_grow)
+
+    def named(self, model: str) -> EmulatedDeployment | None:
+        """Return the deployment that an inference request is for; see :meth:`infer`."""
+        base_model, has_model, deployment = model.rpartition("#")
+        if self._state.options.inference_names not in ("both", "with_model" if has_model else "deployment"):
+            return None
+        try:
+            name = DeploymentName.parse(deployment)
+        except InvalidNameError:
+            return None
+        found = self.find(name.account, name.id)
+        if found is None or found.account not in self._state.options.accounts:
+            return None
+        return None if has_model and found.base_model != base_model else found
 
     def remove(self, account: str, deployment_id: str) -> bool:
         """Remove a deployment without a trace but its cost, and return whether it existed."""

@@ -140,7 +140,10 @@ class EmulatedDeployment:
         self.visible_at = at + options.create_lag
         #: Whether it no longer exists, not even as DELETED.
         self.purged = False
-        self._precision = precision
+        #: The precision it serves at, even if the field ``precision`` is unset.
+        self.served_precision = precision
+        #: Known questions that it has answered, rightly or not.
+        self.answered = 0
         self._fields: dict[str, Any] = copy.deepcopy(
             {**BLANK, "name": self.name, "createTime": rfc3339(at), **fields}
         )
@@ -194,7 +197,11 @@ class EmulatedDeployment:
     def termination_message(self) -> str:
         """Why it FAILED, or ``""``."""
         failed = self.state == "FAILED"
-        return f"a replica ran out of memory while loading the weights at {self._precision}" if failed else ""
+        return (
+            f"a replica ran out of memory while loading the weights at {self.served_precision}"
+            if failed
+            else ""
+        )
 
     @property
     def ready_replicas(self) -> int:
@@ -371,7 +378,7 @@ class EmulatedDeployment:
         return copy.deepcopy(dict(sorted({**self._fields, **counted, **self._forced}.items())))
 
     def _create(self, at: float, options: Options) -> None:
-        outcome = options.deploy_outcome_of(self._precision)
+        outcome = options.deploy_outcome_of(self.served_precision)
         self._desired = self.start_count(options)
         # Without a replica there is no need for capacity.
         begin = at + options.capacity_after if self._desired else at

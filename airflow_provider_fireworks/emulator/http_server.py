@@ -187,8 +187,15 @@ class RequestHandler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(response.body)
+        if self.command == "HEAD":
+            return
+        body = memoryview(response.body)
+        for length, pause in response.pauses or [(len(body), 0)]:
+            if self._client_disconnects(pause):
+                self.close_connection = True
+                return
+            self.wfile.write(body[:length])
+            body = body[length:]
 
     def _send_slowly(self, status: int, parts: Iterable[bytes], length: int, *, pause: float = 0) -> None:
         """Send a JSON response in parts, until the client disconnects."""

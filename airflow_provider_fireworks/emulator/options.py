@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -181,6 +181,16 @@ class Options(BaseModel):
         description="What inference accepts as the model: <model name>#<deployment name> (with_model), the "
         "deployment name alone (deployment), or both. The other one gets 404.",
     )
+    quality: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={},
+        description="Share of right answers at one precision, from 0 to 1: FP4=0.8. Unset: 1. Known questions are "
+        "those like: What is 12 * 3?",
+    )
+    speed: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default={},
+        description="Tokens per second at one precision: FP4=200. Unset: all at once. The first token takes as long "
+        "as ten others.",
+    )
     recent_traffic: float = _seconds(
         3600, "Seconds after an inference request in which deleting the deployment needs ignoreChecks."
     )
@@ -272,11 +282,11 @@ class Options(BaseModel):
     def _check_models(cls, value: list[str]) -> list[str]:
         return [check_id(model, "model id") for model in value]
 
-    @field_validator("outcomes", "deploy_outcomes", mode="before")
+    @field_validator("outcomes", "deploy_outcomes", "quality", "speed", mode="before")
     @classmethod
     def _check_precisions(cls, value: object) -> object:
         if isinstance(value, dict):
-            return {Precision(name).value: outcome for name, outcome in value.items()}
+            return {Precision(name).value: setting for name, setting in value.items()}
         return value
 
     def outcome_of(self, precision: str) -> PreparationOutcome:

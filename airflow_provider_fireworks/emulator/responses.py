@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -37,12 +38,17 @@ _BY_STATUS = {status: number for number, status in CODES.values()} | {
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP response."""
+    """
+    An HTTP response.
+
+    :ivar pauses: if it is not empty, the body is sent in as many parts: for each its length, and the seconds before it.
+    """
 
     status: int
     body: bytes
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
+    pauses: Sequence[tuple[int, float]] = ()
 
 
 class ErrorResponse(Exception):

@@ -407,6 +407,7 @@ class ChatBody(_Message):
     model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
 
 
 BodyT = TypeVar("BodyT", bound=BaseModel)

@@ -367,7 +367,7 @@ def test_inference_depends_on_the_state_of_the_deployment(client, emulator):
         {"model": "m"},
         {"model": "m", "messages": []},
         {"model": "m", "messages": [{"content": "no role"}]},
-        {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True},
+        {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": "yes"},
     ],
 )
 def test_invalid_inference_request_is_400(client, body):
