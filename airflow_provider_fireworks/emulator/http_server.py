@@ -183,19 +183,26 @@ class RequestHandler(BaseHTTPRequestHandler):
             "content-length": str(len(response.body) if content_length is None else content_length),
             **response.headers,
         }
+        is_stream = response.content_type == "text/event-stream"
+        if is_stream:
+            # As the API does, so that clients see each event when it arrives.
+            del headers["content-length"]
+            headers["transfer-encoding"] = "chunked"
         self.send_response(response.status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
             return
-        body = memoryview(response.body)
+        body = response.body
         for length, pause in response.pauses or [(len(body), 0)]:
             if self._client_disconnects(pause):
                 self.close_connection = True
                 return
-            self.wfile.write(body[:length])
+            self.wfile.write(b"%x\r\n%b\r\n" % (length, body[:length]) if is_stream else body[:length])
             body = body[length:]
+        if is_stream:
+            self.wfile.write(b"0\r\n\r\n")
 
     def _send_slowly(self, status: int, parts: Iterable[bytes], length: int, *, pause: float = 0) -> None:
         """Send a JSON response in parts, until the client disconnects."""

@@ -43,7 +43,7 @@ def dag_of(name: str) -> Any:
 
 
 def test_every_example_is_tested_here():
-    tested = {*PREPARING, "sweep_deployments"}
+    tested = {*PREPARING, "sweep_deployments", "checkpoint_to_production"}
     assert {file.stem for file in EXAMPLES.glob("*.py")} == tested
 
 
@@ -104,3 +104,44 @@ def test_example_with_unknown_precision_fails_without_any_request(emulator):
     run = dag_of("prepare_fan_out").test(run_conf={"model": "my-model", "precisions": ["FP9"]})
     assert run.state == "failed"
     assert emulator.requests == []
+
+
+@pytest.fixture
+def produce(emulator, tmp_path):
+    """Run the example ``checkpoint_to_production`` with a small checkpoint."""
+    emulator.configure(
+        duration=0.5, deploy_duration=0.5, quality={"FP4": 0.8}, speed={"FP4": 400, "FP8": 200, "BF16": 100}
+    )
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "model.safetensors").write_bytes(b"w" * 100_000)
+
+    def run(**params: Any) -> Any:
+        conf = {"source": tmp_path.as_uri(), "precisions": ["FP8", "FP4", "BF16"], **params}
+        return dag_of("checkpoint_to_production").test(run_conf=conf)
+
+    return run
+
+
+def test_checkpoint_example_keeps_best_precision_and_replaces_it(emulator, produce):
+    first = produce()
+    assert first.state == "success", states(first)
+    [kept] = emulator.deployments_left
+    # FP4 is faster, but not good enough.
+    assert kept.endswith("-fp8")
+    assert emulator.router("my-router")["deployments"] == [kept]
+
+    second = produce(required={"quality": 0.7})
+    assert second.state == "success", states(second)
+    [replacement] = emulator.deployments_left
+    assert replacement.endswith("-fp4")
+    assert emulator.router("my-router")["deployments"] == [replacement]
+
+
+def test_checkpoint_example_changes_nothing_if_no_precision_is_good_enough(emulator, produce):
+    run = produce(precisions=["FP4"])
+    assert run.state == "failed"
+    assert {name: state for name, state in states(run).items() if state != "success"} == {
+        "choose": "failed",
+        **dict.fromkeys(["deploy", "previous", "route", "delete_previous"], "upstream_failed"),
+    }
+    assert (emulator.deployments_left, emulator.routers) == ([], [])
