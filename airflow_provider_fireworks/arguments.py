@@ -113,12 +113,8 @@ def _to_tags(value: Any) -> Any:
 
 
 def _to_url(value: Any) -> Any:
-    # The text of an ObjectStoragePath lacks its connection.
-    if isinstance(value, (str, bytes)) or not hasattr(value, "protocol"):
-        return value
-    scheme, separator, rest = str(value).partition("://")
-    connection = getattr(value, "conn_id", None) or getattr(value, "storage_options", {}).get("conn_id")
-    return f"{scheme}://{connection}@{rest}" if separator and connection else str(value)
+    # An ObjectStoragePath, whose text has its connection.
+    return str(value) if hasattr(value, "protocol") else value
 
 
 def _reject_float_and_bool(value: Any) -> Any:
@@ -241,6 +237,8 @@ class UploadArguments(WaitingArguments):
 
     :ivar validates: the argument ``validate``, which pydantic has a method for.
     """
+
+    model_config = ConfigDict(populate_by_name=True)
 
     model: ModelText
     source: Annotated[NonEmptyText, BeforeValidator(_to_url)]

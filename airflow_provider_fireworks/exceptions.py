@@ -122,7 +122,7 @@ class FireworksUploadFailed(FireworksError):
 class FireworksModelConflict(FireworksFinalError):
     """The id is taken by somebody else's model, or by one with other files. That one is left alone."""
 
-    hint = "Use another id, for example with the run in it, or delete that model with FireworksHook().delete_model()."
+    hint = "Use another id, for example with the run in it, or delete that model with the hook."
 
 
 class FireworksModelNotReady(FireworksFinalError):

@@ -18,7 +18,10 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksScaleDeploymentOperator,
     FireworksSweepDeploymentsOperator,
 )
-from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.operators.model import (
+    FireworksPrepareModelOperator,
+    FireworksUploadModelOperator,
+)
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import TaskInstance
@@ -48,6 +51,11 @@ HOSTILE = {
 EACH_HOSTILE = pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 
 TASKS: dict[str, tuple[Callable[..., Any], dict[str, Any], tuple[str, ...]]] = {
+    "upload": (
+        FireworksUploadModelOperator,
+        {"model": "m", "source": "file:///checkpoint", "kind": "HF_PEFT_ADDON", "base_model": "m"},
+        ("model", "source", "kind", "base_model"),
+    ),
     "prepare": (FireworksPrepareModelOperator, {"model": "m", "precision": "FP8"}, ("model", "precision")),
     "model sensor": (FireworksModelReadySensor, {"model": "m", "precision": "FP8"}, ("model", "precision")),
     "create": (

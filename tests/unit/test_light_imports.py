@@ -13,10 +13,13 @@ from airflow_provider_fireworks import client, deployments, models
 TRANSPORTS = {"requests", "httpx"}
 OURS = "airflow_provider_fireworks"
 SENDERS = {f"{OURS}.hooks.fireworks", f"{OURS}.client.sync_client", f"{OURS}.client.async_client"}
-# deadline is a part of sync_client, shared_client of async_client.
+# deadline is a part of sync_client, which uploads uses, and shared_client of async_client.
 OF_TRANSPORTS = {
-    f"{OURS}.client.{name}" for name in ("sync_client", "deadline", "async_client", "shared_client")
+    f"{OURS}.client.{name}"
+    for name in ("sync_client", "deadline", "uploads", "async_client", "shared_client")
 }
+# What reads the folder of an upload.
+FILE_SYSTEMS = {"fsspec", "upath", "airflow.sdk.io", f"{OURS}.storage"}
 # What any DAG file has loaded already. It includes httpx, but neither requests nor our clients.
 AIRFLOW = """
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, BaseSensorOperator, Stats, conf
@@ -57,6 +60,7 @@ def test_newly_loaded_finds_the_transport_of_a_client(module, transport):
     ("module", "name"),
     [
         ("operators.model", "FireworksPrepareModelOperator"),
+        ("operators.model", "FireworksUploadModelOperator"),
         ("operators.deployment", "FireworksCreateDeploymentOperator"),
         ("sensors.model", "FireworksModelReadySensor"),
         ("sensors.deployment", "FireworksDeploymentReadySensor"),
@@ -70,7 +74,7 @@ def test_dag_file_loads_neither_hook_nor_transport(module, name):
         after=AIRFLOW,
     )
     assert f"{OURS}.{module}" in loaded
-    assert not loaded & (TRANSPORTS | SENDERS)
+    assert not loaded & (TRANSPORTS | SENDERS | FILE_SYSTEMS)
 
 
 def test_provider_info_loads_nothing_else():
@@ -98,4 +102,4 @@ def test_module_of_the_client_does_not_load_airflow(module):
 def test_decision_loads_no_transport(module):
     loaded = newly_loaded(f"import {module}", after=AIRFLOW)
     assert module in loaded
-    assert not loaded & (TRANSPORTS | SENDERS)
+    assert not loaded & (TRANSPORTS | SENDERS | FILE_SYSTEMS)

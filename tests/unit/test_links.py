@@ -15,7 +15,10 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksScaleDeploymentOperator,
 )
-from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.operators.model import (
+    FireworksPrepareModelOperator,
+    FireworksUploadModelOperator,
+)
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 
@@ -95,6 +98,7 @@ def test_link_is_empty_for_name_of_another_kind(xcoms):
 @pytest.mark.parametrize(
     ("task", "links"),
     [
+        (FireworksUploadModelOperator, {FireworksModelLink}),
         (FireworksPrepareModelOperator, {FireworksModelLink}),
         (FireworksModelReadySensor, {FireworksModelLink}),
         (FireworksCreateDeploymentOperator, {FireworksDeployedModelLink, FireworksDeploymentLink}),

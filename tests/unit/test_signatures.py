@@ -17,6 +17,7 @@ from airflow_provider_fireworks.arguments import (
     PrepareArguments,
     ScaleArguments,
     SweepArguments,
+    UploadArguments,
 )
 from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
@@ -24,13 +25,17 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksScaleDeploymentOperator,
     FireworksSweepDeploymentsOperator,
 )
-from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.operators.model import (
+    FireworksPrepareModelOperator,
+    FireworksUploadModelOperator,
+)
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 TASKS: dict[type, tuple[type[Arguments], str]] = {
+    FireworksUploadModelOperator: (UploadArguments, "uploading.md"),
     FireworksPrepareModelOperator: (PrepareArguments, "preparing.md"),
     FireworksModelReadySensor: (ModelReadyArguments, "preparing.md"),
     FireworksCreateDeploymentOperator: (CreateArguments, "deployments.md"),
@@ -61,7 +66,7 @@ def test_arguments_are_template_fields(task):
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.__name__)
 def test_arguments_are_checked_by_their_model(task):
-    checked = set(TASKS[task][0].model_fields)
+    checked = {field.alias or name for name, field in TASKS[task][0].model_fields.items()}
     if task in SENSORS:
         checked = checked - {"poll_interval"} | {"poke_interval"}
     # `prepared` is unpacked into other arguments.

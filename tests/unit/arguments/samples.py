@@ -16,6 +16,7 @@ from airflow_provider_fireworks.arguments import (
     PrepareArguments,
     ScaleArguments,
     SweepArguments,
+    UploadArguments,
 )
 from airflow_provider_fireworks.client import Model
 from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
@@ -33,6 +34,7 @@ READY = {"model": MODEL, "precision": "FP8"}
 
 WAIT = {"poll_interval": 30, "timeout": 7200}
 REQUIRED: dict[type[Arguments], dict[str, Any]] = {
+    UploadArguments: {"model": "my-model", "source": "file:///checkpoint", **WAIT},
     PrepareArguments: {"model": "my-model", "precision": "FP8", **WAIT},
     ModelReadyArguments: {"model": "my-model", "precision": "FP8", **WAIT},
     CreateArguments: {"model": "my-model", "accelerator_type": "NVIDIA_H100_80GB", **WAIT},

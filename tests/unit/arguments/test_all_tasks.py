@@ -17,12 +17,23 @@ from airflow_provider_fireworks.arguments import (
     ScaleArguments,
     SweepArguments,
     TimeLimit,
+    UploadArguments,
     WaitingArguments,
 )
 from airflow_provider_fireworks.exceptions import FireworksInvalidArgument
 from tests.unit.arguments.samples import REQUIRED, assert_invalid, checked, short_id
 
 DEFAULTS: dict[type[Arguments], dict[str, Any]] = {
+    UploadArguments: {
+        "kind": None,
+        "base_model": None,
+        "base_model_details": None,
+        "if_exists": "fail",
+        "validates": True,
+        "trust_remote_code": False,
+        "max_parallel": 4,
+        "delete_on_failure": True,
+    },
     PrepareArguments: {"wait_for_completion": False},
     ModelReadyArguments: {"baseline": None},
     CreateArguments: {
@@ -40,7 +51,7 @@ DEFAULTS: dict[type[Arguments], dict[str, Any]] = {
 }
 WAITING = [kind for kind in REQUIRED if issubclass(kind, WaitingArguments)]
 FLAGS = [
-    (kind, name)
+    (kind, field.alias or name)
     for kind in REQUIRED
     for name, field in kind.model_fields.items()
     if field.annotation in (bool, bool | None)
@@ -76,7 +87,7 @@ def test_flag_is_parsed_from_text(kind, name):
         "no": False,
         "0": False,
     }.items():
-        assert getattr(checked(kind, **{name: text}), name) is value
+        assert checked(kind, **{name: text}).model_dump(by_alias=True)[name] is value
     assert_invalid(kind, f"{name}: .*'perhaps'", **{name: "perhaps"})
 
 

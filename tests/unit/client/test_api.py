@@ -10,12 +10,14 @@ from airflow_provider_fireworks.client.api import (
     Request,
     abort_preparation,
     create_deployment,
+    create_model,
     delete_deployment,
     delete_model,
     get_deployment,
     get_model,
     get_policy_settings,
     get_termination_message,
+    get_upload_endpoint,
     list_accounts,
     list_deployments,
     list_models,
@@ -26,6 +28,7 @@ from airflow_provider_fireworks.client.api import (
     scale_deployment,
     undelete_deployment,
     update_deployment,
+    validate_upload,
 )
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
@@ -93,6 +96,45 @@ def parse(request: Request, content: object, status: int = 200, **headers: str):
             ("DELETE", "v1/accounts/demo/models/my-model", {}, None),
             True,
             id="delete model",
+        ),
+        pytest.param(
+            create_model(MODEL, {"kind": "HF_BASE_MODEL"}),
+            (
+                "POST",
+                "v1/accounts/demo/models",
+                {},
+                {"modelId": "my-model", "model": {"kind": "HF_BASE_MODEL"}},
+            ),
+            True,
+            id="create model",
+        ),
+        pytest.param(
+            get_upload_endpoint(MODEL, {"config.json": 2**40}),
+            (
+                "POST",
+                "v1/accounts/demo/models/my-model:getUploadEndpoint",
+                {},
+                {"filenameToSize": {"config.json": "1099511627776"}},
+            ),
+            False,
+            id="get upload endpoint",
+        ),
+        pytest.param(
+            validate_upload(MODEL),
+            ("GET", "v1/accounts/demo/models/my-model:validateUpload", {}, None),
+            False,
+            id="validate upload",
+        ),
+        pytest.param(
+            validate_upload(MODEL, trust_remote_code=True, skip_hf_config_validation=True, config_only=True),
+            (
+                "GET",
+                "v1/accounts/demo/models/my-model:validateUpload",
+                {"skipHfConfigValidation": "true", "trustRemoteCode": "true", "configOnly": "true"},
+                None,
+            ),
+            False,
+            id="validate upload with all options",
         ),
         pytest.param(
             create_deployment(DEPLOYMENT, {"a": 1}, accept_shapeless_risk=True),
@@ -342,6 +384,28 @@ def test_matching_shapes_are_parsed():
     assert (version.name, version.snapshot.precision) == ("v", "FP8")
 
 
+def test_signed_urls_are_parsed():
+    urls = {"a": "https://store.example/a?x", "other": "https://store.example/other"}
+    assert parse(get_upload_endpoint(MODEL, {"a": 1}), {"filenameToSignedUrls": urls}) == {"a": urls["a"]}
+
+
+@pytest.mark.parametrize(
+    "urls", [None, {}, [], {"a": None}, {"a": 5}, {"A": "https://store.example/"}], ids=str
+)
+def test_missing_signed_url_is_no_response(urls):
+    with pytest.raises(NoResponseError, match="not a signed URL for every file"):
+        parse(get_upload_endpoint(MODEL, {"a": 1}), {"filenameToSignedUrls": urls})
+
+
+@pytest.mark.parametrize("content", [{}, {"warnings": None}, {"warnings": []}])
+def test_validation_may_have_no_warnings(content):
+    assert parse(validate_upload(MODEL), content) == []
+
+
+def test_warnings_of_validation_are_single_lines():
+    assert parse(validate_upload(MODEL), {"warnings": ["a\nb", 5]}) == ["a b", "5"]
+
+
 # ---- successes that cannot be parsed
 
 UNREADABLE = {
@@ -362,6 +426,9 @@ UNREADABLE = {
     "api_request",
     [
         get_model(MODEL),
+        create_model(MODEL, {}),
+        get_upload_endpoint(MODEL, {"a": 1}),
+        validate_upload(MODEL),
         prepare_model(MODEL, "FP8"),
         next(list_accounts()),
         create_deployment(DEPLOYMENT, {}),

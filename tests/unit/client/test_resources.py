@@ -27,6 +27,7 @@ CAPTURED_MODEL = {
     "defaultSamplingParams": {"temperature": 1, "top_k": 50, "top_p": 1},
     "deployedModelRefs": [],
     "deprecationDate": None,
+    "description": "",
     "kind": "HF_BASE_MODEL",
     "name": "accounts/fireworks/models/yi-6b",
     "state": "READY",

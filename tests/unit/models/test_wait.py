@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from airflow_provider_fireworks.client.errors import (
 )
 from airflow_provider_fireworks.client.resources import Status
 from airflow_provider_fireworks.models.readiness import IDLE_POLLS, Baseline
-from airflow_provider_fireworks.models.wait import ModelWait
+from airflow_provider_fireworks.models.wait import ModelWait, UploadWait
 from airflow_provider_fireworks.polling import Outcome
 from tests.unit.models.examples import EMPTY_LISTS, ERROR, LISTS, OK, model
 
@@ -174,3 +175,82 @@ def test_deferred_model_wait_infers_from_preparation_seen_before():
 def test_model_wait_with_bare_id_is_invalid():
     with pytest.raises(ValidationError, match="needs an account"):
         new_wait(model="my-model")
+
+
+# ---- until an upload is validated
+
+LANDING = RefusedError("config.json not found", status=400, code="FAILED_PRECONDITION")
+INVALID = RefusedError("unsupported architecture", status=400, code="INVALID_ARGUMENT")
+
+
+def new_upload_wait(**fields) -> UploadWait:
+    return UploadWait(**{"model": NAME, "deadline": NOW + 7200, "poll_interval": 30} | fields)
+
+
+# What validation returns, what is read then: the outcome, and a part of its reason.
+UPLOADED = {
+    "validated": ([], model("READY"), "ready", "its state is READY"),
+    "validated with warnings": (["odd", "old"], model("READY"), "ready", "with warnings: odd; old"),
+    "not READY yet": ([], model("UPLOADING"), "pending", "it is validated; its state is UPLOADING"),
+    "no state": ([], model(None), "pending", "its state is unset"),
+    "landing": (LANDING, model("UPLOADING"), "pending", "not validated: .*config.json not found"),
+    "landing, 409": (RefusedError("busy", status=409), model("UPLOADING"), "pending", "busy"),
+    "invalid": (INVALID, model("UPLOADING"), "refused", "unsupported architecture"),
+    "validated before": (INVALID, model("READY"), "ready", "its state is READY"),
+    "validated before, landing": (LANDING, model("READY"), "ready", "its state is READY"),
+    "FAILED": (INVALID, model("FAILED", status=ERROR), "failed", "INTERNAL: no GPU; .*unsupported"),
+    "deleted": ([], NOT_FOUND, "failed", "it was deleted"),
+    "denied": ([], AccessDeniedError("bad key", status=401), "access_denied", "bad key"),
+    "unavailable": ([], TRANSIENT, "pending", "bad gateway"),
+}
+
+
+@pytest.mark.parametrize(("validation", "read", "outcome", "reason"), UPLOADED.values(), ids=UPLOADED)
+def test_upload_wait_judges_validation_and_model(validation, read, outcome, reason):
+    wait = new_upload_wait()
+    assert str(wait.next_request()) == f"GET /v1/{NAME}:validateUpload"
+    assert wait.observe(validation, NOW).outcome is Outcome.PENDING
+    assert wait.is_mid_poll
+    assert wait.next_delay(NOW) == 0
+    assert str(wait.next_request()) == f"GET /v1/{NAME}"
+    verdict = wait.observe(read, NOW)
+    assert verdict.outcome.value == outcome
+    assert re.search(reason, verdict.reason)
+    assert not wait.is_mid_poll
+    assert wait.next_delay(NOW) >= 30
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (TRANSIENT, "pending"),
+        (NOT_FOUND, "failed"),
+        (AccessDeniedError("bad key", status=403), "access_denied"),
+    ],
+)
+def test_upload_wait_reads_no_model_after_other_errors_of_validation(error, outcome):
+    wait = new_upload_wait()
+    assert wait.observe(error, NOW).outcome.value == outcome
+    assert not wait.is_mid_poll
+
+
+def test_upload_wait_continues_elsewhere():
+    wait = UploadWait.model_validate(
+        json.loads(json.dumps(new_upload_wait(trust_remote_code=True).to_arguments()))
+    )
+    assert wait.next_request().query == {"trustRemoteCode": "true"}
+
+
+@pytest.mark.parametrize("result", [model("UPLOADING"), NOT_FOUND], ids=["model", "404"])
+def test_upload_wait_for_a_response_never_validates(result):
+    wait = new_upload_wait(until="response")
+    assert str(wait.next_request()) == f"GET /v1/{NAME}"
+    assert wait.observe(result, NOW).outcome is Outcome.READY
+
+
+def test_upload_wait_times_out_with_what_was_seen():
+    wait = new_upload_wait(deadline=NOW)
+    wait.observe(LANDING, NOW)
+    verdict = wait.observe(model("UPLOADING"), NOW)
+    assert verdict.outcome is Outcome.TIMEOUT
+    assert "config.json not found" in verdict.reason
