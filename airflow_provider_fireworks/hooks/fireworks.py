@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.config import ClientConfig, InvalidConfigError
-from airflow_provider_fireworks.client.errors import ApiError, RefusedError
+from airflow_provider_fireworks.client.errors import ApiError, NoResponseError, RefusedError
 from airflow_provider_fireworks.client.names import (
     DeploymentName,
     InvalidNameError,
@@ -312,17 +312,19 @@ class FireworksHook(BaseHook):
         files: Sequence[SourceFile],
         *,
         max_parallel: int = 4,
+        timeout: float = 21600,
         check: Callable[[Progress], object] = lambda progress: None,
     ) -> None:
         """
         Upload all files of a model: ``POST …/models/{model}:getUploadEndpoint``, then ``PUT`` to each signed URL.
 
-        The signed URLs are another host's, and get no API key. A ``PUT`` that fails is repeated until ``check`` raises,
-        and URLs that expire are requested again. Logs the progress every ten seconds.
+        The signed URLs are another host's, which gets no API key. A ``PUT`` that fails is repeated until the time is
+        over, and URLs that expire are requested again. Logs the progress every ten seconds.
 
         :param model: id or full resource name.
         :param files: from :func:`~airflow_provider_fireworks.storage.list_files`.
         :param max_parallel: files to upload at the same time.
+        :param timeout: seconds for all of them.
         :param check: called about twice a second. What it raises stops the upload.
         :raises SourceError: if a file cannot be read, or has changed since it was listed.
         """
@@ -338,7 +340,14 @@ class FireworksHook(BaseHook):
             log=lambda line: self.log.info("%s: %s", name.id, line),
             timing=self.timing,
         )
-        uploader.run(check)
+        deadline = time.monotonic() + timeout
+
+        def check_time(progress: Progress) -> None:
+            check(progress)
+            if time.monotonic() >= deadline:
+                raise NoResponseError(f"{name} is not uploaded after {timeout:.0f} s: {progress.last_error}")
+
+        uploader.run(check_time)
 
     def validate_upload(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -276,6 +277,8 @@ class FireworksUploadModelOperator(WaitingOperator):
                 upload.model,
                 source.files,
                 max_parallel=self._arguments.max_parallel,
+                # The deadline is checked here, where its error says which argument it comes from.
+                timeout=math.inf,
                 check=lambda progress: self._check(upload, progress),
             )
             # What was read may be half of an old checkpoint and half of a new one.

@@ -295,3 +295,10 @@ def test_url_request_has_sizes_as_text(emulator, source):
     urls = FireworksHook().send(api.get_upload_endpoint(ModelName.parse(NAME), {"a": 2**40}))
     assert urls["a"].startswith(emulator.upload_url)
     assert emulator.requests[-1].body == {"filenameToSize": {"a": str(2**40)}}
+
+
+def test_hook_gives_up_after_its_timeout(emulator, source):
+    create_by_hand(emulator)
+    emulator.fault("status", times=-1, method="PUT", path="model.safetensors")
+    with pytest.raises(ApiError, match="is not uploaded after 1 s: PUT model"):
+        FireworksHook().upload_files(NEW, storage.list_files(source), timeout=0.5)
