@@ -301,4 +301,4 @@ def test_hook_gives_up_after_its_timeout(emulator, source):
     create_by_hand(emulator)
     emulator.fault("status", times=-1, method="PUT", path="model.safetensors")
     with pytest.raises(ApiError, match="is not uploaded after 1 s: PUT model"):
-        FireworksHook().upload_files(NEW, storage.list_files(source), timeout=0.5)
+        FireworksHook().upload_files(NEW, storage.list_files(source), timeout=1)
