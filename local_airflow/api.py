@@ -192,6 +192,16 @@ class AirflowApi:
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
+    def note(self, dag_id: str, run_id: str) -> str | None:
+        """Return the note of a run."""
+        note = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["note"]
+        return None if note is None else str(note)
+
+    def default_params(self, dag_id: str) -> dict[str, Any]:
+        """Return the params of a DAG with their defaults."""
+        params = self.get(f"/api/v2/dags/{dag_id}/details")["params"] or {}
+        return {name: param["value"] for name, param in params.items()}
+
     def task_instances(
         self, dag_id: str, run_id: str, task_id: str | None = None, *, state: str | None = None
     ) -> list[TaskInstance]:

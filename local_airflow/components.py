@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 import os
 import secrets
@@ -140,6 +141,10 @@ class LocalAirflow:
             "AIRFLOW_HOME": str(self.home),
             "NO_COLOR": "1",
             "PYTHONUNBUFFERED": "1",
+            # For tasks that use Airflow's public API. Every user is an admin.
+            "AIRFLOW_CONN_AIRFLOW_API": json.dumps(
+                {"conn_type": "http", "host": self.url, "login": "demo", "password": "demo"}
+            ),
             **{f"AIRFLOW__{name}": value for name, value in settings.items()},
         }
 

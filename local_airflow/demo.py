@@ -1,4 +1,4 @@
-"""``python -m local_airflow.demo``: run the example DAG that deploys on a whole Airflow, and show its progress."""
+"""``python -m local_airflow.demo``: run an example DAG on a whole Airflow, and show its progress."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ from local_airflow.accounts import EmulatedAccount, FireworksAccount, fireworks_
 from local_airflow.api import FINISHED, AirflowApiError, TaskInstance, without_groups
 from local_airflow.components import LocalAirflow, LocalAirflowError
 from local_airflow.home import lock_home
-from local_airflow.options import PREFERRED_PORT, UsageError, read
+from local_airflow.options import DEFAULT_DAG, PREFERRED_PORT, UsageError, read
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-DAG = "deploy_fan_out"
-#: The tasks of each precision, in their order.
+#: The tasks of each precision of the default DAG, in their order.
 STEPS = ["prepare", "ready", "deploy", "up", "smoke_test", "remove"]
 MODEL = "my-model"
 
@@ -88,7 +87,7 @@ class Row:
 
 class Demo:
     """
-    One run of the example DAG.
+    One run of the default DAG.
 
     :param airflow: must be running.
     :param emulator: the emulated API; ``None`` if the run uses Fireworks.
@@ -110,6 +109,8 @@ class Demo:
         self.run_id = ""
         self.started = time.monotonic()
 
+    dag = DEFAULT_DAG
+
     def run(self, timeout: float) -> str:
         """
         Trigger the DAG and show its progress until it ends.
@@ -117,19 +118,15 @@ class Demo:
         :param timeout: seconds.
         :return: the state of the run.
         """
-        self.airflow.wait_for_dag(DAG)
-        self.run_id = self.airflow.api.trigger(DAG, self.params)
+        self.airflow.wait_for_dag(self.dag)
+        self.run_id = self.airflow.api.trigger(self.dag, self._conf())
         self.started = time.monotonic()
         # A terminal shows a table that is redrawn; a log gets a line for each change.
         live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         with live or nullcontext():
             while True:
-                state = self.airflow.api.run_state(DAG, self.run_id)
-                before, self.rows = self.rows, self._read_rows()
-                if live is not None:
-                    live.update(self._table(), refresh=True)
-                else:
-                    self._print_changes(before)
+                state = self.airflow.api.run_state(self.dag, self.run_id)
+                self._show(live)
                 if state in FINISHED:
                     return state
                 self.airflow.check()
@@ -141,13 +138,25 @@ class Demo:
     def elapsed(self) -> float:
         return time.monotonic() - self.started
 
+    def _conf(self) -> Mapping[str, Any]:
+        """Return the params of the run."""
+        return self.params
+
+    def _show(self, live: Live | None) -> None:
+        """Read and show the progress, in a terminal if there is one."""
+        before, self.rows = self.rows, self._read_rows()
+        if live is not None:
+            live.update(self._table(), refresh=True)
+        else:
+            self._print_changes(before)
+
     def task_name(self, task: TaskInstance) -> str:
         if 0 <= task.map_index < len(self.rows):
             return f"{_step(task)} {self.rows[task.map_index].precision}"
         return task.name
 
     def _read_rows(self) -> list[Row]:
-        tasks = self.airflow.api.task_instances(DAG, self.run_id)
+        tasks = self.airflow.api.task_instances(self.dag, self.run_id)
         deployments, models = {}, {}
         if self.emulator is not None:
             deployments = {each["precision"]: each["state"] for each in self.emulator.deployments}
@@ -182,7 +191,7 @@ class Demo:
             )
         for row in self.rows:
             table.add_row(row.precision, *map(_coloured, self._cells(row).values()))
-        title = f"\n{DAG}: {self.params['model']}, {self.elapsed:.0f} s"
+        title = f"\n{self.dag}: {self.params['model']}, {self.elapsed:.0f} s"
         legend = "waiting: deferred to the triggerer, without a worker slot"
         if self.emulator is not None:
             legend += "\nmodel, deployment: their state in the API"
@@ -195,6 +204,43 @@ class Demo:
                 if old_cells[heading] != state:
                     subject = f"{heading} in the API" if heading in ("model", "deployment") else heading
                     _print(self.console, f"{self.elapsed:5.0f} s  {new.precision:<6} {subject}: {state}")
+
+
+class ExampleDemo(Demo):
+    """One run of any example DAG: shows the state of each task. It gets those of the params that it has."""
+
+    def __init__(self, dag: str, checkpoint: Path, *args: Any) -> None:
+        super().__init__(*args)
+        self.dag = dag
+        self._checkpoint = checkpoint
+        self._states: dict[str, str] = {}
+
+    def task_name(self, task: TaskInstance) -> str:
+        return task.name
+
+    def _conf(self) -> Mapping[str, Any]:
+        defaults = self.airflow.api.default_params(self.dag)
+        given = {"precisions": self.params["precisions"]}
+        if "source" in defaults:
+            given["source"] = _write_checkpoint(self._checkpoint)
+        return {name: value for name, value in given.items() if name in defaults}
+
+    def _show(self, live: Live | None) -> None:
+        tasks = self.airflow.api.task_instances(self.dag, self.run_id)
+        before, self._states = self._states, {task.name: _shown_state(task.state) for task in tasks}
+        if live is not None:
+            table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, pad_edge=False)
+            table.add_column("task", min_width=24)
+            table.add_column("state", min_width=9)
+            for name, state in self._states.items():
+                table.add_row(name, _coloured(state))
+            live.update(
+                Group(Text(f"\n{self.dag}: {self.elapsed:.0f} s", style="bold"), Text(), table), refresh=True
+            )
+            return
+        for name, state in self._states.items():
+            if before.get(name, _STATES[None]) != state:
+                _print(self.console, f"{self.elapsed:5.0f} s  {name}: {state}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -261,7 +307,9 @@ def _run_demo(options: argparse.Namespace, console: Console) -> int:
         try:
             with airflow:
                 _print(console, f"  Healthy after {time.monotonic() - started:.0f} s: {airflow.url}")
-                demo = Demo(airflow, account.emulator, params, console)
+                run = (airflow, account.emulator, params, console)
+                is_default = options.dag == DEFAULT_DAG
+                demo = Demo(*run) if is_default else ExampleDemo(options.dag, home / "checkpoint", *run)
                 state = demo.run(options.timeout)
                 _print_result(demo, state, home, secret=json.loads(account.connection)["password"])
                 if options.keep:
@@ -271,7 +319,8 @@ def _run_demo(options: argparse.Namespace, console: Console) -> int:
             left = account.deployments_left()
             _print(console, account.summary(left))
         _print(console, f"Done after {time.monotonic() - started:.0f} s.")
-    return 0 if state == "success" and not left else 1
+    # Other examples may create a deployment that is meant to stay.
+    return 0 if state == "success" and not (left and is_default) else 1
 
 
 def _emulator(options: argparse.Namespace) -> Emulator:
@@ -280,7 +329,21 @@ def _emulator(options: argparse.Namespace) -> Emulator:
         outcomes=dict.fromkeys(options.fail, "failed_state"),
         deploy_duration=options.duration,
         deploy_outcomes=dict.fromkeys(options.fail_deploy, "failed"),
+        # For an example that chooses.
+        quality={"FP4": 0.8},
+        speed={"BF16": 60, "FP8": 120, "FP4": 200},
     )
+
+
+def _write_checkpoint(folder: Path) -> str:
+    """Write files that look like a checkpoint, and return the folder's URL."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]})
+    )
+    for number in (1, 2):
+        (folder / f"model-0000{number}-of-00002.safetensors").write_bytes(bytes(4_000_000))
+    return folder.resolve().as_uri()
 
 
 def _print_result(demo: Demo, state: str, home: Path, *, secret: str) -> None:
@@ -293,9 +356,11 @@ def _print_result(demo: Demo, state: str, home: Path, *, secret: str) -> None:
         _print(demo.console, f"Requests to the API: {shown or 'none'}.")
         prepared, created = len(demo.emulator.preparations), len(demo.emulator.creations)
         _print(demo.console, f"Preparations started: {prepared}. Deployments created: {created}.")
+    if note := demo.airflow.api.note(demo.dag, demo.run_id):
+        _print(demo.console, f"The note of the run:\n\n{note}\n")
     if state == "success":
         return
-    for task in demo.airflow.api.task_instances(DAG, demo.run_id):
+    for task in demo.airflow.api.task_instances(demo.dag, demo.run_id):
         if task.state == "failed":
             _print(demo.console, f"\n{demo.task_name(task)} failed. The end of its log:")
             for line in without_groups(demo.airflow.api.log(task))[-_LOG_LINES:]:
@@ -305,7 +370,7 @@ def _print_result(demo: Demo, state: str, home: Path, *, secret: str) -> None:
 
 
 def _keep_running(demo: Demo) -> None:
-    url = f"{demo.airflow.url}/dags/{DAG}"
+    url = f"{demo.airflow.url}/dags/{demo.dag}"
     _print(demo.console, f"Airflow keeps running until Ctrl-C: {url} (no password, everyone is an admin)")
     try:
         while not threading.Event().wait(1):

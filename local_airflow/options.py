@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ["FP8", "FP4", "BF16"]
 PREFERRED_PORT = 8080
+DEFAULT_DAG = "deploy_fan_out"
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _USAGE_ERROR = 2
@@ -62,6 +63,7 @@ def read(arguments: Sequence[str] | None = None, env: Mapping[str, str] = os.env
                 f"{name} names {', '.join(sorted(missing))}, which is not among PRECISIONS "
                 f"({' '.join(options.precisions)}): add it there."
             )
+    _check_dag(options.dag)
     options.keep = options.keep or _is_on("KEEP", env)
     options.port = _check_port(options.port)
     options.real = _uses_fireworks(options, env)
@@ -71,13 +73,19 @@ def read(arguments: Sequence[str] | None = None, env: Mapping[str, str] = os.env
 def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local_airflow.demo",
-        description="Run the example DAG that prepares a model, deploys it, uses it and deletes the deployment, at "
-        "several precisions. It runs on a whole Airflow on this machine (api-server, dag-processor, scheduler, "
-        "triggerer), against an emulated API.",
+        description="Run an example DAG, by default the one that prepares a model, deploys it, uses it and deletes the "
+        "deployment, at several precisions. It runs on a whole Airflow on this machine (api-server, dag-processor, "
+        "scheduler, triggerer), against an emulated API.",
         epilog="With --model, --spend and FIREWORKS_API_KEY in the environment, the demo uses your account at "
         "Fireworks instead of the emulator; it then also reads FIREWORKS_ACCOUNT_ID and FIREWORKS_BASE_URL. "
-        "PRECISIONS, MODEL, ACCELERATOR, SPEND, KEEP, FAIL, FAIL_DEPLOY and PORT can be set in the environment: "
+        "DAG, PRECISIONS, MODEL, ACCELERATOR, SPEND, KEEP, FAIL, FAIL_DEPLOY and PORT can be set in the environment: "
         "make demo KEEP=1.",
+    )
+    parser.add_argument(
+        "--dag",
+        metavar="NAME",
+        default=env.get("DAG") or DEFAULT_DAG,
+        help="an example DAG (default: %(default)s)",
     )
     parser.add_argument(
         "--precisions",
@@ -163,6 +171,12 @@ def _check_precisions(name: str, values: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
+def _check_dag(name: str) -> None:
+    known = sorted(file.stem for file in (_CHECKOUT / "example_dags").glob("*.py"))
+    if name not in known:
+        raise UsageError(f"DAG: unknown example {name!r}. Known: {', '.join(known)}.")
+
+
 def _is_on(name: str, env: Mapping[str, str]) -> bool:
     value = env.get(name, "").lower()
     if value not in ("", "0", "no", "1", "yes"):
@@ -205,6 +219,8 @@ def _uses_fireworks(options: argparse.Namespace, env: Mapping[str, str]) -> bool
             f"MODEL={options.model} with your FIREWORKS_API_KEY deploys at Fireworks itself, which COSTS MONEY as long "
             "as a deployment has replicas. Set SPEND=yes if you want that, or leave MODEL out to use the emulator."
         )
+    if options.dag != DEFAULT_DAG:
+        raise UsageError(f"DAG={options.dag} needs the emulator: leave DAG out, or leave MODEL out.")
     if options.fail or options.fail_deploy:
         raise UsageError("FAIL and FAIL_DEPLOY need the emulator: leave them out, or leave MODEL out.")
     return True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-VARIABLES = ("PRECISIONS", "MODEL", "SPEND", "ACCELERATOR", "KEEP", "FAIL", "FAIL_DEPLOY", "PORT")
+VARIABLES = ("DAG", "PRECISIONS", "MODEL", "SPEND", "ACCELERATOR", "KEEP", "FAIL", "FAIL_DEPLOY", "PORT")
 
 
 @pytest.fixture

@@ -47,6 +47,11 @@ def test_keep_is_parsed_as_yes_or_no(value: str, keep: bool) -> None:
         ({"FAIL": "fp4"}, "FAIL: unknown precision 'fp4'. Did you mean FP4?"),
         ({"FAIL": "NF4"}, "FAIL names NF4, which is not among PRECISIONS (FP8 FP4 BF16)"),
         ({"FAIL_DEPLOY": "NF4"}, "FAIL_DEPLOY names NF4, which is not among PRECISIONS"),
+        (
+            {"DAG": "deploy"},
+            "DAG: unknown example 'deploy'. Known: checkpoint_to_production, deploy_fan_out, ",
+        ),
+        ({**REAL, "DAG": "prepare_fan_out"}, "DAG=prepare_fan_out needs the emulator"),
         ({"KEEP": "maybe"}, "Invalid KEEP=maybe: use KEEP=1, or leave it out."),
         ({"PORT": "http"}, "Invalid PORT=http: use a number from 1 to 65535"),
         ({"PORT": "65536"}, "Invalid PORT=65536"),
