@@ -18,9 +18,10 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksScaleDeploymentOperator,
     FireworksSweepDeploymentsOperator,
 )
-from airflow_provider_fireworks.operators.model import (
-    FireworksPrepareModelOperator,
-    FireworksUploadModelOperator,
+from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.operators.router import (
+    FireworksDeleteRouterOperator,
+    FireworksRouteOperator,
 )
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
@@ -67,6 +68,8 @@ TASKS: dict[str, tuple[Callable[..., Any], dict[str, Any], tuple[str, ...]]] = {
     "scale": (FireworksScaleDeploymentOperator, {"deployment": "d", "replica_count": 1}, ("deployment",)),
     "delete": (FireworksDeleteDeploymentOperator, {"deployment": "d"}, ("deployment",)),
     "sweep": (FireworksSweepDeploymentsOperator, {"delete": True}, ("keep",)),
+    "route": (FireworksRouteOperator, {"router": "r", "deployments": "d"}, ("router", "deployments")),
+    "delete router": (FireworksDeleteRouterOperator, {"router": "r"}, ("router",)),
 }
 ARGUMENTS = [
     pytest.param(make, arguments, name, id=f"{task}, {name}")
@@ -148,6 +151,7 @@ def test_account_of_any_hook_method_is_checked(emulator, hostile):
     for method in (
         hook.list_models,
         hook.list_deployments,
+        hook.list_routers,
         partial(hook.match_deployment_shapes, "accounts/a/models/m"),
         partial(FireworksHook().list_models, account_id=hostile),
         partial(FireworksHook().list_deployments, account_id=hostile),

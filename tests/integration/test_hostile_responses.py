@@ -19,6 +19,10 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksSweepDeploymentsOperator,
 )
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.operators.router import (
+    FireworksDeleteRouterOperator,
+    FireworksRouteOperator,
+)
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import TaskInstance, run_task
@@ -162,6 +166,10 @@ TASKS = {
     ),
     "delete": lambda: FireworksDeleteDeploymentOperator(task_id="t", deployment="d", timeout=0.1),
     "sweep": lambda: FireworksSweepDeploymentsOperator(task_id="t", delete=True),
+    "route": lambda: FireworksRouteOperator(
+        task_id="t", router="r", deployments="d", adopt=True, timeout=0.1, poll_interval=0.05
+    ),
+    "delete router": lambda: FireworksDeleteRouterOperator(task_id="t", router="r", timeout=0.1),
 }
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from airflow_provider_fireworks import client, deployments, models
+from airflow_provider_fireworks import client, deployments, models, routers
 
 TRANSPORTS = {"requests", "httpx"}
 OURS = "airflow_provider_fireworks"
@@ -62,10 +62,12 @@ def test_newly_loaded_finds_the_transport_of_a_client(module, transport):
         ("operators.model", "FireworksPrepareModelOperator"),
         ("operators.model", "FireworksUploadModelOperator"),
         ("operators.deployment", "FireworksCreateDeploymentOperator"),
+        ("operators.router", "FireworksRouteOperator"),
         ("sensors.model", "FireworksModelReadySensor"),
         ("sensors.deployment", "FireworksDeploymentReadySensor"),
         ("triggers.model", "FireworksModelReadyTrigger"),
         ("triggers.deployment", "FireworksDeploymentReadyTrigger"),
+        ("triggers.router", "FireworksRouterReadyTrigger"),
     ],
 )
 def test_dag_file_loads_neither_hook_nor_transport(module, name):
@@ -98,7 +100,9 @@ def test_module_of_the_client_does_not_load_airflow(module):
         assert not loaded & TRANSPORTS
 
 
-@pytest.mark.parametrize("module", [*modules_of(models), *modules_of(deployments), f"{OURS}.polling"])
+@pytest.mark.parametrize(
+    "module", [*modules_of(models), *modules_of(deployments), *modules_of(routers), f"{OURS}.polling"]
+)
 def test_decision_loads_no_transport(module):
     loaded = newly_loaded(f"import {module}", after=AIRFLOW)
     assert module in loaded

@@ -12,9 +12,11 @@ from airflow_provider_fireworks.arguments import (
     Arguments,
     CreateArguments,
     DeleteArguments,
+    DeleteRouterArguments,
     DeploymentReadyArguments,
     ModelReadyArguments,
     PrepareArguments,
+    RouteArguments,
     ScaleArguments,
     SweepArguments,
     UploadArguments,
@@ -25,9 +27,10 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksScaleDeploymentOperator,
     FireworksSweepDeploymentsOperator,
 )
-from airflow_provider_fireworks.operators.model import (
-    FireworksPrepareModelOperator,
-    FireworksUploadModelOperator,
+from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.operators.router import (
+    FireworksDeleteRouterOperator,
+    FireworksRouteOperator,
 )
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
@@ -43,6 +46,8 @@ TASKS: dict[type, tuple[type[Arguments], str]] = {
     FireworksScaleDeploymentOperator: (ScaleArguments, "deployments.md"),
     FireworksDeleteDeploymentOperator: (DeleteArguments, "deployments.md"),
     FireworksSweepDeploymentsOperator: (SweepArguments, "deployments.md"),
+    FireworksRouteOperator: (RouteArguments, "routing.md"),
+    FireworksDeleteRouterOperator: (DeleteRouterArguments, "routing.md"),
 }
 SENSORS = (FireworksModelReadySensor, FireworksDeploymentReadySensor)
 AIRFLOWS_OWN = {"poke_interval", "timeout"}

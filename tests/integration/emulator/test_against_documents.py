@@ -90,6 +90,42 @@ def test_termination_message_is_as_documented(client, emulator, problems):
     assert problems(named("gatewayGetTerminationMessageResponse"), sent) == []
 
 
+def test_router_is_as_documented_in_every_state(client, emulator, documents, problems):
+    emulator.configure(router_duration=3600)
+    client.deploy()
+    path = "/v1/accounts/demo/routers"
+    states = []
+
+    def check(payload: dict) -> None:
+        assert problems(named("gatewayRouter"), payload) == []
+        properties = documents[GATEWAY]["components"]["schemas"]["gatewayRouter"]["properties"]
+        assert sorted(payload) == sorted(properties)
+        states.append(payload["state"])
+
+    body = {"deployments": ["accounts/demo/deployments/d"]}
+    check(client("POST", path, params={"routerId": "r"}, json=body).json())
+    emulator.set_router("r", state="READY")
+    check(client.get(f"{path}/r").json())
+    check(client("PATCH", f"{path}/r", json={**body, "evenLoad": {}}).json())
+    client("DELETE", f"{path}/r")
+    [listed] = client.get(path).json()["routers"]
+    check(listed)
+    assert states == ["CREATING", "READY", "UPDATING", "DELETING"]
+
+
+def test_every_documented_router_field_can_be_sent(client, documents):
+    client.deploy()
+    body = {"deployments": ["accounts/demo/deployments/d"]}
+    client("POST", "/v1/accounts/demo/routers", params={"routerId": "r"}, json=body)
+    samples = {"string": "2030-01-01T00:00:00Z", "boolean": False}
+    for name, field in documents[GATEWAY]["components"]["schemas"]["gatewayRouter"]["properties"].items():
+        value = {} if "Strategy" in field.get("$ref", "") else samples.get(field.get("type"))
+        response = client(
+            "PATCH", "/v1/accounts/demo/routers/r", json={**body, name: value or body.get(name)}
+        )
+        assert response.status_code == 200, (name, response.text)
+
+
 def test_every_documented_deployment_field_can_be_sent(client, documents):
     shape = documents[GATEWAY]["components"]["schemas"]["gatewayDeployment"]["properties"]
     samples = {"string": "2030-01-01T00:00:00Z", "boolean": False, "integer": 1, "array": [], "object": {}}

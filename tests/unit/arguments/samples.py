@@ -11,9 +11,11 @@ from airflow_provider_fireworks.arguments import (
     Arguments,
     CreateArguments,
     DeleteArguments,
+    DeleteRouterArguments,
     DeploymentReadyArguments,
     ModelReadyArguments,
     PrepareArguments,
+    RouteArguments,
     ScaleArguments,
     SweepArguments,
     UploadArguments,
@@ -42,6 +44,8 @@ REQUIRED: dict[type[Arguments], dict[str, Any]] = {
     ScaleArguments: {"deployment": "d", "replica_count": 1, **WAIT},
     DeleteArguments: {"deployment": "d", "timeout": 600},
     SweepArguments: {},
+    RouteArguments: {"router": "r", "deployments": ["d"], **WAIT},
+    DeleteRouterArguments: {"router": "r", "timeout": 600},
 }
 """The arguments that each task requires."""
 

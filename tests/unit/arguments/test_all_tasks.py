@@ -11,9 +11,11 @@ from airflow_provider_fireworks.arguments import (
     Arguments,
     CreateArguments,
     DeleteArguments,
+    DeleteRouterArguments,
     DeploymentReadyArguments,
     ModelReadyArguments,
     PrepareArguments,
+    RouteArguments,
     ScaleArguments,
     SweepArguments,
     TimeLimit,
@@ -48,6 +50,8 @@ DEFAULTS: dict[type[Arguments], dict[str, Any]] = {
     ScaleArguments: {"wait_for_completion": False},
     DeleteArguments: {"hard": False, "ignore_checks": None},
     SweepArguments: {"delete": False, "keep": [], "include_kept": False, "ignore_checks": False},
+    RouteArguments: {"weights": None, "adopt": False, "wait_for_completion": True},
+    DeleteRouterArguments: {},
 }
 WAITING = [kind for kind in REQUIRED if issubclass(kind, WaitingArguments)]
 FLAGS = [

@@ -10,25 +10,28 @@ from airflow_provider_fireworks.client.api import (
     Request,
     abort_preparation,
     create_deployment,
-    create_model,
+    create_router,
     delete_deployment,
     delete_model,
+    delete_router,
     get_deployment,
     get_model,
     get_policy_settings,
+    get_router,
     get_termination_message,
     get_upload_endpoint,
     list_accounts,
     list_deployments,
     list_models,
     list_quotas,
+    list_routers,
     match_deployment_shapes,
     prepare_model,
     request_inference,
     scale_deployment,
     undelete_deployment,
     update_deployment,
-    validate_upload,
+    update_router,
 )
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
@@ -39,13 +42,15 @@ from airflow_provider_fireworks.client.errors import (
     RefusedError,
     UnavailableError,
 )
-from airflow_provider_fireworks.client.names import DeploymentName, InvalidNameError, ModelName
-from airflow_provider_fireworks.client.resources import Deployment, Model
+from airflow_provider_fireworks.client.names import DeploymentName, InvalidNameError, ModelName, RouterName
+from airflow_provider_fireworks.client.resources import Deployment, Model, Router
 
 MODEL = ModelName("demo", "my-model")
 DEPLOYMENT = DeploymentName("demo", "d")
 DEPLOYMENTS_PATH = "v1/accounts/demo/deployments"
 DEPLOYMENT_PATH = f"{DEPLOYMENTS_PATH}/d"
+ROUTER = RouterName("demo", "r")
+ROUTER_PATH = "v1/accounts/demo/routers/r"
 NOW = 1_750_000_000.0
 
 
@@ -263,6 +268,31 @@ def parse(request: Request, content: object, status: int = 200, **headers: str):
             id="undelete deployment",
         ),
         pytest.param(
+            create_router(ROUTER, {"deployments": ["d"]}),
+            ("POST", "v1/accounts/demo/routers", {"routerId": "r"}, {"deployments": ["d"]}),
+            True,
+            id="create router",
+        ),
+        pytest.param(get_router(ROUTER), ("GET", ROUTER_PATH, {}, None), False, id="get router"),
+        pytest.param(
+            next(list_routers("demo", filter="x")),
+            ("GET", "v1/accounts/demo/routers", {"pageSize": "200", "filter": "x"}, None),
+            False,
+            id="list routers",
+        ),
+        pytest.param(
+            update_router(ROUTER, {"displayName": "x", "weightedRandom": {}}),
+            (
+                "PATCH",
+                ROUTER_PATH,
+                {"updateMask": "display_name,weighted_random"},
+                {"displayName": "x", "weightedRandom": {}},
+            ),
+            True,
+            id="update router",
+        ),
+        pytest.param(delete_router(ROUTER), ("DELETE", ROUTER_PATH, {}, None), True, id="delete router"),
+        pytest.param(
             match_deployment_shapes("demo", MODEL),
             (
                 "POST",
@@ -309,8 +339,16 @@ def test_request_has_method_path_query_and_body(api_request, sent, writes):
         lambda: match_deployment_shapes("a?b", MODEL),
         lambda: next(list_quotas("../x")),
         lambda: get_policy_settings("../x"),
+        lambda: next(list_routers("../x")),
     ],
-    ids=["list models", "list deployments", "match deployment shapes", "list quotas", "get policy settings"],
+    ids=[
+        "list models",
+        "list deployments",
+        "match deployment shapes",
+        "list quotas",
+        "get policy settings",
+        "list routers",
+    ],
 )
 def test_invalid_account_makes_no_request(make):
     with pytest.raises(InvalidNameError):
@@ -358,11 +396,21 @@ def test_deployment_is_parsed(api_request):
 
 
 @pytest.mark.parametrize(
+    "api_request", [create_router(ROUTER, {}), get_router(ROUTER), update_router(ROUTER, {})], ids=str
+)
+def test_router_is_parsed(api_request):
+    router = parse(api_request, {"name": str(ROUTER), "deployments": None, "evenLoad": {}, "new": 1})
+    assert isinstance(router, Router)
+    assert (router.name, router.deployments, router.strategy) == (str(ROUTER), None, "evenLoad")
+
+
+@pytest.mark.parametrize(
     "api_request",
     [
         prepare_model(MODEL, "FP8"),
         scale_deployment(DEPLOYMENT, 1),
         delete_deployment(DEPLOYMENT),
+        delete_router(ROUTER),
         request_inference("m#d"),
     ],
     ids=str,

@@ -9,18 +9,23 @@ from pydantic import BaseModel, ValidationError
 
 from airflow_provider_fireworks.client.api import (
     create_deployment,
+    create_router,
     delete_deployment,
+    delete_router,
     get_deployment,
     get_model,
+    get_router,
     prepare_model,
     scale_deployment,
     undelete_deployment,
     update_deployment,
+    update_router,
 )
 from airflow_provider_fireworks.client.names import (
     DeploymentName,
     InvalidNameError,
     ModelName,
+    RouterName,
     check_id,
 )
 
@@ -213,3 +218,15 @@ def test_no_deployment_changes_the_path_of_a_request(deployment, account):
     ):
         path = path_of(request)
         assert re.fullmatch(r"accounts/[a-z0-9-]+/deployments(/[a-z0-9-]+(:scale|:undelete)?)?", path)
+
+
+@given(router=HOSTILE_TEXT, account=HOSTILE_ACCOUNT)
+@example(router="../../verifyApiKey", account="a")
+@example(router="accounts/a/routers/..", account=None)
+def test_no_router_changes_the_path_of_a_request(router, account):
+    try:
+        name = RouterName.parse(router, account=account)
+    except InvalidNameError:
+        return
+    for request in (get_router(name), create_router(name, {}), update_router(name, {}), delete_router(name)):
+        assert re.fullmatch(r"accounts/[a-z0-9-]+/routers(/[a-z0-9-]+)?", path_of(request))
