@@ -106,8 +106,12 @@ FINAL_FOR = {
     ("prepare: polls", Meaning.NOT_FOUND): "FireworksPreparationFailed",
     ("scale: polls", Meaning.NOT_FOUND): "FireworksDeploymentFailed",
     ("delete", Meaning.NOT_FOUND): "success",
+    ("delete router", Meaning.NOT_FOUND): "success",
 }
 """The exceptions to that, by request."""
+
+FOUND_BY_READING = ("prepare", "create", "delete", "route: create", "route: update", "delete router")
+"""Requests after which the task reads what has become of them, so that a lost response does not matter."""
 
 MISDIRECTED = {
     "HTML 403",
@@ -142,7 +146,7 @@ def expected(request: str, way: str, case: Case, frequency: Frequency, *, after_
         result = FINAL_FOR.get((request, case.meaning), FINAL[case.meaning])
     elif frequency is not Frequency.LASTING or case.meaning is Meaning.SUCCESS:
         result = "success"
-    elif after_effect and request in ("prepare", "create", "delete"):
+    elif after_effect and request in FOUND_BY_READING:
         # The next read finds the result.
         result = "success"
     elif request == "list":
@@ -166,7 +170,7 @@ LEFT_OUT = {
         "a trigger only reads; the polls of a deferred operator, which its trigger sends, are in deferrable",
     ),
     "reschedule": LeftOut("reschedule: all requests but get", "only sensors can be rescheduled"),
-    "deferrable": LeftOut("deferrable: delete, list", "these tasks do not defer"),
+    "deferrable": LeftOut("deferrable: delete, delete router, list", "these tasks do not defer"),
     "read": LeftOut("after the effect: every read", "a read has no effect"),
     "not executed": LeftOut(
         "after the effect: 408, 502, 504, 429, redirect, HTML 403 and 404, text 502",
@@ -177,7 +181,7 @@ LEFT_OUT = {
         "before the effect: trickle of a write", "the response is that of a request that was executed"
     ),
     "create": LeftOut(
-        "create, its reads: 404",
+        "create and route, their reads: 404",
         "before the create it means that there is none, right after it that it is not visible",
     ),
     "no GPUs": LeftOut("429, quota: all requests but create and scale", "only these need GPUs"),
@@ -210,7 +214,11 @@ def reason_left_out(scenario: Scenario, way: str, case: Case, *, after_effect: b
         return "not executed"
     if case.name == "trickle" and not scenario.reads and not after_effect:
         return "executed"
-    if request in ("create: first read", "create: polls") and case.meaning is Meaning.NOT_FOUND:
+    if (
+        request.partition(":")[0] in ("create", "route")
+        and scenario.reads
+        and case.meaning is Meaning.NOT_FOUND
+    ):
         return "create"
     if case.meaning is Meaning.NO_QUOTA and request not in ("create", "scale"):
         return "no GPUs"

@@ -61,8 +61,8 @@ class Row:
         self.requests = len(emulator.requests)
         self.longest_delay = max(delays(times), default=0.0)
         if scenario.can_duplicate:
-            executed = emulator.preparations if scenario.request == "prepare" else emulator.creations
-            self.duplicates = max(len(executed) - 1, 0)
+            executed = {"prepare": emulator.preparations, "create": emulator.creations}
+            self.duplicates = max(len(executed.get(scenario.request, emulator.routers)) - 1, 0)
 
     def check(self, times: Sequence[float], *, longest_request: float = 0.0) -> None:
         """Assert what every cell must comply with."""

@@ -48,7 +48,7 @@ def _quicker(_quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Any:
     """An emulated API, which calls its ``listeners`` with each request that has ended."""
     listeners: list[Any] = []
-    options = {"duration": 0.1, "deploy_duration": 0.05, "scale_duration": 0.05}
+    options = {"duration": 0.1, "deploy_duration": 0.05, "scale_duration": 0.05, "router_duration": 0.05}
     with Emulator(**options, log=lambda request: [each(request) for each in listeners]) as emulator:
         monkeypatch.setenv("AIRFLOW_CONN_FIREWORKS_DEFAULT", emulator.connection)
         emulator.listeners = listeners

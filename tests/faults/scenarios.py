@@ -17,6 +17,10 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksSweepDeploymentsOperator,
 )
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.operators.router import (
+    FireworksDeleteRouterOperator,
+    FireworksRouteOperator,
+)
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
@@ -149,6 +153,14 @@ def _delete(way: str, timeout: float) -> Any:
     )
 
 
+def _route(way: str, timeout: float) -> Any:
+    return _operate(FireworksRouteOperator, way, timeout, router="r", deployments="d", adopt=True)
+
+
+def _delete_router(way: str, timeout: float) -> Any:
+    return run_task(lambda: FireworksDeleteRouterOperator(task_id="unroute", router="r", timeout=timeout))
+
+
 def _list(way: str, timeout: float) -> Any:
     found = run_task(
         lambda: FireworksSweepDeploymentsOperator(task_id="sweep"), TaskInstance("sweep", "manual__2")
@@ -163,6 +175,12 @@ def _deploy() -> None:
     FireworksHook().create_deployment(
         "d", {"baseModel": MODEL, "acceleratorType": _H100, "maxReplicaCount": 2, "description": description}
     )
+
+
+def _deploy_and_route() -> None:
+    """Create the deployment ``d``, and the router ``r`` of somebody else that routes to it."""
+    _deploy()
+    FireworksHook().create_router("r", {"deployments": [_DEPLOYMENT]})
 
 
 def _is_prepared(emulator: Emulator) -> bool:
@@ -181,7 +199,16 @@ def _nothing_is_left(emulator: Emulator) -> bool:
     return not emulator.deployments_left
 
 
-MODELS, DEPLOYMENTS = "/models/", "/deployments/"
+def _is_routed(emulator: Emulator) -> bool:
+    router = emulator.router("r")
+    return router["state"] == "READY" and router["displayName"].startswith("airflow ")
+
+
+def _is_not_routed(emulator: Emulator) -> bool:
+    return all(router["state"] == "DELETING" for router in emulator.routers)
+
+
+MODELS, DEPLOYMENTS, ROUTERS = "/models/", "/deployments/", "/routers/"
 
 SCENARIOS = [
     Scenario("get model", "GET", MODELS, WAYS, _get_model),
@@ -215,5 +242,18 @@ SCENARIOS = [
         follow_ups=1,
     ),
     Scenario("delete", "DELETE", DEPLOYMENTS, ("worker",), _delete, _deploy, _nothing_is_left, follow_ups=1),
+    Scenario("route: first read", "GET", ROUTERS, _OPERATOR_WAYS, _route, _deploy, _is_routed, times=4),
+    Scenario("route: create", "POST", "/routers", _OPERATOR_WAYS, _route, _deploy, _is_routed),
+    Scenario("route: update", "PATCH", ROUTERS, _OPERATOR_WAYS, _route, _deploy_and_route, _is_routed),
+    Scenario("route: polls", "GET", ROUTERS, _OPERATOR_WAYS, _route, _deploy, _is_routed, after="POST"),
+    Scenario(
+        "delete router",
+        "DELETE",
+        ROUTERS,
+        ("worker",),
+        _delete_router,
+        _deploy_and_route,
+        _is_not_routed,
+    ),
     Scenario("list", "GET", "/deployments?", ("worker",), _list, _deploy, times=2),
 ]

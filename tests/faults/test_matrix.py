@@ -11,7 +11,17 @@ import pytest
 from airflow_provider_fireworks.deployments.removal import MONEY
 from airflow_provider_fireworks.emulator import ReceivedRequest
 from airflow_provider_fireworks.emulator.faults import FaultKind
-from tests.faults.cases import CASES, FINAL, LEFT_OUT, Case, Frequency, Meaning, expected, reason_left_out
+from tests.faults.cases import (
+    CASES,
+    FINAL,
+    FOUND_BY_READING,
+    LEFT_OUT,
+    Case,
+    Frequency,
+    Meaning,
+    expected,
+    reason_left_out,
+)
 from tests.faults.cell import PATIENCE, SHORT_TIMEOUT, TIMEOUT, Row, delays
 from tests.faults.scenarios import SCENARIOS, WAYS, Scenario
 from tests.timing import use_timing
@@ -142,7 +152,7 @@ def test_cell(cell: Cell, emulator: Any, table: Any, shorten_timeouts: Any, caps
     assert row.lasted < TIMEOUT
     if cell.frequency is Frequency.LASTING:
         assert faulty
-    elif cell.after_effect and (scenario.can_duplicate or scenario.method == "DELETE"):
+    elif cell.after_effect and scenario.request in FOUND_BY_READING:
         # The next read finds the result, so the request is not sent again.
         assert len(faulty) == 1
     else:
