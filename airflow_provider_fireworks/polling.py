@@ -2,8 +2,8 @@
 One wait, as sensors, operators and triggers share it: what a poll concluded, and when to poll again.
 
 A wait sends nothing and never sleeps. Its caller sends :meth:`ResourceWait.next_request`, passes the result to
-:meth:`Wait.observe`, and sleeps for :meth:`Wait.next_delay`. The waits for models and deployments are in
-``models/wait.py`` and ``deployments/wait.py``.
+:meth:`Wait.observe`, and sleeps for :meth:`Wait.next_delay`. The waits for models, deployments and routers are in
+``wait.py`` of ``models/``, ``deployments/`` and ``routers/``.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Until(str, Enum):
     """What ends a wait."""
 
     READY = "ready"
-    """The model is ready at its precision, or the deployment is ready."""
+    """The model is ready at its precision, or the deployment or the router is ready."""
     IDLE = "idle"
     """The model is not being prepared any more, whatever the result."""
     INFERENCE = "inference"
@@ -137,7 +137,7 @@ class Wait(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
     resource: ClassVar[str]
-    """A tag of the metrics: ``model``, ``deployment`` or ``api``."""
+    """A tag of the metrics: ``model``, ``deployment``, ``router`` or ``api``."""
 
     until: Until = Until.READY
     began: float = Field(default_factory=time.time)

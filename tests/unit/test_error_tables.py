@@ -33,7 +33,7 @@ def rows(section: str) -> list[dict[str, str]]:
     return found
 
 
-TASKS = [row for section in ("Of all tasks", "Uploading", "Preparing", "Deploying") for row in rows(section)]
+TASKS = [row for section in ("Of all tasks", "Preparing", "Deploying", "Routing") for row in rows(section)]
 HOOK = rows("What the hook raises")
 
 

@@ -17,6 +17,7 @@ from airflow_provider_fireworks.client.resources import Deployment, Model
 from airflow_provider_fireworks.deployments.wait import DeploymentWait
 from airflow_provider_fireworks.models.wait import ModelWait
 from airflow_provider_fireworks.polling import Outcome, ResponseWait, Until
+from airflow_provider_fireworks.routers.wait import RouterWait
 
 READY = Model(state="READY", supported_precisions=["FP8"])
 PREPARING = Model(state="PREPARING", supported_precisions=["FP16"])
@@ -142,7 +143,7 @@ def test_metrics_and_tags_are_documented(stats):
     assert documented == counted | {name for name, _, _ in stats.timed}
 
     (resources,) = re.findall(r"^\| `resource` \| (.+) \|$", page, flags=re.MULTILINE)
-    kinds = (ModelWait, DeploymentWait, ResponseWait)
+    kinds = (ModelWait, DeploymentWait, RouterWait, ResponseWait)
     assert set(re.findall(r"`(\w+)`", resources)) == {kind.resource for kind in kinds}
 
     (verdicts,) = re.findall(r"^\| `verdict` \| (.+?)[;|]", page, flags=re.MULTILINE)

@@ -25,6 +25,7 @@ from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
 from airflow_provider_fireworks.triggers.model import FireworksModelReadyTrigger
+from airflow_provider_fireworks.triggers.router import FireworksRouterReadyTrigger
 from tests.integration.api_key.leaks import KEY, assert_hides_key, subclasses
 from tests.integration.clients import send_shared
 from tests.integration.conftest import MODEL
@@ -281,8 +282,11 @@ def test_hook_clients_and_triggers_hide_key(emulator):
     hook.get_model("my-model")
     model = {"model": MODEL, "precision": "FP8", "deadline": 0, "poll_interval": 1}
     deployment = {"deployment": "accounts/demo/deployments/d", "deadline": 0, "poll_interval": 1}
+    route = {"router": "accounts/demo/routers/r", "deployments": [], "strategy": "evenLoad", "mark": "m"}
+    router = {"route": route, "visible_by": 0, "deadline": 0, "poll_interval": 1}
     triggers = [
         FireworksModelReadyTrigger(fireworks_conn_id="fireworks_default", wait=model),
+        FireworksRouterReadyTrigger(fireworks_conn_id="fireworks_default", wait=router),
         FireworksDeploymentReadyTrigger(
             fireworks_conn_id="fireworks_default", wait=deployment, owner_signature="mine"
         ),
