@@ -190,8 +190,6 @@ def checkpoint_to_production():
             precision=precision,
             deferrable=True,
             poll_interval=10,
-            # The API may drop a request while it prepares the model for another precision.
-            max_active_tis_per_dagrun=1,
         )
         ready = FireworksModelReadySensor(
             task_id="ready", prepared=prepare.output, deferrable=True, poke_interval=10
