@@ -186,7 +186,7 @@ class Uploader:
                         "x-goog-content-length-range": f"{file.size},{file.size}",
                     },
                     # The first is also the longest time to send a block.
-                    timeout=(timing.read_timeout, timing.response_timeout),
+                    timeout=(timing.read_timeout, timing.read_timeout),
                     allow_redirects=False,
                     stream=True,
                 ) as response:
@@ -194,6 +194,10 @@ class Uploader:
                     headers = {name.lower(): value for name, value in response.headers.items()}
                     if not 200 <= response.status_code < 300:
                         raise _error_from(label, response.status_code, headers, content, timing)
+                    if content:
+                        # A store says nothing. This is a page of a proxy, behind which nothing may be stored.
+                        shown = excerpt(response.status_code, headers, content)
+                        raise NoResponseError(shown, request=label, status=response.status_code)
                     if body.sent != file.size:
                         raise NoResponseError("the response came before every byte was sent", request=label)
         except BaseException as error:

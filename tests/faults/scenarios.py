@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from airflow_provider_fireworks.deployments.ownership import Owner
@@ -16,7 +19,10 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksScaleDeploymentOperator,
     FireworksSweepDeploymentsOperator,
 )
-from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.operators.model import (
+    FireworksPrepareModelOperator,
+    FireworksUploadModelOperator,
+)
 from airflow_provider_fireworks.operators.router import (
     FireworksDeleteRouterOperator,
     FireworksRouteOperator,
@@ -35,6 +41,7 @@ _SENSOR: dict[str, dict[str, Any]] = {
 }
 _DEPLOYMENT = "accounts/demo/deployments/d"
 _H100 = "NVIDIA_H100_80GB"
+_NEW_MODEL = "new-model"
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,20 @@ def _prepare(way: str, timeout: float) -> Any:
     return _operate(kind, way, timeout, model="my-model", precision="FP8", wait_for_completion=True)
 
 
+def _upload(way: str, timeout: float) -> Any:
+    kind = FireworksUploadModelOperator
+    return _operate(kind, way, timeout, model=_NEW_MODEL, source=_checkpoint().name, max_parallel=1)
+
+
+@cache
+def _checkpoint() -> TemporaryDirectory[str]:
+    """Return a folder with a checkpoint, which is removed when the tests end."""
+    folder = TemporaryDirectory()
+    Path(folder.name, "config.json").write_text("{}")
+    Path(folder.name, "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
 def _create(way: str, timeout: float) -> Any:
     kind = FireworksCreateDeploymentOperator
     return _operate(kind, way, timeout, model="my-model", precision="FP16", accelerator_type=_H100)
@@ -187,6 +208,12 @@ def _is_prepared(emulator: Emulator) -> bool:
     return emulator.is_prepared("my-model", "FP8")
 
 
+def _is_uploaded(emulator: Emulator) -> bool:
+    """Whether the model is READY, and was not validated before every byte was there."""
+    model = emulator.model(_NEW_MODEL)
+    return model["state"] == "READY" and "validation early" not in emulator.counts
+
+
 def _is_ready(emulator: Emulator) -> bool:
     return [each["state"] for each in emulator.deployments] == ["READY"]
 
@@ -213,6 +240,31 @@ MODELS, DEPLOYMENTS, ROUTERS = "/models/", "/deployments/", "/routers/"
 SCENARIOS = [
     Scenario("get model", "GET", MODELS, WAYS, _get_model),
     Scenario("get deployment", "GET", DEPLOYMENTS, WAYS, _get_deployment, _deploy),
+    Scenario("upload: first read", "GET", _NEW_MODEL, _OPERATOR_WAYS, _upload, done=_is_uploaded, times=4),
+    Scenario("upload: create", "POST", "/models$", _OPERATOR_WAYS, _upload, done=_is_uploaded),
+    Scenario(
+        "upload: URLs", "POST", "getUploadEndpoint", _OPERATOR_WAYS, _upload, done=_is_uploaded, follow_ups=2
+    ),
+    Scenario(
+        "upload: file",
+        "PUT",
+        "/emulated-bucket/",
+        ("worker",),
+        _upload,
+        done=_is_uploaded,
+        # Whatever the refusal, the task tries again with new URLs.
+        follow_ups=5,
+    ),
+    Scenario(
+        "upload: validation",
+        "GET",
+        "validateUpload",
+        _OPERATOR_WAYS,
+        _upload,
+        done=_is_uploaded,
+        # Reading the model after a refusal, then the clean-up.
+        follow_ups=3,
+    ),
     Scenario("prepare: first read", "GET", MODELS, _OPERATOR_WAYS, _prepare, done=_is_prepared, times=4),
     Scenario("prepare", "POST", ":prepare", _OPERATOR_WAYS, _prepare, done=_is_prepared),
     Scenario("prepare: polls", "GET", MODELS, _OPERATOR_WAYS, _prepare, done=_is_prepared, after="POST"),

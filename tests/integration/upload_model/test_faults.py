@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,34 @@ def test_upload_without_response_is_repeated(emulator, source, monkeypatch):
     assert stored(emulator) == hashes(CHECKPOINT)
 
 
-def test_upload_whose_response_trickles_is_repeated(emulator, source, monkeypatch):
+def trickling() -> Iterator[bytes]:
+    """Return a response whose bytes each come in time, but that is never complete."""
+    yield b"HTTP/1.1 200 OK\r\nX-Header: "
+    while True:
+        time.sleep(0.05)
+        yield b"x"
+
+
+def page() -> Iterator[bytes]:
+    """Return the page of a proxy, behind which nothing is stored."""
+    yield http_response(b"<html><title>Sign in</title></html>", "Connection: close")
+
+
+@pytest.mark.parametrize(
+    ("response", "problem"),
+    [(trickling, "no response: "), (page, "HTML page: Sign in")],
+    ids=["trickle", "page"],
+)
+def test_response_that_is_not_the_stores_is_no_success(source, connect, monkeypatch, response, problem):
     use_timing(monkeypatch, response_timeout=0.3)
-    emulator.fault("trickle", method="PUT", path="model.safetensors", delay=0.05)
-    assert upload(source) == {"model": NAME}
-    assert stored(emulator) == hashes(CHECKPOINT)
+    (file,) = [each for each in storage.list_files(source) if each.name == "config.json"]
+    with Server(response) as store:
+        urls = json_response({"filenameToSignedUrls": {file.name: f"{store.url}/x?signature"}})
+        with Server(lambda: [urls]) as server:
+            connect(host=server.url)
+            with pytest.raises(ApiError, match=f"is not uploaded after 1 s: PUT .*{problem}"):
+                FireworksHook().upload_files(NEW, [file], timeout=1)
+    assert len(store.requests) > 1
 
 
 def test_upload_of_huge_response_reads_little_of_it(emulator, source):
