@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.operators.router import FireworksRouteOperator
 from airflow_provider_fireworks.routers.routing import mark_of
 from tests.integration.conftest import MODEL, TaskInstance, run_task
-from tests.integration.creating import act_when, fault_id
+from tests.integration.creating import fault_id
 from tests.timing import use_timing
 
 ROUTER = "accounts/demo/routers/r"
@@ -231,7 +232,7 @@ def test_deployment_that_does_not_serve_fails_before_any_write(deployed, route, 
 
 
 def test_deployment_that_does_not_exist_fails_before_any_write(deployed, route):
-    with pytest.raises(exceptions.FireworksNotFound, match=r"router r: .*deployments/nope"):
+    with pytest.raises(exceptions.FireworksNotFound, match="router r: .*deployments/nope"):
         route("nope")
     assert writes(deployed) == []
 
@@ -312,21 +313,21 @@ def test_update_that_never_ends_times_out_with_the_state(deployed, route):
     route("a")
     deployed.configure(router_outcome="never")
     with pytest.raises(exceptions.FireworksTimeout) as error:
-        route("b", timeout=1)
+        route("b", timeout=0.5)
     assert str(error.value).startswith("router r: timeout of ")
     assert "last seen: its state is UPDATING" in str(error.value)
     deployed.clear()
     # The next task that wants something else does not pile updates up.
     with pytest.raises(exceptions.FireworksTimeout, match="its state is UPDATING, and it routes to b"):
-        route("c", timeout=1)
+        route("c", timeout=0.5)
     assert writes(deployed) == []
 
 
 def test_retry_after_a_timeout_waits_for_the_same_update(deployed, route):
     route("a")
-    deployed.configure(router_duration=2.5)
+    deployed.configure(router_duration=1.5)
     with pytest.raises(exceptions.FireworksTimeout):
-        route("b", timeout=1)
+        route("b", timeout=0.3)
     deployed.clear()
     assert route("b") == RESULT
     assert writes(deployed) == []
@@ -334,11 +335,11 @@ def test_retry_after_a_timeout_waits_for_the_same_update(deployed, route):
 
 def test_router_deleted_during_the_wait_fails_and_is_retried(deployed, route):
     deployed.configure(router_duration=60)
-    with (
-        act_when(lambda: deployed.routers, lambda: deployed.set_router("r", state="DELETING")),
-        pytest.raises(exceptions.FireworksError, match="it was deleted while it was waited for") as error,
-    ):
+    timer = Timer(0.3, lambda: deployed.set_router("r", state="DELETING"))
+    timer.start()
+    with pytest.raises(exceptions.FireworksError, match="it was deleted while it was waited for") as error:
         route("a")
+    timer.join()
     assert not isinstance(error.value, AirflowFailException)
 
 
@@ -349,7 +350,7 @@ def test_router_deleted_during_the_wait_fails_and_is_retried(deployed, route):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_refusal_ends_the_task_with_its_own_error(deployed, route, status, error, method):
     deployed.fault("status", status=status, method=method, path="routers")
-    with pytest.raises(getattr(exceptions, error), match=r"^router r: .* emulated fault"):
+    with pytest.raises(getattr(exceptions, error), match="^router r: .* emulated fault"):
         route("a")
     assert deployed.routers == []
 
