@@ -36,8 +36,8 @@ def fireworks_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """
     A new emulator of the Fireworks API for each test, and the Airflow connection ``fireworks_default`` to it.
 
-    Preparing a model takes 0.2 s, and so do creating and scaling a deployment, and changing a router. The account is ``demo``; among
-    its models are ``my-model`` (READY at FP16) and ``my-other-model`` (READY at BF16).
+    Preparing a model takes 0.2 s, and so do creating and scaling a deployment, and changing a router. The account is
+    ``demo``; among its models are ``my-model`` (READY at FP16) and ``my-other-model`` (READY at BF16).
     See :class:`airflow_provider_fireworks.emulator.Emulator`.
     """
     from airflow_provider_fireworks.emulator import Emulator

@@ -232,7 +232,7 @@ def test_deployment_that_does_not_serve_fails_before_any_write(deployed, route, 
 
 
 def test_deployment_that_does_not_exist_fails_before_any_write(deployed, route):
-    with pytest.raises(exceptions.FireworksNotFound, match="router r: .*deployments/nope"):
+    with pytest.raises(exceptions.FireworksNotFound, match=r"router r: .*deployments/nope"):
         route("nope")
     assert writes(deployed) == []
 
@@ -350,7 +350,7 @@ def test_router_deleted_during_the_wait_fails_and_is_retried(deployed, route):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_refusal_ends_the_task_with_its_own_error(deployed, route, status, error, method):
     deployed.fault("status", status=status, method=method, path="routers")
-    with pytest.raises(getattr(exceptions, error), match="^router r: .* emulated fault"):
+    with pytest.raises(getattr(exceptions, error), match=r"^router r: .* emulated fault"):
         route("a")
     assert deployed.routers == []
 

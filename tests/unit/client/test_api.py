@@ -32,7 +32,6 @@ from airflow_provider_fireworks.client.api import (
     undelete_deployment,
     update_deployment,
     update_router,
-    validate_upload,
 )
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
