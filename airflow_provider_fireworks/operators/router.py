@@ -301,8 +301,11 @@ class FireworksDeleteRouterOperator(FireworksOperator):
             nonlocal may_be_deleted
             name = self.hook.router_name(router)
             try:
-                if self.hook.get_router(name).auto_generated:
+                found = self.hook.get_router(name)
+                if found.auto_generated:
                     raise FireworksRouterConflict(f"{name} is not deleted: {sentence(AUTO_GENERATED)}")
+                if found.state == "DELETING":
+                    return [str(name)] if may_be_deleted else []
                 may_be_deleted = True
                 self.hook.delete_router(name)
             except NotFoundError:

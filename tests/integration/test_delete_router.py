@@ -50,6 +50,14 @@ def test_delete_removes_the_router_and_leaves_its_deployments(routed, router):
     assert delete(router) == []
 
 
+def test_delete_of_a_router_that_is_being_deleted_sends_nothing(routed):
+    routed.configure(router_duration=60)
+    assert delete() == [ROUTER]
+    routed.clear()
+    assert delete() == []
+    assert [each.method for each in routed.requests] == ["GET"]
+
+
 def test_delete_of_nothing_warns_and_sends_nothing(routed, capsys):
     assert delete(None) == []
     assert "Nothing to delete: no router was named" in "".join(capsys.readouterr())
@@ -75,13 +83,15 @@ def test_delete_of_an_auto_generated_router_is_a_conflict(routed):
     ],
     ids=fault_id,
 )
-def test_delete_of_unknown_outcome_is_looked_at_before_it_is_repeated(routed, fault):
+@pytest.mark.parametrize("duration", [0, 0.5])
+def test_delete_of_unknown_outcome_is_looked_at_before_it_is_repeated(routed, fault, duration):
+    routed.configure(router_duration=duration)
     routed.fault(**fault, method="DELETE")
     assert delete() == [ROUTER]
     methods = [each.method for each in routed.requests]
     assert methods[:3] == ["GET", "DELETE", "GET"]
     assert methods[3:] == ([] if fault.get("after_work") else ["DELETE"])
-    assert routed.routers == []
+    assert [each["state"] for each in routed.routers] in ([], ["DELETING"])
 
 
 @pytest.mark.parametrize(("status", "error"), [(400, "FireworksRefused"), (403, "FireworksAccessDenied")])
