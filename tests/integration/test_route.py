@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Timer
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.operators.router import FireworksRouteOperator
 from airflow_provider_fireworks.routers.routing import mark_of
 from tests.integration.conftest import MODEL, TaskInstance, run_task
-from tests.integration.creating import fault_id
+from tests.integration.creating import act_when, fault_id
 from tests.timing import use_timing
 
 ROUTER = "accounts/demo/routers/r"
@@ -313,21 +312,21 @@ def test_update_that_never_ends_times_out_with_the_state(deployed, route):
     route("a")
     deployed.configure(router_outcome="never")
     with pytest.raises(exceptions.FireworksTimeout) as error:
-        route("b", timeout=0.5)
+        route("b", timeout=1)
     assert str(error.value).startswith("router r: timeout of ")
     assert "last seen: its state is UPDATING" in str(error.value)
     deployed.clear()
     # The next task that wants something else does not pile updates up.
     with pytest.raises(exceptions.FireworksTimeout, match="its state is UPDATING, and it routes to b"):
-        route("c", timeout=0.5)
+        route("c", timeout=1)
     assert writes(deployed) == []
 
 
 def test_retry_after_a_timeout_waits_for_the_same_update(deployed, route):
     route("a")
-    deployed.configure(router_duration=1.5)
+    deployed.configure(router_duration=2.5)
     with pytest.raises(exceptions.FireworksTimeout):
-        route("b", timeout=0.3)
+        route("b", timeout=1)
     deployed.clear()
     assert route("b") == RESULT
     assert writes(deployed) == []
@@ -335,11 +334,11 @@ def test_retry_after_a_timeout_waits_for_the_same_update(deployed, route):
 
 def test_router_deleted_during_the_wait_fails_and_is_retried(deployed, route):
     deployed.configure(router_duration=60)
-    timer = Timer(0.3, lambda: deployed.set_router("r", state="DELETING"))
-    timer.start()
-    with pytest.raises(exceptions.FireworksError, match="it was deleted while it was waited for") as error:
+    with (
+        act_when(lambda: deployed.routers, lambda: deployed.set_router("r", state="DELETING")),
+        pytest.raises(exceptions.FireworksError, match="it was deleted while it was waited for") as error,
+    ):
         route("a")
-    timer.join()
     assert not isinstance(error.value, AirflowFailException)
 
 
