@@ -79,14 +79,16 @@ class Route(BaseModel):
         return [str(deployment) for deployment in self.deployments]
 
     def changes(self, found: Router) -> dict[str, Any]:
-        """Return the fields in which a router differs from what is wanted. The order of deployments has no meaning."""
+        """
+        Return the fields in which a router differs from what is wanted, apart from its owner.
+
+        The order of deployments has no meaning. A strategy that the API does not show counts as the one wanted.
+        """
         changes: dict[str, Any] = {}
-        if found.display_name != self.mark:
-            changes["displayName"] = self.mark
         if sorted(found.deployments or []) != sorted(self._wanted):
             changes["deployments"] = self._wanted
         # With one deployment there is nothing to split.
-        if found.strategy != self.strategy and len(self.deployments) > 1:
+        if found.strategy not in (None, self.strategy) and len(self.deployments) > 1:
             changes[self.strategy] = {}
         return changes
 
@@ -107,7 +109,8 @@ class Route(BaseModel):
         shown = f"its state is {state}"
         if state == "DELETING":
             return RouteDecision(RouteStep.PAUSE, shown)
-        changes = self.changes(found)
+        changes = {} if found.display_name == self.mark else {"displayName": self.mark}
+        changes |= self.changes(found)
         if not changes:
             return RouteDecision(RouteStep.READY if state == "READY" else RouteStep.WAIT, shown)
         if state in ("CREATING", "UPDATING"):

@@ -54,7 +54,7 @@ def found(*deployments: str, state: str | None = "READY", **fields: Any) -> Rout
             found(A, B, display_name=""), True, RouteStep.UPDATE, {"displayName": MARK}, id="adopted"
         ),
         pytest.param(
-            found(C, display_name="mine", even_load=None),
+            found(C, display_name="mine", even_load=None, weighted_random={}),
             True,
             RouteStep.UPDATE,
             {"displayName": MARK, "deployments": [A, B], "evenLoad": {}},
@@ -91,6 +91,10 @@ def test_next_step_follows_from_the_router(router, adopt, step, fields):
 def test_strategy_does_not_matter_with_one_deployment():
     router = found(A, even_load=None, weighted_random={})
     assert wanted(A).next_step(router, adopt=False).step is RouteStep.READY
+
+
+def test_strategy_that_is_not_shown_counts_as_wanted():
+    assert wanted(A, B).next_step(found(A, B, even_load=None), adopt=False).step is RouteStep.READY
 
 
 def test_new_router_has_one_strategy():

@@ -24,7 +24,9 @@ def new_wait(**fields: Any) -> RouterWait:
 
 
 def router(state: str | None = "READY", deployment: str = A, **fields: Any) -> Router:
-    return Router(state=state, deployments=[deployment], display_name=MARK, even_load={}, **fields)
+    return Router(
+        **{"state": state, "deployments": [deployment], "display_name": MARK, "even_load": {}} | fields
+    )
 
 
 def test_router_wait_polls_the_router():
@@ -53,6 +55,7 @@ def test_router_wait_continues_elsewhere():
             "with the status INTERNAL: no",
         ),
         (router("DELETING"), Outcome.FAILED, "it was deleted while it was waited for"),
+        (router(display_name="renamed"), Outcome.READY, "its state is READY"),
         (router("READY", B), Outcome.PENDING, "its state is READY, but it routes to b"),
         (router("UPDATING", B), Outcome.PENDING, "its state is UPDATING, but it routes to b"),
     ],
