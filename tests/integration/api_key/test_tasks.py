@@ -17,6 +17,7 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksSweepDeploymentsOperator,
 )
 from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
+from airflow_provider_fireworks.operators.router import FireworksRouteOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.api_key.leaks import KEY, assert_hides_key, subclasses
@@ -46,6 +47,10 @@ def wait_for_deployment(**arguments: Any) -> Any:
     return FireworksDeploymentReadySensor(
         task_id="up", deployment="d", poke_interval=0.1, timeout=20, **arguments
     )
+
+
+def route(**arguments: Any) -> Any:
+    return FireworksRouteOperator(task_id="route", router="r", deployments="d", timeout=20, **arguments)
 
 
 class ResumedWithInvalidEvent:
@@ -91,6 +96,12 @@ def other_deployment(emulator: Emulator) -> dict[str, Any]:
     return {"deployment_id": "d"}
 
 
+def other_router(emulator: Emulator) -> None:
+    other_deployment(emulator)
+    emulator.set_deployment("d", state="READY")
+    FireworksHook().create_router("r", {"deployments": ["accounts/demo/deployments/d"]})
+
+
 def failed_deployment(emulator: Emulator) -> None:
     other_deployment(emulator)
     emulator.set_deployment("d", state="FAILED")
@@ -111,6 +122,7 @@ TASKS: dict[type[Exception], tuple[Callable[..., Any], Callable[[Emulator], Any]
     exceptions.FireworksDeploymentFailed: (deploy, option(deploy_outcome="failed")),
     exceptions.FireworksDeploymentNotReady: (wait_for_deployment, failed_deployment),
     exceptions.FireworksDeploymentConflict: (deploy, other_deployment),
+    exceptions.FireworksRouterConflict: (route, other_router),
     exceptions.FireworksQuotaExceeded: (deploy, option(gpu_quota=0)),
     exceptions.FireworksCapacityUnavailable: (
         lambda **mode: deploy(**mode, capacity_timeout=0.2),
