@@ -396,13 +396,15 @@ class FireworksUploadModelOperator(WaitingOperator):
         """Return the state of a task that has not done anything yet. Looking the account up may take a request."""
         deadline = time.time() + self._time_limit.seconds
         model = self._arguments.model
+        # What is wrong with the folder is an error before anything is sent.
+        digest = self._source.digest(self._spec)
         return ModelUpload(
             model=self._send_patiently(
                 lambda: self.hook.model_name(model), self._response_wait(model, deadline), model
             ),
             deadline=deadline,
             kind=self._source.kind,
-            digest=self._source.digest(self._spec),
+            digest=digest,
             # An earlier try may have been killed right after it had created one.
             may_exist=self._ti.try_number > 1,
             timing=self.timing,

@@ -112,7 +112,7 @@ def test_upload_of_huge_response_reads_little_of_it(emulator, source):
 def test_upload_that_never_succeeds_times_out(emulator, source, fault):
     emulator.fault(**fault, times=-1, method="PUT", path="model.safetensors")
     with pytest.raises(exceptions.FireworksTimeout, match=r"last seen: PUT model\.safetensors to 127"):
-        upload(source, timeout=1)
+        upload(source, timeout=2)
     assert emulator.count("GET", "validateUpload") == 0
     assert not exists(emulator)
 

@@ -30,12 +30,10 @@ from tests.integration.uploading import (
 from tests.task_states import OVER
 
 
-def interrupted(emulator: Any, source: str, instance: TaskInstance | None = None) -> None:
-    """Let a first try fail in the middle of its upload, with a retry left."""
-    emulator.fault("status", times=-1, method="PUT", path="model.safetensors")
-    with pytest.raises(exceptions.FireworksTimeout):
-        upload(source, instance or TaskInstance("upload", max_tries=1), timeout=0.5)
-    emulator.clear_faults()
+def interrupted(emulator: Any, source: str) -> None:
+    """Let a first try be evicted in the middle of its upload, with a retry left."""
+    kill(emulator, source, TaskInstance("upload", state="running", max_tries=1))
+    emulator.configure(upload_rate=None, validation_outcome="ok")
     assert emulator.model(NEW)["state"] == "UPLOADING"
     emulator.clear()
 
@@ -181,7 +179,7 @@ def test_failed_task_deletes_its_model_if_no_try_is_left(
 ):
     emulator.fault(**fault)
     with pytest.raises(exceptions.FireworksError) as failure:
-        run(source, TaskInstance("upload", max_tries=max_tries), timeout=0.6, **arguments)
+        run(source, TaskInstance("upload", max_tries=max_tries), timeout=2, **arguments)
     assert exists(emulator) is not is_deleted
     assert ("is kept, because delete_on_failure is False" in str(failure.value)) is bool(arguments)
 
@@ -274,7 +272,7 @@ def test_lora_is_uploaded_again_by_a_retry(emulator, tmp_path):
     source = write(tmp_path, LORA)
     emulator.fault("status", times=-1, method="PUT")
     with pytest.raises(exceptions.FireworksTimeout):
-        upload(source, TaskInstance("upload", max_tries=1), timeout=0.4, base_model="my-model")
+        upload(source, TaskInstance("upload", max_tries=1), timeout=2, base_model="my-model")
     emulator.clear_faults()
     upload(source, TaskInstance("upload", try_number=2, max_tries=1), base_model="my-model")
     assert stored(emulator) == hashes(LORA)

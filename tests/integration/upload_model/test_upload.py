@@ -185,7 +185,7 @@ def test_invalid_upload_fails_with_the_words_of_the_api(emulator, source, run):
 def test_validation_that_never_ends_times_out(emulator, source, run):
     emulator.configure(validation_outcome="never")
     with pytest.raises(exceptions.FireworksTimeout, match="the uploaded files are being validated"):
-        run(source, timeout=1)
+        run(source, timeout=2)
     assert not exists(emulator)
 
 
