@@ -24,7 +24,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: demo-options $(INSTALLED) ## Deploy a model at several precisions on a local Airflow, no account needed, or run another example (DAG=checkpoint_to_production, KEEP=1, PRECISIONS="FP8 FP4", FAIL=FP4)
+demo: demo-options $(INSTALLED) ## Deploy a model at several precisions on a local Airflow, no account needed (KEEP=1, PRECISIONS="FP8 FP4", FAIL=FP4, DAG=checkpoint_to_production)
 	@$(BIN)/python -m local_airflow.demo
 
 # Before anything is installed, so with any Python.

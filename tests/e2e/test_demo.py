@@ -48,6 +48,19 @@ def test_demo_with_failed_deployment_shows_why_and_exits_with_1(
     assert leftovers() == []
 
 
+def test_demo_runs_any_example(
+    demo: Callable[..., subprocess.Popen[str]], leftovers: Callable[[], list[str]]
+) -> None:
+    process = demo("--dag", "prepare_fan_out", "--precisions", "FP8", "--duration", "1")
+    output, _ = process.communicate(timeout=240)
+
+    assert process.returncode == 0, output
+    assert re.search(r"^ *\d+ s  prepare\[0\]: done$", output, re.M)
+    assert re.search(r"^ *\d+ s  report: done$", output, re.M)
+    assert "Preparations started: 1. Deployments created: 0." in output
+    assert leftovers() == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_demo_ended_by_signal_leaves_no_process(
     demo: Callable[..., subprocess.Popen[str]],
