@@ -81,7 +81,7 @@ class SignedUrl:
     Where one file can be uploaded.
 
     :ivar path: of the URL, decoded.
-    :ivar expires_at: seconds since the epoch.
+    :ivar expires_at: seconds since the epoch. An upload that begins before is accepted, however long it takes.
     """
 
     path: str
@@ -121,9 +121,6 @@ class UploadUrls:
         """
         found = self._urls.get(signature)
         return found if found is not None and found.path == path else None
-
-    def is_expired(self, url: SignedUrl) -> bool:
-        return url.expires_at <= self._state.clock()
 
     def expire(self) -> None:
         """Let all URLs expire that exist now."""

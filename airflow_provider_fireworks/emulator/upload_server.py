@@ -95,7 +95,10 @@ class UploadHandler(RequestHandler):
         left = length
         started = time.monotonic()
         while left:
-            count = self.rfile.readinto(buffer[:left])
+            try:
+                count = self.rfile.readinto(buffer[:left])
+            except ConnectionError:
+                return False
             if not count:
                 return False
             digest.update(buffer[:count])
@@ -123,7 +126,7 @@ class UploadHandler(RequestHandler):
         state = self.server.state
         if url is None:
             return store_error(403, "SignatureDoesNotMatch", "The signature does not match the URL.")
-        if state.upload_urls.is_expired(url):
+        if url.expires_at <= file.started_at:
             message = "The provided token has expired."
             return store_error(state.options.expired_url_status, "ExpiredToken", message)
         if "authorization" in headers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import socket
+import struct
 import time
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -187,6 +188,12 @@ def test_url_expires_after_its_ttl(emulator, upload):
     assert error_code(put(url, b"abc")) == (400, "ExpiredToken")
 
 
+def test_url_that_expires_during_an_upload_is_accepted(emulator, upload):
+    emulator.configure(upload_url_ttl=0.2, upload_rate=10)
+    [url] = upload.urls({"config.json": b"abcd"}).values()
+    assert put(url, b"abcd").status_code == 200
+
+
 def test_upload_rate_limits_each_file(emulator, url):
     emulator.configure(upload_rate=10)
     assert put(url, b"abc").status_code == 200
@@ -242,6 +249,23 @@ def test_client_that_disconnects_leaves_file_incomplete(emulator, url):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert [(file.size, file.result) for file in emulator.uploads("new")] == [(1, "incomplete")]
+
+
+def test_client_that_resets_the_connection_leaves_file_incomplete(emulator, url):
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=5) as connection:
+        head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 3\r\n"
+        connection.sendall(f"{head}\r\n".encode())
+        deadline = time.monotonic() + 5
+        while not emulator.uploads("new"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        # Closing it sends RST, as the end of a killed process may do.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    while emulator.uploads("new")[0].result is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [file.result for file in emulator.uploads("new")] == ["incomplete"]
 
 
 def test_stopped_emulator_ends_uploads_and_keeps_its_ports(emulator, url):
