@@ -36,21 +36,24 @@ def list_files(folder: str) -> list[SourceFile]:
     """
     List all files below a folder, with their sizes.
 
+    Hidden files and folders, such as those of git, are left out.
+
     :param folder: whatever ``ObjectStoragePath`` reads: ``s3://connection@bucket/path``, ``gs://…``, ``file:///path``.
-    :raises SourceError: if it cannot be read. A folder that does not exist may have no files instead.
+    :raises SourceError: if it cannot be read, or has something else than files, such as a link to a folder. A folder
+        that does not exist may have no files instead.
     """
     with _errors_of(folder):
         path = ObjectStoragePath(folder)
-        found: Mapping[str, Any] = path.fs.find(path.path, detail=True)
-        root = path.path.strip("/") + "/"
-        if root.rstrip("/") in (name.strip("/") for name in found):
+        root = path.path.strip("/")
+        found = {
+            full.strip("/").removeprefix(f"{root}/"): info
+            for full, info in path.fs.find(path.path, detail=True).items()
+            # An object store may have an empty object in place of a folder, even of this one.
+            if info["type"] != "directory" and not full.endswith("/")
+        }
+        if root in found:
             raise SourceError(f"{folder} is a file, not a folder")
-        return [
-            _file(path, name.strip("/").removeprefix(root), info)
-            for name, info in found.items()
-            # An object store may have an empty object in place of a folder.
-            if info["type"] != "directory" and not name.endswith("/")
-        ]
+        return [_file(path, name, info) for name, info in found.items() if not _is_hidden(name)]
 
 
 def read_json(folder: str, file: SourceFile) -> Any:
@@ -68,10 +71,19 @@ def read_json(folder: str, file: SourceFile) -> Any:
         raise SourceError(f"{folder}: {file.name} is not valid JSON: {one_line(error)}") from None
 
 
-def _file(folder: ObjectStoragePath, name: str, info: Mapping[str, Any]) -> SourceFile:
-    version = next((str(info[key]) for key in _VERSIONS if info.get(key)), "")
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
 
+
+def _file(folder: ObjectStoragePath, name: str, info: Mapping[str, Any]) -> SourceFile:
     path: Any = folder / name
+    if info.get("islink"):
+        # A listing has the time of the link, not that of the file it leads to.
+        info = path.fs.info(path.path)
+    if info["type"] != "file":
+        what = "a link to a folder" if info["type"] == "directory" else "neither a file nor a folder"
+        raise SourceError(f"{folder} has {one_line(name)}, which is {what}. Move it elsewhere")
+    version = next((str(info[key]) for key in _VERSIONS if info.get(key)), "")
 
     def open_file() -> Any:
         return path.open("rb", block_size=_BUFFER_BYTES)

@@ -56,20 +56,18 @@ class Source:
         """
         Tell what a folder has from its list of files.
 
-        Hidden files and folders, such as those of git, are left out.
-
         :param listed: all files below the folder.
         :param kind: what it should be; ``None`` for either.
         :raises InvalidSourceError: if it is neither, or not what it should be, or if files are missing.
         """
-        files = {file.name: file for file in listed if not _is_hidden(file.name)}
+        files = {file.name: file for file in listed}
         if not files:
             raise InvalidSourceError(f"{folder} has no files, or does not exist")
         is_lora = ADAPTER_CONFIG in files
         found = ModelKind.LORA if is_lora else ModelKind.BASE
-        if kind not in (None, found):
+        if kind is not None and kind is not found:
             has = f"has {ADAPTER_CONFIG}, so it is a LoRA" if is_lora else f"has no {ADAPTER_CONFIG}"
-            raise InvalidSourceError(f"{folder} does not fit kind={kind.value!r}: it {has}" if kind else "")
+            raise InvalidSourceError(f"{folder} does not fit kind={kind.value!r}: it {has}")
         if is_lora:
             files.pop(_MODEL_CARD, None)
             _check_lora(folder, files)
@@ -157,10 +155,6 @@ class Source:
         named = set(map(str, weight_map.values())) if isinstance(weight_map, dict) else set()
         if missing := sorted(named - set(names)):
             raise InvalidSourceError(f"{self.folder} lacks files that {index} names: {_listing(missing)}")
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
 
 
 def _check_base(folder: str, files: Mapping[str, SourceFile]) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
+from airflow.sdk.io import attach
+from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.deployments.ownership import Owner
@@ -103,17 +107,28 @@ def test_hidden_files_are_left_out(emulator, tmp_path):
     assert stored(emulator) == hashes(CHECKPOINT)
 
 
-def test_folder_of_links_is_uploaded_as_the_files_they_lead_to(emulator, tmp_path):
-    # As the cache of huggingface_hub has it.
+@pytest.fixture
+def snapshot(tmp_path: Path) -> str:
+    """The folder of a checkpoint whose files are links, as in the cache of huggingface_hub."""
     write(tmp_path / "blobs", CHECKPOINT)
-    snapshot = tmp_path / "snapshot"
-    snapshot.mkdir()
+    (tmp_path / "snapshot").mkdir()
     for name in ("config.json", "model.safetensors"):
-        os.symlink(f"../blobs/{name}", snapshot / name)
-    upload(f"file://{snapshot}")
+        os.symlink(f"../blobs/{name}", tmp_path / "snapshot" / name)
+    return f"file://{tmp_path / 'snapshot'}"
+
+
+def test_folder_of_links_is_uploaded_as_the_files_they_lead_to(emulator, snapshot):
+    upload(snapshot)
     assert stored(emulator) == hashes(
         {name: CHECKPOINT[name] for name in ("config.json", "model.safetensors")}
     )
+
+
+def test_skip_does_not_accept_links_to_files_that_changed(emulator, snapshot, tmp_path):
+    upload(snapshot)
+    os.utime(tmp_path / "blobs" / "model.safetensors", (1, 1))
+    with pytest.raises(exceptions.FireworksModelConflict, match="its files were others"):
+        upload(snapshot, TaskInstance("upload", "manual__2"), if_exists="skip")
 
 
 def test_upload_of_several_files_is_parallel(emulator, tmp_path):
@@ -291,6 +306,42 @@ def test_unreadable_source_is_an_error_before_anything_is_sent(emulator, source,
     with pytest.raises(exceptions.FireworksInvalidArgument, match=problem):
         upload(source)
     assert emulator.requests == []
+
+
+def test_pipe_in_source_is_an_error(emulator, source):
+    os.mkfifo(f"{source.removeprefix('file://')}/pipe")
+    with pytest.raises(exceptions.FireworksInvalidArgument, match="has pipe, which is neither a file nor"):
+        upload(source)
+    assert emulator.requests == []
+
+
+def test_link_to_folder_in_source_is_an_error(emulator, source, tmp_path):
+    os.symlink(tmp_path, f"{source.removeprefix('file://')}/linked")
+    with pytest.raises(exceptions.FireworksInvalidArgument, match="has linked, which is a link to a folder"):
+        upload(source)
+    assert emulator.requests == []
+
+
+def test_hidden_pipe_in_source_is_left_out(source):
+    os.mkfifo(f"{source.removeprefix('file://')}/.pipe")
+    assert len(list_files(source)) == len(CHECKPOINT)
+
+
+class FolderObjects(LocalFileSystem):
+    """Lists an empty object in place of each folder, as S3 does after its console has created one."""
+
+    def find(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        found = super().find(path, withdirs=True, **kwargs)
+        folders = {f"{name}/" for name, info in found.items() if info["type"] == "directory"}
+        files = {name: info for name, info in found.items() if info["type"] != "directory"}
+        return files | {name: {"name": name, "size": 0, "type": "file"} for name in folders}
+
+
+def test_objects_in_place_of_folders_are_left_out(source):
+    attach("file", "console", fs=FolderObjects())
+    folder = source.replace("file://", "file://console@")
+    assert f"{source.removeprefix('file://')}/" in FolderObjects().find(source, detail=True)
+    assert list_files(folder) == list_files(source)
 
 
 def test_source_that_is_a_file_is_an_error(emulator, source):
