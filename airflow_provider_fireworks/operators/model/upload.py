@@ -356,10 +356,17 @@ class FireworksUploadModelOperator(WaitingOperator):
         :raises FireworksInvalidArgument: if it cannot be read or uploaded.
         """
         try:
-            return self._list_source()
+            source = self._list_source()
         except SourceError as error:
             kind = FireworksUploadFailed if error.is_transient else FireworksInvalidArgument
             raise kind(f"source: {error}. {kind.hint}") from None
+        unknown = next((file.name for file in source.files if not file.version), None)
+        if unknown and self._arguments.if_exists == "skip":
+            raise FireworksInvalidArgument(
+                f"if_exists: with 'skip', a change of {source.folder} would not be noticed, as {unknown} has neither "
+                "an ETag nor a time. Use 'fail', with an id for each run."
+            )
+        return source
 
     @cached_property
     def _spec(self) -> dict[str, Any]:

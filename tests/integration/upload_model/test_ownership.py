@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +151,17 @@ def test_skip_does_not_accept_model_that_is_not_ready(emulator, source):
     with pytest.raises(exceptions.FireworksModelConflict, match="its state is UPLOADING, not READY"):
         upload(source, TaskInstance("upload", "manual__2"), if_exists="skip")
     assert exists(emulator)
+
+
+def test_skip_requires_versions_of_all_files(emulator, source):
+    # Midnight of 1 January 1970 is what a file system shows that knows no time.
+    os.utime(Path(source.removeprefix("file://")) / "model.safetensors", (0, 0))
+    with pytest.raises(
+        exceptions.FireworksInvalidArgument, match=r"model\.safetensors has neither an ETag nor"
+    ):
+        upload(source, if_exists="skip")
+    assert emulator.requests == []
+    assert upload(source) == {"model": NAME}
 
 
 def test_skip_uploads_if_there_is_no_such_model(emulator, source):
