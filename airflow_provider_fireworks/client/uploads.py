@@ -7,6 +7,7 @@ gives access to whoever has it, so no URL is part of a message.
 
 from __future__ import annotations
 
+import errno
 import math
 import random
 import re
@@ -282,11 +283,13 @@ class _SignedUrls:
 
 @contextmanager
 def _source_errors(file: SourceFile) -> Iterator[None]:
-    """Translate whatever a file system raises. Only that a file is gone or forbidden is final."""
+    """Translate whatever a file system raises. Only that a file is gone, replaced or forbidden is final."""
     try:
         yield
     except Exception as error:
-        is_final = isinstance(error, (FileNotFoundError, PermissionError))
+        is_final = isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError))
+        # So s3fs reports that an object is another one than when it was opened first.
+        is_final = is_final or getattr(error, "errno", None) == errno.EBUSY
         shown = one_line(f"{type(error).__name__}: {error}")
         raise SourceError(f"{file.name} cannot be read: {shown}", is_transient=not is_final) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,9 +277,10 @@ def test_source_that_changes_during_upload_is_not_validated(emulator, source, ch
     assert stored(emulator)["model.safetensors"] == hashes({"": weights.read_bytes()})[""]
 
 
-def test_broken_read_of_a_file_is_repeated(emulator, monkeypatch, source):
+def break_reads(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
+    """Raise errors, one after the other, when the weights are opened."""
     list_files = storage.list_files
-    failures = iter([OSError("the network is down"), TimeoutError()])
+    failures = iter(errors)
 
     def flaky(folder: str) -> list[SourceFile]:
         def opened(file: SourceFile) -> Any:
@@ -294,8 +296,25 @@ def test_broken_read_of_a_file_is_repeated(emulator, monkeypatch, source):
         ]
 
     monkeypatch.setattr(storage, "list_files", flaky)
+
+
+def test_broken_read_of_a_file_is_repeated(emulator, monkeypatch, source):
+    break_reads(monkeypatch, OSError("the network is down"), TimeoutError())
     assert upload(source) == {"model": NAME}
     assert stored(emulator) == hashes(CHECKPOINT)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EBUSY, "no longer exists"), IsADirectoryError("x"), PermissionError("x")],
+    ids=repr,
+)
+def test_file_that_cannot_be_read_for_good_fails_the_try(emulator, monkeypatch, source, error):
+    break_reads(monkeypatch, error)
+    with pytest.raises(
+        exceptions.FireworksUploadFailed, match=r"model\.safetensors cannot be read: .*A retry"
+    ):
+        upload(source)
 
 
 # ---- the hook
