@@ -14,9 +14,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from queue import SimpleQueue
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import BinaryIO
 from urllib.parse import SplitResult, urlsplit
 
@@ -49,6 +49,7 @@ _BLOCK_BYTES = 1024 * 1024
 """Sent at once. Each parallel file holds one block, and what its file system buffers."""
 _MAX_RESPONSE_BYTES = 16 * 1024
 _ERROR_FIELD = r"<{0}>\s*([^<]*?)\s*</{0}>"
+_THREAD_NAME = "fireworks-upload"
 _QUERY = re.compile(r"\?[^\s'\")]+")
 """Of a URL in a message: it has the signature."""
 
@@ -104,18 +105,34 @@ class Uploader:
         """
         self._urls.fetch()
         self._session.trust_env = not self._urls.are_loopback
-        # The largest first, so that none of them is left alone at the end.
-        largest_first = sorted(self._files, key=lambda file: -file.size)
-        pool = ThreadPoolExecutor(self._max_parallel, "upload")
+        queue: SimpleQueue[tuple[SourceFile, Future[None]]] = SimpleQueue()
         pending: set[Future[None]] = set()
+        # The largest first, so that none of them is left alone at the end.
+        for file in sorted(self._files, key=lambda file: -file.size):
+            future: Future[None] = Future()
+            queue.put((file, future))
+            pending.add(future)
         try:
-            pending = {pool.submit(self._upload, file) for file in largest_first}
+            for _ in range(min(self._max_parallel, len(pending))):
+                # Not an executor: Python would not exit before its threads, which a stalled store blocks for minutes.
+                threading.Thread(target=self._work, args=[queue], name=_THREAD_NAME, daemon=True).start()
             self._watch(pending, check)
         finally:
             self._stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
             wait(pending, timeout=self._timing.upload_stop_timeout)
             self._session.close()
+
+    def _work(self, queue: SimpleQueue[tuple[SourceFile, Future[None]]]) -> None:
+        """Upload one file after the other. Runs in a thread."""
+        with suppress(Empty):
+            while True:
+                file, future = queue.get_nowait()
+                try:
+                    self._upload(file)
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(None)
 
     def _watch(self, pending: set[Future[None]], check: Callable[[Progress], object]) -> None:
         interval = self._timing.upload_log_interval
@@ -140,6 +157,8 @@ class Uploader:
         failures = 0
         url, renew, url_is_new = "", False, False
         while True:
+            if self._stop.is_set():
+                raise _StoppedError
             try:
                 url = self._urls.renew(file.name, url) if renew else self._urls.get(file.name)
                 url_is_new, renew = renew, False

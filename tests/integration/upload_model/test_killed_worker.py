@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 from typing import Any
 
+from airflow_provider_fireworks.hooks.fireworks import FireworksHook
+from airflow_provider_fireworks.storage import list_files
+from airflow_provider_fireworks.timing import DEFAULT_TIMING
 from tests.integration.conftest import TaskInstance
 from tests.integration.uploading import (
     CHECKPOINT,
     COMPLETE,
     NAME,
     NEW,
+    create_by_hand,
     hashes,
     make_task,
     sent,
@@ -24,6 +29,31 @@ from tests.integration.uploading import (
 def first_try(source: str) -> None:
     """Run the task in this process, whose connection is in the environment."""
     make_task(source).execute({"ti": TaskInstance("upload", max_tries=1)})
+
+
+def interrupted_upload(source: str) -> None:
+    """Upload with the hook, as in a script."""
+    # Whoever runs the tests may have set it to be ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    FireworksHook().upload_files(NEW, list_files(source))
+
+
+def test_interrupted_upload_ends_while_the_store_stalls(emulator, source):
+    create_by_hand(emulator)
+    emulator.fault("hang", times=-1, method="PUT")
+    script = multiprocessing.get_context("spawn").Process(target=interrupted_upload, args=(source,))
+    script.start()
+    deadline = time.monotonic() + 60
+    while emulator.count("PUT") < len(CHECKPOINT):
+        assert script.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(script.pid or 0, signal.SIGINT)
+    # Less than the timeout of a response, which would end the upload as well.
+    script.join(timeout=DEFAULT_TIMING.read_timeout / 2)
+    exit_code = script.exitcode
+    script.kill()
+    assert exit_code == 1
 
 
 def has_sent_half(emulator: Any) -> bool:
