@@ -8,6 +8,7 @@ value of a template or of another task's output is unknown; :data:`UNRESOLVED` r
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _TAG_PREFIX = "custom/"
 _MAX_TAGS = 64
 _MAX_TAG_LENGTH = 128
+_PASSWORD = re.compile(r"[^/]+://[^/@:]*:(?!\d*/)[^@]*@")
+"""At the beginning of a URL. ``hdfs://host:8020/…`` has none."""
 
 UNRESOLVED: Final[Any] = type("Unresolved", (), {"__repr__": lambda self: "<not resolved yet>"})()
 
@@ -115,6 +118,13 @@ def _to_tags(value: Any) -> Any:
 def _to_url(value: Any) -> Any:
     # An ObjectStoragePath, whose text has its connection.
     return str(value) if hasattr(value, "protocol") else value
+
+
+def _check_password(url: str) -> None:
+    if _PASSWORD.match(url):
+        raise ValueError(
+            "must have no password. Put it into an Airflow connection: s3://connection@bucket/path"
+        )
 
 
 def _reject_float_and_bool(value: Any) -> Any:
@@ -241,7 +251,7 @@ class UploadArguments(WaitingArguments):
     model_config = ConfigDict(populate_by_name=True)
 
     model: ModelText
-    source: Annotated[NonEmptyText, BeforeValidator(_to_url)]
+    source: Annotated[NonEmptyText, BeforeValidator(_to_url), _checked(_check_password)]
     kind: ModelKind | None = None
     base_model: ModelText | None = None
     base_model_details: dict[str, Any] | None = None

@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_fireworks.client.text import one_line
+from airflow_provider_fireworks.client.text import hide_queries, one_line
 
 # As captured: "global--h200-count for account X, in use: 14, quota: 16, requesting: 4". A limit on requests may be
 # called a quota as well, but says nothing of what is in use.
@@ -196,12 +196,13 @@ def error_from_response(
 def excerpt(status: int, headers: Mapping[str, str], body: bytes) -> str:
     """Describe in one line what responded in place of the API: a redirect, a page by its title, or its first words."""
     if 300 <= status < 400:
-        return f"redirected to {one_line(headers.get('location', 'nowhere'))}, which is not followed"
+        location = hide_queries(one_line(headers.get("location", "nowhere")))
+        return f"redirected to {location}, which is not followed"
     text = body[:4096].decode("utf-8", "replace") + ("…" if len(body) > 4096 else "")
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     kind = "HTML page" if title or "<html" in text.lower() else "not JSON"
     words = one_line(title.group(1) if title else re.sub(r"<[^>]*>", " ", text), limit=200)
-    return f"unexpected response ({kind}: {words or 'empty'})"
+    return f"unexpected response ({kind}: {hide_queries(words) or 'empty'})"
 
 
 def _class_of(status: int, own_words: str | None) -> type[ApiError]:

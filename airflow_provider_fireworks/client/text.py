@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 _LIMIT = 500
+_QUERY = re.compile(r"\?[^\s'\")]+")
 
 
 def one_line(text: object, *, limit: int = _LIMIT) -> str:
@@ -20,6 +23,11 @@ def one_line(text: object, *, limit: int = _LIMIT) -> str:
     folded = " ".join(kept.split())
     is_cut = len(folded) > limit or len(whole) > 4 * limit
     return folded[: limit - 1] + "…" if is_cut else folded
+
+
+def hide_queries(text: str) -> str:
+    """Return a text without the queries of the URLs in it, as those of signed URLs have the signature."""
+    return _QUERY.sub("?…", text)
 
 
 def sentence(text: object, *, limit: int = _LIMIT) -> str:

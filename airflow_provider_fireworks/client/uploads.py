@@ -8,6 +8,7 @@ gives access to whoever has it, so no URL is part of a message.
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import random
 import re
@@ -42,7 +43,7 @@ from airflow_provider_fireworks.client.progress import Progress
 from airflow_provider_fireworks.client.responses import clear_locals
 from airflow_provider_fireworks.client.retries import backoff, parse_retry_after
 from airflow_provider_fireworks.client.sync_client import make_plain_session
-from airflow_provider_fireworks.client.text import one_line
+from airflow_provider_fireworks.client.text import hide_queries, one_line
 from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 
 _BLOCK_BYTES = 1024 * 1024
@@ -50,8 +51,11 @@ _BLOCK_BYTES = 1024 * 1024
 _MAX_RESPONSE_BYTES = 16 * 1024
 _ERROR_FIELD = r"<{0}>\s*([^<]*?)\s*</{0}>"
 _THREAD_NAME = "fireworks-upload"
-_QUERY = re.compile(r"\?[^\s'\")]+")
-"""Of a URL in a message: it has the signature."""
+
+# At DEBUG, urllib3 logs the URL of each request, and at WARNING that of a response with invalid headers.
+logging.getLogger("urllib3.connectionpool").addFilter(
+    lambda record: threading.current_thread().name != _THREAD_NAME
+)
 
 
 class _StoppedError(Exception):
@@ -353,7 +357,7 @@ def _no_response(label: str, error: BaseException, url: str, host: str) -> ApiEr
     """Return the error of an attempt without a response, in the library's words but without the URL."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     shown = one_line(f"{type(error).__name__}: {reason or error}").replace(url, host)
-    return NoResponseError(f"no response: {_QUERY.sub('?…', shown)}", request=label)
+    return NoResponseError(f"no response: {hide_queries(shown)}", request=label)
 
 
 def _error_from(
@@ -362,7 +366,7 @@ def _error_from(
     """Return the error for a response that is not a success. Stores say why in XML."""
     text = content.decode("utf-8", "replace")
     words = [
-        one_line(found[1], limit=300)
+        hide_queries(one_line(found[1], limit=300))
         for field in ("Code", "Message", "Details")
         if (found := re.search(_ERROR_FIELD.format(field), text))
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +148,7 @@ def test_url_that_is_refused_again_is_final(emulator, source):
 
 
 def test_signed_url_is_in_no_log(emulator, source, caplog, capsys):
+    caplog.set_level(logging.DEBUG)
     for kind in ("drop", "status", "hang"):
         emulator.fault(kind, method="PUT")
     emulator.fault("status", status=403, method="PUT")
@@ -158,6 +160,32 @@ def test_signed_url_is_in_no_log(emulator, source, caplog, capsys):
     assert "PUT" in logged
     assert "X-Goog" not in logged
     assert emulator.api_key not in logged
+
+
+@pytest.mark.parametrize("status", ["302 Found", "403 Forbidden", "502 Bad Gateway", "200 OK"])
+def test_broken_response_with_signed_urls_is_not_quoted(source, connect, status):
+    file = storage.list_files(source)[0]
+    page = (
+        f'<html>{{"filenameToSignedUrls": {{"{file.name}": "https://a.example/x?Signature=secret"}}}}</html>'
+    )
+    location = "Location: https://b.example/?to=https://a.example/x?Signature=secret"
+    response = http_response(page.encode(), location, "Connection: close", status=status)
+    with Server(lambda: [response]) as server:
+        connect(host=server.url)
+        with pytest.raises(ApiError, match=r"\?…") as broken:
+            FireworksHook().upload_files(NEW, [file])
+    assert "secret" not in str(broken.value)
+
+
+def test_store_that_repeats_the_url_is_quoted_without_query(source, connect):
+    file = storage.list_files(source)[0]
+    refused = b"<Error><Code>Denied</Code><Message>No access to https://a.example/x?Signature=secret</Message></Error>"
+    with Server(lambda: [http_response(refused, "Connection: close", status="403 Forbidden")]) as store:
+        urls = json_response({"filenameToSignedUrls": {file.name: f"{store.url}/x?signature"}})
+        with Server(lambda: [urls]) as server:
+            connect(host=server.url)
+            with pytest.raises(ApiError, match=r"No access to https://a\.example/x\?…$"):
+                FireworksHook().upload_files(NEW, [file])
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,20 @@ def test_source_that_is_no_path_is_invalid(source):
         check(source=source)
 
 
+@pytest.mark.parametrize("password", ["word", "wo/rd+x", ""])
+def test_password_in_source_is_refused_and_not_repeated(password):
+    with pytest.raises(FireworksInvalidArgument, match=r"source: must have no password\.") as invalid:
+        check(source=f"s3://KEY:{password}@bucket/folder")
+    assert "KEY" not in str(invalid.value)
+
+
+@pytest.mark.parametrize(
+    "source", ["s3://connection@bucket/a:b@c", "hdfs://host:8020/a@b", "file:///a:b@c", "/a:b@c"]
+)
+def test_source_without_password_is_accepted(source):
+    assert check(source=source).source == source
+
+
 def test_kind_is_one_that_can_be_uploaded():
     assert check(kind="HF_BASE_MODEL").kind is ModelKind.BASE
     with pytest.raises(FireworksInvalidArgument, match=r"kind: .*HF_PEFT_ADDON.*, not 'LORA'"):

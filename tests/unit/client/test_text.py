@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_fireworks.client.text import one_line, sentence
+from airflow_provider_fireworks.client.text import hide_queries, one_line, sentence
 
 
 @given(st.text() | st.text(alphabet="a \n", min_size=400, max_size=3000))
@@ -55,3 +55,16 @@ def test_sentence_ends_with_one_full_stop(text, shown):
 
 def test_sentence_that_is_cut_ends_with_its_mark():
     assert sentence("x" * 11, limit=10) == "x" * 9 + "…"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("why? because", "why? because"),
+        ("no access to https://a/b?X=1&Y=2 today", "no access to https://a/b?… today"),
+        ('{"a": "https://a/b?X=1", "b": "/c?Y=2"}', '{"a": "https://a/b?…", "b": "/c?…"}'),
+        ("(url: /b?X=1)", "(url: /b?…)"),
+    ],
+)
+def test_queries_of_urls_are_hidden(text, shown):
+    assert hide_queries(text) == shown
