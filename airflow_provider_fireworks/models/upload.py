@@ -14,13 +14,21 @@ from airflow_provider_fireworks.models.source import ModelKind
 from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 
 
+_UNFINISHED = (None, "STATE_UNSPECIFIED", "UPLOADING", "FAILED")
+
+
+def is_unfinished(model: Model) -> bool:
+    """Whether a model has no valid files, so that nothing can use it. Any other state, a new one too, is one in use."""
+    return model.state in _UNFINISHED
+
+
 class UploadStep(str, Enum):
     """What the operator does next."""
 
     READ = "read"
     CREATE = "create"
     REPLACE = "replace"
-    """Delete this task's own model, which is not READY; the next read leads to a new one."""
+    """Delete this task's own model, which is unfinished; the next read leads to a new one."""
     UPLOAD = "upload"
     VALIDATE = "validate"
     PAUSE = "pause"
@@ -37,7 +45,7 @@ class ModelUpload(BaseModel):
     :ivar digest: of what is uploaded; see :meth:`~airflow_provider_fireworks.models.source.Source.digest`.
     :ivar step: what to do next.
     :ivar note: why this step is next, as a clause about the model, for logs and errors.
-    :ivar may_exist: whether a model that is this task's exists, or may exist, and is not READY.
+    :ivar may_exist: whether a model that is this task's exists, or may exist, and is unfinished.
     :ivar created_by_this_try: whether this try has created it, or may have, so that it is to blame for a failure.
     :ivar sent_at: seconds since the epoch; when a request was sent that may have created it, until the model was read.
     :ivar id_taken: whether the API says that the id is taken, while it shows no such model.
@@ -90,7 +98,7 @@ class ModelUpload(BaseModel):
             )
         elif signed != owner:
             self._on_earlier_run(signed, state, same_files=same_files, if_exists=if_exists)
-        elif state in ("UPLOADING", "FAILED", "STATE_UNSPECIFIED", "unset"):
+        elif is_unfinished(found):
             self.may_exist = True
             self._on_own(found, state, same_files=same_files)
         elif same_files:

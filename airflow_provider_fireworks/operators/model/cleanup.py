@@ -15,6 +15,7 @@ from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.errors import ApiError, NotFoundError
 from airflow_provider_fireworks.client.names import ModelName
 from airflow_provider_fireworks.client.retries import backoff
+from airflow_provider_fireworks.models.upload import is_unfinished
 
 if TYPE_CHECKING:
     from airflow_provider_fireworks.deployments.ownership import Owner
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class ModelCleanUp:
     """
-    Deletes the model that a task created, unless it is READY, or a retry will continue with it.
+    Deletes the model that a task created, if its files are not valid yet, unless a retry will continue with it.
 
     :ivar model: its name, or its id if the account is not known yet.
     :ivar get_hook: may raise; called only if there is something to delete.
@@ -79,7 +80,7 @@ class ModelCleanUp:
         return left
 
     def _delete(self) -> str | None:
-        """Delete the model if this task created it and it is not READY; return why it is left."""
+        """Delete the model if this task created it and it is unfinished; return why it is left."""
         timing = self.timing
         deadline = time.time() + (timing.kill_cleanup_timeout if self.killed else timing.cleanup_timeout)
         hook = self.get_hook()
@@ -89,8 +90,8 @@ class ModelCleanUp:
         while True:
             try:
                 found = sender.send(api.get_model(name), attempts=1)
-                if not self.owner.created(found.description) or found.state == "READY":
-                    self.log.info("Not deleting %s: it is READY, or does not belong to this task.", name)
+                if not self.owner.created(found.description) or not is_unfinished(found):
+                    self.log.info("Not deleting %s: it is in use, or does not belong to this task.", name)
                     return None
                 self.log.warning("Deleting %s, because this task failed.", name)
                 sender.send(api.delete_model(name), attempts=1)

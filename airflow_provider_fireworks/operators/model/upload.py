@@ -90,7 +90,8 @@ class FireworksUploadModelOperator(WaitingOperator):
     :param validate: have the API validate the files. Without it, the model stays UPLOADING.
     :param trust_remote_code: let the validation trust the checkpoint's own code.
     :param max_parallel: files to upload at the same time, 64 at most.
-    :param delete_on_failure: if this task fails for good, or has no retry left, delete the model unless it is READY.
+    :param delete_on_failure: if this task fails for good, or has no retry left, delete the model unless its
+        files are valid already.
     :param deferrable: wait for the validation in the triggerer. The files are always sent by the worker.
     :param poll_interval: seconds between two polls.
     :param timeout: seconds until the task fails, whether it uploads or waits.

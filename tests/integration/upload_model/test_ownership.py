@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from tests.integration.conftest import TaskInstance
 from tests.integration.creating import signal_when
 from tests.integration.uploading import (
@@ -231,6 +232,15 @@ def test_failed_retry_keeps_model_that_is_ready(emulator, source):
     with pytest.raises(exceptions.FireworksInvalidArgument):
         upload("file:///does/not/exist", TaskInstance("upload", try_number=2))
     assert exists(emulator)
+
+
+def test_failed_retry_keeps_model_that_is_being_prepared(emulator, source):
+    upload(source)
+    emulator.configure(duration=60)
+    FireworksHook().prepare_model(NEW, "FP8")
+    with pytest.raises(exceptions.FireworksInvalidArgument):
+        upload("file:///does/not/exist", TaskInstance("upload", try_number=2))
+    assert emulator.model(NEW)["state"] == "PREPARING"
 
 
 def test_wait_that_ends_without_an_event_deletes_the_model(emulator, source):
