@@ -171,8 +171,6 @@ class FireworksUploadModelOperator(WaitingOperator):
         self._set_context(context)
         with self._cleaning_up(may_exist=self._ti.try_number > 1):
             self._upload = upload = self._begin()
-            # For the link, which the UI shows while the task uploads.
-            self._ti.xcom_push(key="model", value=str(upload.model))
             return self._run(upload)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -236,6 +234,10 @@ class FireworksUploadModelOperator(WaitingOperator):
         with suppress(NotFoundError):
             found = self.hook.get_model(upload.model)
         upload.on_read(found, self._owner, self._arguments.if_exists, time.time())
+        # For the link, which the UI shows while the task uploads, and for tasks that delete whatever this one pushed:
+        # these must leave somebody else's model alone.
+        is_conflict = upload.step is UploadStep.CONFLICT
+        self._ti.xcom_push(key="model", value=None if is_conflict else str(upload.model))
 
     def _create(self, upload: ModelUpload) -> None:
         source = self._source

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from tests.integration.conftest import TaskInstance
-from tests.integration.creating import signal_when
+from tests.integration.creating import act_when, signal_when
 from tests.integration.uploading import (
     BASE,
     CHECKPOINT,
@@ -87,6 +87,27 @@ def test_cleared_task_with_other_files_is_a_conflict(emulator, source, tmp_path)
 # ---- conflicts
 
 
+def test_model_created_by_somebody_else_meanwhile_is_in_no_xcom(emulator, source):
+    emulator.fault("status", status=409, method="POST", path="/models", code=6)
+    instance = TaskInstance("upload")
+    description = owner_of(TaskInstance("other")).description
+    with (
+        act_when(
+            lambda: emulator.count("POST", "/models"),
+            lambda: create_by_hand(emulator, description=description),
+        ),
+        pytest.raises(exceptions.FireworksModelConflict, match="task other"),
+    ):
+        upload(source, instance)
+    assert instance.xcoms == {"model": None}
+
+
+def test_interrupted_upload_has_its_model_in_an_xcom(emulator, source):
+    instance = TaskInstance("upload", max_tries=1)
+    interrupted(emulator, source, instance)
+    assert instance.xcoms == {"model": NAME}
+
+
 @pytest.mark.parametrize("if_exists", ["fail", "skip"])
 @pytest.mark.parametrize(
     ("description", "whose"),
@@ -99,8 +120,11 @@ def test_cleared_task_with_other_files_is_a_conflict(emulator, source, tmp_path)
 )
 def test_model_of_another_owner_is_left_alone(emulator, source, run, if_exists, description, whose):
     create_by_hand(emulator, description=description)
+    instance = TaskInstance("upload")
     with pytest.raises(exceptions.FireworksModelConflict, match=f"it was created by .*{whose}"):
-        run(source, if_exists=if_exists)
+        run(source, instance, if_exists=if_exists)
+    # A task that deletes whatever this one pushed must not find it.
+    assert instance.xcoms == {"model": None}
     assert sent(emulator) == []
     assert exists(emulator)
 
