@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 RUNNING = "running"
 """The state of a task instance whose process is killed without anybody acting on the task: an eviction, a shutdown."""
 
+_TRY_KEY = "try_number"
 FOR_NEXT_TRY = "for the next try, which adopts it"
 
 
@@ -120,6 +121,25 @@ def reason_to_keep(
 def has_retry(ti: Any) -> bool:
     """Whether the running try of a task is not its last one."""
     return bool(ti.try_number <= ti.max_tries)
+
+
+def mark_try(ti: Any) -> None:
+    """
+    Push the number of the running try as an XCom, for :func:`is_latest_try`.
+
+    Airflow deletes it, like all XComs of a task, when another try of the task begins.
+    """
+    ti.xcom_push(key=_TRY_KEY, value=ti.try_number)
+
+
+def is_latest_try(ti: Any) -> bool:
+    """
+    Ask Airflow whether no other try of the task has begun since :func:`mark_try`.
+
+    A worker that Airflow lost sight of may run for hours after its task was failed, cleared and begun again.
+    """
+    number = ti.xcom_pull(task_ids=ti.task_id, key=_TRY_KEY, map_indexes=ti.map_index)
+    return bool(number == ti.try_number)
 
 
 async def task_state_in_triggerer(owner: Owner) -> str | None:

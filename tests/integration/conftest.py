@@ -109,6 +109,24 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcoms.get(key)
+
+    def next_try(self) -> TaskInstance:
+        """Begin the next try, although this one may still run, and delete all XComs."""
+        begun = TaskInstance(
+            self.task_id,
+            self.run_id,
+            self.map_index,
+            dag_id=self.dag_id,
+            try_number=self.try_number + 1,
+            max_tries=self.try_number + 1,
+        )
+        begun.xcoms = self.xcoms
+        begun.xcoms.clear()
+        return begun
+
     def get_task_states(
         self, dag_id: str, *, map_index: int, task_ids: list[str], run_ids: list[str]
     ) -> dict[str, Any]:

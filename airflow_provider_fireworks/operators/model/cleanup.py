@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_fireworks.airflow_state import has_retry, reason_to_keep
+from airflow_provider_fireworks.airflow_state import has_retry, is_latest_try, reason_to_keep
 from airflow_provider_fireworks.client import api
 from airflow_provider_fireworks.client.errors import ApiError, NotFoundError
 from airflow_provider_fireworks.client.names import ModelName
@@ -60,7 +60,8 @@ class ModelCleanUp:
             why = reason_to_keep(
                 self.ti,
                 self.owner,
-                delete_on_failure=True,
+                # The try that Airflow says is running may be a later one, and a model costs nothing.
+                delete_on_failure=False,
                 delete_on_kill=True,
                 timeout=self.timing.kill_request_timeout,
             )
@@ -81,6 +82,8 @@ class ModelCleanUp:
 
     def _delete(self) -> str | None:
         """Delete the model if this task created it and it is unfinished; return why it is left."""
+        if not self.killed and not is_latest_try(self.ti):
+            return "another try of this task has begun"
         timing = self.timing
         deadline = time.time() + (timing.kill_cleanup_timeout if self.killed else timing.cleanup_timeout)
         hook = self.get_hook()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred, conf
 
+from airflow_provider_fireworks.airflow_state import mark_try
 from airflow_provider_fireworks.arguments import UploadArguments
 from airflow_provider_fireworks.client.errors import ApiError, NotFoundError, RefusedError
 from airflow_provider_fireworks.client.files import SourceError
@@ -170,6 +171,7 @@ class FireworksUploadModelOperator(WaitingOperator):
         """Create the model unless it is there, upload its files, and wait until it is READY."""
         self._set_context(context)
         with self._cleaning_up(may_exist=self._ti.try_number > 1):
+            mark_try(self._ti)
             self._upload = upload = self._begin()
             return self._run(upload)
 

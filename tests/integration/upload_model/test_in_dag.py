@@ -35,6 +35,15 @@ def test_clean_up_after_conflict_leaves_model_alone(emulator, source, tmp_path, 
     assert exists(emulator)
 
 
+def test_failed_upload_deletes_its_model(emulator, source, tmp_path, monkeypatch):
+    emulator.configure(validation_outcome="invalid")
+    ended = run_with_clean_up(source, tmp_path / "dags", monkeypatch)
+    assert ended["upload"] == "failed"
+    # The clean-up finds nothing left to delete.
+    assert emulator.count("DELETE") == 2
+    assert not exists(emulator)
+
+
 def test_clean_up_after_upload_deletes_model(emulator, source, tmp_path, monkeypatch):
     ended = run_with_clean_up(source, tmp_path / "dags", monkeypatch)
     assert ended == {"upload": "success", "clean_up": "success"}

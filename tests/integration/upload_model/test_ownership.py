@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_fireworks import exceptions
+from airflow_provider_fireworks.airflow_state import mark_try
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from tests.integration.conftest import TaskInstance
 from tests.integration.creating import act_when, signal_when
@@ -99,13 +100,13 @@ def test_model_created_by_somebody_else_meanwhile_is_in_no_xcom(emulator, source
         pytest.raises(exceptions.FireworksModelConflict, match="task other"),
     ):
         upload(source, instance)
-    assert instance.xcoms == {"model": None}
+    assert instance.xcoms["model"] is None
 
 
 def test_interrupted_upload_has_its_model_in_an_xcom(emulator, source):
     instance = TaskInstance("upload", max_tries=1)
     interrupted(emulator, source, instance)
-    assert instance.xcoms == {"model": NAME}
+    assert instance.xcoms["model"] == NAME
 
 
 @pytest.mark.parametrize("if_exists", ["fail", "skip"])
@@ -124,7 +125,7 @@ def test_model_of_another_owner_is_left_alone(emulator, source, run, if_exists, 
     with pytest.raises(exceptions.FireworksModelConflict, match=f"it was created by .*{whose}"):
         run(source, instance, if_exists=if_exists)
     # A task that deletes whatever this one pushed must not find it.
-    assert instance.xcoms == {"model": None}
+    assert instance.xcoms["model"] is None
     assert sent(emulator) == []
     assert exists(emulator)
 
@@ -269,10 +270,42 @@ def test_failed_retry_keeps_model_that_is_being_prepared(emulator, source):
 
 def test_wait_that_ends_without_an_event_deletes_the_model(emulator, source):
     create_by_hand(emulator, description=owner_of().description)
+    instance = TaskInstance("upload")
+    mark_try(instance)
     task = make_task(source, deferrable=True)
     with pytest.raises(Exception, match="Trigger timeout"):
-        task.resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": TaskInstance("upload")})
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": instance})
     assert not exists(emulator)
+
+
+def test_failed_task_keeps_model_of_a_later_try(emulator, source):
+    # Airflow lost sight of the worker and failed the task, and a person cleared it.
+    lost = TaskInstance("upload")
+    emulator.fault("status", times=-1, method="PUT", path="model.safetensors")
+
+    def run_next_try() -> None:
+        with pytest.raises(exceptions.FireworksTimeout):
+            upload(source, lost.next_try(), timeout=0.5)
+        emulator.clear_faults()
+        emulator.fault("status", times=-1, status=403, method="PUT", path="model.safetensors")
+
+    with (
+        act_when(lambda: emulator.count("PUT", "model.safetensors"), run_next_try),
+        pytest.raises(exceptions.FireworksRefused, match="was not deleted: another try of this task has"),
+    ):
+        upload(source, lost)
+    assert exists(emulator)
+
+
+def test_failed_task_keeps_its_model_if_airflow_does_not_respond(emulator, source, monkeypatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no response from Airflow")
+
+    monkeypatch.setattr(TaskInstance, "xcom_pull", fail)
+    emulator.fault(**FINAL)
+    with pytest.raises(exceptions.FireworksRefused, match="was not deleted: no response from Airflow"):
+        upload(source)
+    assert exists(emulator)
 
 
 # ---- on_kill
@@ -307,6 +340,13 @@ def test_killed_task_that_will_be_retried_keeps_its_model(emulator, source):
     emulator.configure(upload_rate=None, validation_outcome="ok")
     upload(source, TaskInstance("upload", try_number=2, max_tries=1))
     assert stored(emulator) == hashes(CHECKPOINT)
+
+
+def test_killed_task_that_airflow_says_is_running_keeps_its_model(emulator, source):
+    # Its worker is shut down, or Airflow has lost sight of it, and another try is running.
+    failure = kill(emulator, source, TaskInstance("upload", state="running"))
+    assert f"{NAME} is kept because the state of its task is running" in str(failure)
+    assert exists(emulator)
 
 
 def test_killed_task_that_was_marked_as_success_keeps_its_model(emulator, source):

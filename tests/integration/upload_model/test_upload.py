@@ -37,7 +37,7 @@ from tests.integration.uploading import (
 def test_upload_sends_every_file_and_model_becomes_ready(emulator, source, run):
     instance = TaskInstance("upload")
     assert run(source, instance) == {"model": NAME}
-    assert instance.xcoms == {"model": NAME}
+    assert instance.xcoms["model"] == NAME
     assert emulator.model(NEW)["state"] == "READY"
     assert stored(emulator) == hashes(CHECKPOINT)
     assert sent(emulator) == COMPLETE
