@@ -457,6 +457,12 @@ class FireworksUploadModelOperator(WaitingOperator):
             raise
 
     def _clean_up(self, error: BaseException) -> None:
+        try:
+            delete_on_failure = self._arguments.delete_on_failure
+        except FireworksInvalidArgument:
+            # Which connection to use is not known either.
+            add_to_message(error, f"{self.model} is kept if an earlier try of this task has created it.")
+            return
         clean_up = ModelCleanUp(
             model=self._upload.model if self._upload else self.model,
             owner=self._owner,
@@ -466,7 +472,7 @@ class FireworksUploadModelOperator(WaitingOperator):
             timing=self.timing,
             error=error,
             killed=self._killed,
-            delete_on_failure=str(self.delete_on_failure) != "False",
+            delete_on_failure=delete_on_failure,
             visible_by=self._upload.visible_by if self._upload else None,
         )
         if problem := clean_up.run():

@@ -42,6 +42,14 @@ def interrupted(emulator: Any, source: str) -> None:
     emulator.clear()
 
 
+def run_rendered(source: str, instance: TaskInstance, **rendered: Any) -> Any:
+    """Run a task with arguments that no DAG can have literally, but that a template may render."""
+    task = make_task(source)
+    for name, value in rendered.items():
+        setattr(task, name, value)
+    return task.execute({"ti": instance})
+
+
 # ---- retries
 
 
@@ -221,6 +229,27 @@ def test_failed_task_deletes_its_model_if_no_try_is_left(
         run(source, TaskInstance("upload", max_tries=max_tries), timeout=2, **arguments)
     assert exists(emulator) is not is_deleted
     assert ("is kept, because delete_on_failure is False" in str(failure.value)) is bool(arguments)
+
+
+@pytest.mark.parametrize(
+    ("rendered", "is_deleted"),
+    [("False", False), ("false", False), ("no", False), ("0", False), ("yes", True)],
+)
+def test_delete_on_failure_may_be_rendered_text(emulator, source, rendered, is_deleted):
+    emulator.fault(**FINAL)
+    with pytest.raises(exceptions.FireworksError):
+        upload(source, delete_on_failure=rendered)
+    assert exists(emulator) is not is_deleted
+
+
+def test_retry_with_invalid_argument_keeps_model(emulator, source):
+    interrupted(emulator, source)
+    with pytest.raises(
+        exceptions.FireworksInvalidArgument,
+        match=f"delete_on_failure.*{NEW} is kept if an earlier try of this task has created it",
+    ):
+        run_rendered(source, TaskInstance("upload", try_number=2, max_tries=2), delete_on_failure="perhaps")
+    assert exists(emulator)
 
 
 def test_failed_task_deletes_model_over_transient_errors(emulator, source):
