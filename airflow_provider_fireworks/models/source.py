@@ -21,7 +21,9 @@ CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_WHOLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_BIN_INDEX = "pytorch_model.bin.index.json"
 _MODEL_CARD = "README.md"
 """PEFT writes one beside every LoRA. It is left out there, as the API takes no other file."""
 _DIGITS = 32
@@ -81,7 +83,9 @@ class Source:
         if self.kind is ModelKind.LORA:
             return [ADAPTER_CONFIG]
         names = {file.name for file in self.files}
-        return [CONFIG, *(index for index in _INDEXES if index in names)]
+        # As transformers prefers safetensors, an index of .bin files beside them may be left over without these.
+        indexes = [_INDEX] if names & {_WHOLE, _INDEX} else [_BIN_INDEX]
+        return [CONFIG, *(index for index in indexes if index in names)]
 
     @property
     def size(self) -> int:
@@ -113,7 +117,7 @@ class Source:
             raise InvalidSourceError(
                 f"base_model: {self.folder} has no {ADAPTER_CONFIG}, so it is not a LoRA"
             )
-        if "quantization_config" in configs[CONFIG]:
+        if configs[CONFIG].get("quantization_config") is not None:
             raise InvalidSourceError(
                 f"{self.folder}: {CONFIG} has a quantization_config, so the checkpoint is quantized already. Upload "
                 "the original, and prepare it at the precisions to deploy"

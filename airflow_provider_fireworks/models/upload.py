@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import Literal
 
@@ -12,7 +13,6 @@ from airflow_provider_fireworks.client.resources import Model
 from airflow_provider_fireworks.deployments.ownership import Owner
 from airflow_provider_fireworks.models.source import ModelKind
 from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
-
 
 _UNFINISHED = (None, "STATE_UNSPECIFIED", "UPLOADING", "FAILED")
 
@@ -89,7 +89,8 @@ class ModelUpload(BaseModel):
         state = found.state or "unset"
         same_files = signed is not None and signed.digest == self.digest
         self.may_exist = False
-        if signed is None or not signed.same_task(owner):
+        # The map index of the same files may be another one in each run.
+        if signed is None or not signed.same_task(replace(owner, map_index=signed.map_index)):
             whose = signed or "something else than a task of this provider"
             self._go_to(UploadStep.CONFLICT, f"it was created by {whose}")
         elif found.kind and found.kind != self.kind.value:
@@ -97,7 +98,7 @@ class ModelUpload(BaseModel):
                 UploadStep.CONFLICT, f"its kind is {found.kind}, and that of the source is {self.kind.value}"
             )
         elif signed != owner:
-            self._on_earlier_run(signed, state, same_files=same_files, if_exists=if_exists)
+            self._on_other_instance(found, signed, same_files=same_files, if_exists=if_exists)
         elif is_unfinished(found):
             self.may_exist = True
             self._on_own(found, state, same_files=same_files)
@@ -168,16 +169,17 @@ class ModelUpload(BaseModel):
         self.step = UploadStep.CREATE if self.id_taken else UploadStep.READ
         return max(min(poll_interval, self.timing.max_pause), self.timing.min_pause)
 
-    def _on_earlier_run(
-        self, signed: Owner, state: str, *, same_files: bool, if_exists: Literal["fail", "skip"]
+    def _on_other_instance(
+        self, found: Model, signed: Owner, *, same_files: bool, if_exists: Literal["fail", "skip"]
     ) -> None:
-        if if_exists == "skip" and same_files and state == "READY":
+        state = found.state or "unset"
+        if if_exists == "skip" and same_files and not is_unfinished(found):
             self._go_to(
                 UploadStep.DONE,
-                f"it is READY, and {signed} has uploaded the same files, so nothing is uploaded",
+                f"it is {state}, and {signed} has uploaded the same files, so nothing is uploaded",
             )
         elif if_exists == "skip":
-            problem = "its files were others" if not same_files else f"its state is {state}, not READY"
+            problem = "its files were others" if not same_files else f"its state is {state}"
             self._go_to(UploadStep.CONFLICT, f"it was created by {signed}, and {problem}")
         else:
             self._go_to(UploadStep.CONFLICT, f"it was created by {signed}")

@@ -87,7 +87,8 @@ class FireworksUploadModelOperator(WaitingOperator):
     :param base_model: of a LoRA, which requires it: id or full resource name of the model that it was trained on.
     :param base_model_details: of a base model: further fields, as the API spells them (``{"worldSize": 2}``).
     :param if_exists: what to do if an earlier run of this task has created the model: ``"fail"``, or ``"skip"``, which
-        succeeds if the same files were uploaded (by names, sizes and ETags or times) and the model is READY.
+        succeeds if the same files were uploaded (by names, sizes and ETags or times) and the model is READY or being
+        prepared.
     :param validate: have the API validate the files. Without it, the model stays UPLOADING.
     :param trust_remote_code: let the validation trust the checkpoint's own code.
     :param max_parallel: files to upload at the same time, 64 at most.

@@ -171,6 +171,21 @@ def test_skip_succeeds_if_the_same_files_were_uploaded(emulator, source, run):
     assert sent(emulator) == []
 
 
+def test_skip_accepts_model_that_is_being_prepared(emulator, source):
+    upload(source)
+    emulator.configure(duration=60)
+    FireworksHook().prepare_model(NEW, "FP8")
+    assert upload(source, TaskInstance("upload", "manual__2"), if_exists="skip") == {"model": NAME}
+
+
+def test_skip_accepts_files_that_another_map_index_uploaded(emulator, source, run):
+    run(source, TaskInstance("upload", map_index=1))
+    emulator.clear()
+    shifted = TaskInstance("upload", "manual__2", map_index=0)
+    assert run(source, shifted, if_exists="skip") == {"model": NAME}
+    assert sent(emulator) == []
+
+
 def test_skip_does_not_accept_other_files(emulator, source, tmp_path):
     upload(source)
     emulator.clear()
@@ -182,7 +197,7 @@ def test_skip_does_not_accept_other_files(emulator, source, tmp_path):
 
 def test_skip_does_not_accept_model_that_is_not_ready(emulator, source):
     interrupted(emulator, source)
-    with pytest.raises(exceptions.FireworksModelConflict, match="its state is UPLOADING, not READY"):
+    with pytest.raises(exceptions.FireworksModelConflict, match="its state is UPLOADING"):
         upload(source, TaskInstance("upload", "manual__2"), if_exists="skip")
     assert exists(emulator)
 

@@ -56,6 +56,18 @@ def test_configs_include_the_indexes_that_exist():
     assert source(*BASE, index).configs == ["config.json", index]
 
 
+@pytest.mark.parametrize("weights", ["model.safetensors", "model.safetensors.index.json"])
+def test_index_of_bin_files_beside_safetensors_is_not_read(weights):
+    left_over = "pytorch_model.bin.index.json"
+    names = ["config.json", "model-1.safetensors"]
+    assert left_over in source(*names, left_over).configs
+    assert left_over not in source(*names, weights, left_over).configs
+
+
+def test_config_with_null_quantization_is_accepted():
+    assert source(*BASE).spec({"config.json": {"quantization_config": None}})
+
+
 def test_spec_of_base_model_has_its_details():
     spec = source(*BASE).spec({"config.json": {}}, base_model_details={"worldSize": 4, "moe": True})
     assert spec == {

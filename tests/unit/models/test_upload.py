@@ -52,6 +52,13 @@ READS = {
     "own, other kind": (model(kind="HF_PEFT_ADDON"), "conflict", "conflict", False),
     "earlier run": (model(owner=EARLIER), "conflict", "conflict", False),
     "earlier run, READY": (model("READY", owner=EARLIER), "conflict", "done", False),
+    "earlier run, PREPARING": (model("PREPARING", owner=EARLIER), "conflict", "done", False),
+    "earlier run, other map index": (
+        model("READY", owner=replace(EARLIER, map_index=1)),
+        "conflict",
+        "done",
+        False,
+    ),
     "earlier run, FAILED": (model("FAILED", owner=EARLIER), "conflict", "conflict", False),
     "earlier run, READY, other files": (
         model("READY", owner=EARLIER, digest=OTHER_DIGEST),
@@ -67,7 +74,8 @@ READS = {
     ),
     "other task": (model("READY", owner=replace(OWNER, task_id="x")), "conflict", "conflict", False),
     "other Airflow": (model("READY", owner=replace(OWNER, airflow="x")), "conflict", "conflict", False),
-    "other map index": (model("READY", owner=replace(OWNER, map_index=1)), "conflict", "conflict", False),
+    "other map index": (model("READY", owner=replace(OWNER, map_index=1)), "conflict", "done", False),
+    "other map index, UPLOADING": (model(owner=replace(OWNER, map_index=1)), "conflict", "conflict", False),
     "not signed": (Model(state="READY"), "conflict", "conflict", False),
     "signed by something else": (Model(state="READY", description="mine"), "conflict", "conflict", False),
 }
