@@ -83,6 +83,11 @@ class Timing:
     """The interval at which an upload checks whether the task is killed or its time is over."""
     upload_stop_timeout: float = 0.5
     """How long to wait, when an upload has failed or was killed, until the other files have stopped as well."""
+    validation_lag: float = 1800.0
+    """
+    How long the API may refuse in the same words to validate files that are all uploaded, as if they were not all there
+    yet. It is not known how long that takes for the largest models.
+    """
 
     # Deleting.
     model_release_timeout: float = 120.0

@@ -102,12 +102,16 @@ class UploadWait(ResourceWait):
     Each poll asks for the validation and then reads the model, since a response to an earlier request may be lost.
 
     :ivar trust_remote_code: whether the validation may trust the checkpoint's own code.
+    :ivar refusal: the API's words, if it refused the last time because the files may not all be there yet.
+    :ivar refused_since: seconds since the epoch; since then, it has refused in these words.
     """
 
     resource: ClassVar[str] = "model"
 
     model: ModelName
     trust_remote_code: bool = False
+    refusal: str = ""
+    refused_since: float = 0.0
 
     _validation: Verdict | None = PrivateAttr(default=None)
     """The verdict on the validation, if the model is read next."""
@@ -151,9 +155,15 @@ class UploadWait(ResourceWait):
             return Verdict(Outcome.FAILED, f"it was deleted: {error}")
         elif isinstance(error, RefusedError) and validation is None:
             is_landing = error.code in _LANDING or error.status == 409
-            outcome = Outcome.PENDING if is_landing else Outcome.REFUSED
+            outcome = Outcome.PENDING if is_landing and not self._is_lasting(error, now) else Outcome.REFUSED
             return self._read_next(Verdict(outcome, f"it is not validated: {error}"))
         return super()._judge_error(error, now)
+
+    def _is_lasting(self, refusal: RefusedError, now: float) -> bool:
+        """Whether the API has refused in the same words for too long for files that are only not all there yet."""
+        if refusal.message != self.refusal:
+            self.refusal, self.refused_since = refusal.message, now
+        return now - self.refused_since >= self.timing.validation_lag
 
     def _read_next(self, validation: Verdict) -> Verdict:
         self._validation = validation

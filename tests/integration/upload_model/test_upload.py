@@ -32,6 +32,7 @@ from tests.integration.uploading import (
     upload,
     write,
 )
+from tests.timing import use_timing
 
 
 def test_upload_sends_every_file_and_model_becomes_ready(emulator, source, run):
@@ -201,6 +202,15 @@ def test_validation_that_never_ends_times_out(emulator, source, run):
     emulator.configure(validation_outcome="never")
     with pytest.raises(exceptions.FireworksTimeout, match="the uploaded files are being validated"):
         run(source, timeout=2)
+    assert not exists(emulator)
+
+
+def test_validation_that_is_refused_for_long_is_final(emulator, source, run, monkeypatch):
+    use_timing(monkeypatch, validation_lag=0.5)
+    emulator.configure(validation_outcome="never")
+    with pytest.raises(exceptions.FireworksRefused, match="the uploaded files are being validated"):
+        run(source, TaskInstance("upload", max_tries=1))
+    assert emulator.count("GET", "validateUpload") > 1
     assert not exists(emulator)
 
 

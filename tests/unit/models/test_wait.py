@@ -16,6 +16,7 @@ from airflow_provider_fireworks.client.resources import Status
 from airflow_provider_fireworks.models.readiness import IDLE_POLLS, Baseline
 from airflow_provider_fireworks.models.wait import ModelWait, UploadWait
 from airflow_provider_fireworks.polling import Outcome
+from airflow_provider_fireworks.timing import DEFAULT_TIMING
 from tests.unit.models.examples import EMPTY_LISTS, ERROR, LISTS, OK, model
 
 NAME = "accounts/demo/models/my-model"
@@ -232,6 +233,30 @@ def test_upload_wait_reads_no_model_after_other_errors_of_validation(error, outc
     wait = new_upload_wait()
     assert wait.observe(error, NOW).outcome.value == outcome
     assert not wait.is_mid_poll
+
+
+def validation_outcome(wait: UploadWait, error: RefusedError, at: float) -> str:
+    """Let the wait poll once, and return what it concludes about a model that is UPLOADING."""
+    wait.observe(error, NOW + at)
+    return wait.observe(model("UPLOADING"), NOW + at).outcome.value
+
+
+def test_upload_wait_is_refused_if_validation_is_in_the_same_words_for_long():
+    lag = DEFAULT_TIMING.validation_lag
+    wait = new_upload_wait()
+    assert validation_outcome(wait, LANDING, 0) == "pending"
+    wait.observe(TRANSIENT, NOW + lag - 2)
+    assert validation_outcome(wait, LANDING, lag - 1) == "pending"
+    elsewhere = UploadWait.model_validate(json.loads(json.dumps(wait.to_arguments())))
+    assert validation_outcome(elsewhere, LANDING, lag) == "refused"
+
+
+def test_upload_wait_continues_while_the_words_of_the_api_change():
+    lag = DEFAULT_TIMING.validation_lag
+    wait = new_upload_wait()
+    other = RefusedError("model.safetensors not found", status=400, code="FAILED_PRECONDITION")
+    for at, error in ((0, LANDING), (lag, other), (2 * lag - 1, other), (2 * lag, LANDING)):
+        assert validation_outcome(wait, error, at) == "pending"
 
 
 def test_upload_wait_continues_elsewhere():
