@@ -74,8 +74,8 @@ class FireworksUploadModelOperator(WaitingOperator):
 
         upload = FireworksUploadModelOperator(
             task_id="upload",
-            model="my-model-{{ ts_nodash | lower }}",
-            source="s3://my_connection@my-bucket/checkpoints/{{ ds }}",
+            model="my-model-{{ dag_run.run_after | ts_nodash | lower }}",
+            source="s3://my_connection@my-bucket/checkpoints/{{ dag_run.run_after | ds }}",
             deferrable=True,
         )
 
