@@ -51,6 +51,8 @@ class Outcome(str, Enum):
     REFUSED = "refused"
     NO_CAPACITY = "no_capacity"
     """Fireworks has had no GPUs for the deployment for longer than its task waits for them."""
+    CONFLICT = "conflict"
+    """Somebody else has changed the router during the wait."""
     BAD_CONNECTION = "bad_connection"
     UNREACHABLE = "unreachable"
     """What answers at the Base URL is not the Fireworks API."""

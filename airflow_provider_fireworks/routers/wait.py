@@ -16,7 +16,7 @@ class RouterWait(ResourceWait):
     A wait for a router.
 
     :ivar route: what the router should be.
-    :ivar visible_by: seconds since the epoch until which a 404 means that it is not visible yet.
+    :ivar visible_by: seconds since the epoch until which a read may not show yet what was requested.
     """
 
     resource: ClassVar[str] = "router"
@@ -47,7 +47,11 @@ class RouterWait(ResourceWait):
         if status.is_error:
             shown += f", with the status {status}"
         if self.route.changes(result):
-            return Verdict(Outcome.PENDING, f"{shown}, but it routes to {routes_to(result)}")
+            shown += f", but it routes to {routes_to(result)}"
+            # While it is UPDATING, it may show the deployments from before the update.
+            if state == "READY" and now >= self.visible_by:
+                return Verdict(Outcome.CONFLICT, f"{shown}: another run or task has changed it since")
+            return Verdict(Outcome.PENDING, shown)
         return Verdict(Outcome.READY if state == "READY" else Outcome.PENDING, shown)
 
     def _judge_error(self, error: ApiError, now: float) -> Verdict:

@@ -342,6 +342,25 @@ def test_router_deleted_during_the_wait_fails_and_is_retried(deployed, route):
     assert not isinstance(error.value, AirflowFailException)
 
 
+def test_router_changed_by_another_run_is_a_conflict_and_stays(deployed, route):
+    route("a")
+    deployed.configure(router_duration=0.3)
+    deployed.clear()
+    with (
+        act_when(
+            lambda: deployed.router("r")["deployments"] == full("b"),
+            lambda: FireworksHook().update_router("r", deployments=full("c")),
+        ),
+        pytest.raises(exceptions.FireworksRouterConflict) as conflict,
+    ):
+        route("b")
+    assert "READY, but it routes to c: another run or task has changed it since" in str(conflict.value)
+    assert "clear this task" in str(conflict.value)
+    assert isinstance(conflict.value, AirflowFailException)
+    assert len(writes(deployed)) == 2
+    assert deployed.router("r")["deployments"] == full("c")
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [(400, "FireworksRefused"), (401, "FireworksAccessDenied"), (403, "FireworksAccessDenied")],

@@ -72,6 +72,7 @@ BY_OUTCOME = {
     Outcome.NOT_FOUND: FireworksNotFound,
     Outcome.REFUSED: FireworksRefused,
     Outcome.NO_CAPACITY: FireworksCapacityUnavailable,
+    Outcome.CONFLICT: FireworksRouterConflict,
     Outcome.BAD_CONNECTION: FireworksBadConnection,
     Outcome.UNREACHABLE: FireworksUnreachable,
 }

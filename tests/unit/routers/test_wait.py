@@ -66,6 +66,23 @@ def test_verdict_follows_from_the_router(found, outcome, reason):
     assert reason in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("found", "after", "outcome"),
+    [
+        (router("READY", B), 29, Outcome.PENDING),
+        (router("READY", B), 31, Outcome.CONFLICT),
+        (router("READY", B, display_name="renamed"), 31, Outcome.CONFLICT),
+        (router("UPDATING", B), 31, Outcome.PENDING),
+        (router("READY", A), 31, Outcome.READY),
+    ],
+)
+def test_router_that_was_changed_by_another_run_is_a_conflict(found, after, outcome):
+    verdict = new_wait().observe(found, NOW + after)
+    assert verdict.outcome is outcome
+    if outcome is Outcome.CONFLICT:
+        assert verdict.reason.endswith("READY, but it routes to b: another run or task has changed it since")
+
+
 def test_router_that_is_not_found_may_be_invisible_at_first():
     wait = new_wait()
     assert wait.observe(NOT_FOUND, NOW + 29).outcome is Outcome.PENDING
