@@ -2,8 +2,10 @@
 ### From a checkpoint to the precision that serves
 
 Uploads a checkpoint, deploys it at each precision for as long as `measure` takes, and keeps the best one: it is
-deployed under an id made of the model's and the precision, a router sends all requests to it, and the deployment
-before it is deleted. If a precision fails, or none meets the rule in the run's params, nothing changes in production.
+deployed under an id made of the model's and the precision, and a router sends all requests to it. At the end, whatever
+`deploy` has created in this or an earlier run is deleted unless a router leads to it: the previous deployment or, if
+routing failed, the new one. If a precision fails, or none meets the rule in the run's params, nothing changes in
+production.
 
 **Replace `measure`** by your own, and let the params `required` and `best_by` name what it returns. **Deployments cost
 money**: the one that is kept stays until the next run replaces it.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pendulum
 from airflow.sdk import Param, dag, task, task_group
@@ -233,18 +236,32 @@ def checkpoint_to_production():
                 f"No precision has the required {params['required']}: see the table of `report`."
             )
         deployment_id = f"{model.rpartition('/')[2]}-{precision}".lower().replace("_", "-")
-        return {"precision": precision, "deployment_id": deployment_id}
+        # An id has at most 63 characters. The last ones, the run's time and the precision, make it unique.
+        return {"precision": precision, "deployment_id": deployment_id[-63:].lstrip("-")}
 
     @task
-    def previous(deployed: str, params: dict) -> list[str]:
-        """Return the deployments that the router leads to before this run changes it."""
+    def unused(deployed: str, router: str | None, **context) -> list[str]:
+        """
+        Return the deployments of all runs' `deploy` that no router leads to.
+
+        :param deployed: what this run has deployed.
+        :param router: the router that leads to it, ``None`` if `route` has failed.
+        """
+        from airflow_provider_fireworks.deployments.ownership import Owner
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
         hook = FireworksHook()
-        routers = {router.name: router for router in hook.list_routers()}
-        found = routers.get(str(hook.router_name(params["router"])))
-        # Without the own one, in case that this task is cleared and runs again.
-        return [name for name in found.deployments or [] if name != deployed] if found else []
+        # Fireworks generates routers to single deployments, which do not matter here.
+        routers = [each for each in hook.list_routers() if not each.auto_generated]
+        used = {name for each in routers for name in each.deployments or []}
+        if router:
+            used.add(deployed)
+        # A task writes itself, as the owner, into the description of what it creates.
+        deploy = replace(Owner.from_context(context), task_id="deploy")
+        owners = {each.name: Owner.from_description(each.description) for each in hook.list_deployments()}
+        return [
+            name for name, owner in owners.items() if owner and owner.same_task(deploy) and name not in used
+        ]
 
     measured = compare(evaluate.partial(model=upload.output["model"]).expand(precision=precisions()))
     report(measured)
@@ -260,17 +277,18 @@ def checkpoint_to_production():
         deferrable=True,
         poll_interval=10,
     )
-    replaced = previous(deploy.output["deployment"])
     route = FireworksRouteOperator(
         task_id="route", router="{{ params.router }}", deployments=deploy.output["deployment"]
     )
-    delete_previous = FireworksDeleteDeploymentOperator(
-        task_id="delete_previous",
-        deployment=replaced,
-        # It has served within the hour, which the API refuses otherwise. The router no longer leads to it.
+    # Teardowns of `deploy` run even if `route` fails, and `deploy` runs again if `route` is cleared.
+    found = unused(deploy.output["deployment"], route.output["router"]).as_teardown(setups=deploy)
+    delete_unused = FireworksDeleteDeploymentOperator(
+        task_id="delete_unused",
+        deployment=found,
+        # One has served within the hour, which the API refuses otherwise.
         ignore_checks=True,
     )
-    replaced >> route >> delete_previous
+    delete_unused.as_teardown(setups=deploy, on_failure_fail_dagrun=True)
 
 
 checkpoint_to_production()
