@@ -5,9 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from airflow_provider_fireworks.deployments.ownership import Owner
@@ -27,6 +24,7 @@ from airflow_provider_fireworks.operators.router import (
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.conftest import MODEL, TaskInstance, fire, run_task
+from tests.integration.uploading import checkpoint
 
 POLL_INTERVAL = 0.03
 WAYS = ("worker", "reschedule", "deferrable", "trigger")
@@ -142,16 +140,7 @@ def _prepare(way: str, timeout: float) -> Any:
 
 def _upload(way: str, timeout: float) -> Any:
     kind = FireworksUploadModelOperator
-    return _operate(kind, way, timeout, model=_NEW_MODEL, source=_checkpoint().name, max_parallel=1)
-
-
-@cache
-def _checkpoint() -> TemporaryDirectory[str]:
-    """Return a folder with a checkpoint, which is removed when the tests end."""
-    folder = TemporaryDirectory()
-    Path(folder.name, "config.json").write_text("{}")
-    Path(folder.name, "model.safetensors").write_bytes(b"weights")
-    return folder
+    return _operate(kind, way, timeout, model=_NEW_MODEL, source=checkpoint().name, max_parallel=1)
 
 
 def _create(way: str, timeout: float) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from airflow_provider_fireworks.deployments.ownership import Owner
@@ -36,6 +38,14 @@ def write(folder: Path, files: dict[str, bytes]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return f"file://{folder}"
+
+
+@cache
+def checkpoint() -> TemporaryDirectory[str]:
+    """Return a folder with a small checkpoint, which is removed when the tests end."""
+    folder = TemporaryDirectory()
+    write(Path(folder.name), {"config.json": b"{}", "model.safetensors": b"weights"})
+    return folder
 
 
 def make_task(source: str, **arguments: Any) -> FireworksUploadModelOperator:

@@ -16,12 +16,15 @@ from airflow_provider_fireworks.operators.deployment import (
     FireworksCreateDeploymentOperator,
     FireworksSweepDeploymentsOperator,
 )
-from airflow_provider_fireworks.operators.model import FireworksPrepareModelOperator
-from airflow_provider_fireworks.operators.router import FireworksRouteOperator
+from airflow_provider_fireworks.operators.model import (
+    FireworksPrepareModelOperator,
+    FireworksUploadModelOperator,
+)
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.api_key.leaks import KEY, assert_hides_key, subclasses
 from tests.integration.conftest import MODEL, run_task
+from tests.integration.uploading import checkpoint
 from tests.timing import use_timing
 
 H100 = "NVIDIA_H100_80GB"
@@ -31,6 +34,12 @@ MODEL_ARGUMENTS: dict[str, Any] = {"model": "my-model", "precision": "FP8", "tim
 def prepare(**arguments: Any) -> Any:
     arguments = {"wait_for_completion": True, "poll_interval": 0.1, **MODEL_ARGUMENTS, **arguments}
     return FireworksPrepareModelOperator(task_id="prepare", **arguments)
+
+
+def upload(model: str = "new-model", **arguments: Any) -> Any:
+    return FireworksUploadModelOperator(
+        task_id="upload", model=model, source=checkpoint().name, timeout=20, poll_interval=0.1, **arguments
+    )
 
 
 def wait_for_model(**arguments: Any) -> Any:
@@ -117,6 +126,8 @@ TASKS: dict[type[Exception], tuple[Callable[..., Any], Callable[[Emulator], Any]
     exceptions.FireworksAccessDenied: (prepare, revoked_key),
     exceptions.FireworksRefused: (prepare, fault("status", status=400)),
     exceptions.FireworksNotFound: (prepare, fault("status", status=404)),
+    exceptions.FireworksModelConflict: (lambda **mode: upload("my-model", **mode), nothing),
+    exceptions.FireworksUploadFailed: (upload, fault("status", status=404, path="validateUpload")),
     exceptions.FireworksPreparationFailed: (prepare, option(outcome="failed_status")),
     exceptions.FireworksModelNotReady: (wait_for_model, failed_preparation),
     exceptions.FireworksDeploymentFailed: (deploy, option(deploy_outcome="failed")),
