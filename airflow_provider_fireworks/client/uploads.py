@@ -145,7 +145,7 @@ class Uploader:
             done, pending = wait(pending, self._timing.upload_check_interval, FIRST_EXCEPTION)
             # The log belongs to the task's own thread.
             while not self._lines.empty():
-                self._log(self._lines.get())
+                self._log(one_line(self._lines.get()))
             with clear_locals():
                 for future in done:
                     future.result()
@@ -195,7 +195,7 @@ class Uploader:
     def _put(self, file: SourceFile, url: str) -> None:
         """Make one attempt to upload a file."""
         host = _check_url(file, url)
-        label = f"PUT {file.name} to {host}"
+        label = one_line(f"PUT {file.name} to {host}")
         timing = self._timing
         body: _Body | None = None
         try:

@@ -1,5 +1,5 @@
 """
-Who created a deployment.
+Who created a deployment or a model.
 
 The owner is a task instance: DAG, run, task, map index and loop index, but never the number of the try. It makes the id
 of the deployment and is, as the signature, part of its description. So a retry finds what an earlier try created, and
@@ -97,7 +97,7 @@ class Owner:
 
     @classmethod
     def from_description(cls, description: str | None) -> Owner | None:
-        """Parse the signature in a deployment's description, ``None`` unless a task of this provider signed it."""
+        """Parse the signature in the description of a deployment or a model, ``None`` unless a task of this provider signed it."""
         if not description or not description.startswith(_PREFIX) or len(description) > _MAX_DESCRIPTION:
             return None
         try:
@@ -156,7 +156,7 @@ class Owner:
 
     def created(self, description: str | None) -> bool:
         """
-        Whether this task created the deployment with this description, so that it may delete it.
+        Whether this task created what has this description, so that it may delete it.
 
         A deployment that it adopted from an earlier run is marked as kept, and is not its own to delete.
         """
