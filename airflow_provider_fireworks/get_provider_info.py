@@ -10,7 +10,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-fireworks",
         "name": "Fireworks AI",
-        "description": "Upload models to Fireworks AI, prepare them per precision, wait until they are ready, and deploy them.",
+        "description": "Upload models to Fireworks AI, prepare them per precision, and deploy them.",
         "integrations": [
             {
                 "integration-name": "Fireworks AI",

@@ -97,7 +97,7 @@ class Owner:
 
     @classmethod
     def from_description(cls, description: str | None) -> Owner | None:
-        """Parse the signature in the description of a deployment or a model, ``None`` unless a task of this provider signed it."""
+        """Parse the signature in a description, ``None`` unless a task of this provider signed it."""
         if not description or not description.startswith(_PREFIX) or len(description) > _MAX_DESCRIPTION:
             return None
         try:

@@ -361,9 +361,10 @@ def kill(
     """Kill a task while it uploads, or while it waits for the validation."""
     emulator.configure(upload_rate=1_000_000 if during == "PUT" else None, validation_outcome="never")
     task = make_task(source, poll_interval=30)
-    what = ("PUT", "") if during == "PUT" else ("GET", "validateUpload")
+    # Every file is on its way, so none is begun after the kill.
+    what, times = (("PUT", ""), len(CHECKPOINT)) if during == "PUT" else (("GET", "validateUpload"), 1)
     with (
-        signal_when(lambda: emulator.count(*what), task.on_kill),
+        signal_when(lambda: emulator.count(*what) >= times, task.on_kill),
         pytest.raises(exceptions.FireworksError, match="This task was killed") as failure,
     ):
         task.execute({"ti": instance})
