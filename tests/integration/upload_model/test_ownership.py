@@ -112,8 +112,8 @@ def test_model_created_by_somebody_else_meanwhile_is_in_no_xcom(emulator, source
 
 
 def test_interrupted_upload_has_its_model_in_an_xcom(emulator, source):
-    instance = TaskInstance("upload", max_tries=1)
-    interrupted(emulator, source, instance)
+    instance = TaskInstance("upload", state="running", max_tries=1)
+    kill(emulator, source, instance)
     assert instance.xcoms["model"] == NAME
 
 
