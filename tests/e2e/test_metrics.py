@@ -54,11 +54,13 @@ def test_metrics_of_waits_are_sent_to_statsd(
 
     seen = metrics()
     of_prepare = 2  # Each reads the model once before its POST, which is not a wait.
-    assert len(seen.pop("fireworks.polls")) == emulator.count("GET", "/models/my-model") - of_prepare
+    requests = emulator.count("GET", "/models/my-model") - of_prepare
+    # Two waits for one model may share a request, also the one that is refused, and each counts its own poll.
+    assert requests <= len(seen.pop("fireworks.polls")) <= 2 * requests
+    assert len(seen.pop("fireworks.throttled")) in (1, 2)
     longest = max(seen["fireworks.wait_duration"])
     assert 0 < longest < 60_000
     assert {name: len(values) for name, values in seen.items()} == {
-        "fireworks.throttled": 1,
         "fireworks.waits_ended.ready": 2,
         "fireworks.wait_duration": 2,
     }
