@@ -44,16 +44,16 @@ def list_files(folder: str) -> list[SourceFile]:
     """
     with _errors_of(folder):
         path = ObjectStoragePath(folder)
-        found: Mapping[str, Any] = path.fs.find(path.path, detail=True)
         root = path.path.strip("/")
-        if [name.strip("/") for name in found] == [root]:
+        found = {
+            full.strip("/").removeprefix(f"{root}/"): info
+            for full, info in path.fs.find(path.path, detail=True).items()
+            # An object store may have an empty object in place of a folder, even of this one.
+            if info["type"] != "directory" and not full.endswith("/")
+        }
+        if found.pop(root, None) is not None and not found:
             raise SourceError(f"{folder} is a file, not a folder")
-        return [
-            _file(path, name.strip("/").removeprefix(f"{root}/"), info)
-            for name, info in found.items()
-            # An object store may have an empty object in place of a folder.
-            if info["type"] != "directory" and not name.endswith("/") and name.strip("/") != root
-        ]
+        return [_file(path, name, info) for name, info in found.items() if not _is_hidden(name)]
 
 
 def read_json(folder: str, file: SourceFile) -> Any:

@@ -429,6 +429,13 @@ def _update_mask(fields: Mapping[str, Any]) -> dict[str, str]:
     return {"updateMask": ",".join(snake_case)}
 
 
+def _warnings(parsed: dict[str, Any]) -> list[str]:
+    warnings = parsed.get("warnings") or []
+    if not isinstance(warnings, list):
+        raise ValueError("warnings is not a list")
+    return [one_line(warning) for warning in warnings]
+
+
 def _all_pages(
     path: str, plural: str, resource: type[ItemT], filter: str = "", more: Mapping[str, str] | None = None
 ) -> Pages[list[ItemT]]:

@@ -212,15 +212,6 @@ class EmulatedDeployment:
         """Whether it was created for one region. Without a placement, it is in several."""
         return "region" in (self._fields["placement"] or {})
 
-    @property
-    def ready_replicas(self) -> int:
-        return sum(replica.stage(self._now) == "ready" for replica in self._replicas)
-
-    @property
-    def is_single_region(self) -> bool:
-        """Whether it was created for one region. Without a placement, it is in several."""
-        return "region" in (self._fields["placement"] or {})
-
     def gpus_to_add(self, wanted: int) -> int:
         """Return how many GPUs scaling to this number of replicas would add."""
         return max(0, wanted - self._desired) * self.gpus_per_replica

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_fireworks.emulator.emulated_deployment import EmulatedDeployment
     from airflow_provider_fireworks.emulator.emulated_model import EmulatedModel
     from airflow_provider_fireworks.emulator.emulated_router import EmulatedRouter
+    from airflow_provider_fireworks.emulator.http_server import RequestHandler
     from airflow_provider_fireworks.emulator.records import (
         AcceptedPreparation,
         CreatedDeployment,
@@ -87,10 +88,11 @@ class Emulator:
             self._state.upload_url = self._url(self._upload_port)
 
     def stop(self) -> None:
-        """Stop the server and close all connections at once. Models, deployments, routers and records are kept."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        """
+        Stop both servers and close all connections at once. Models, deployments, routers and records are kept.
+        """
+        while self._servers:
+            self._servers.pop().stop()
 
     @property
     def url(self) -> str:
@@ -357,6 +359,16 @@ class Emulator:
             found = self._router(router, account)
             found.force(fields)
             return found.payload()
+
+    def _serve(self, port: int, handler: type[RequestHandler]) -> int:
+        """Start a server, and return its port."""
+        server = HttpServer(self._host, port, self._state, self._log, handler)
+        self._servers.append(server)
+        return int(server.server_address[1])
+
+    def _url(self, port: int) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{port}"
 
     def _model(self, model: str, account: str | None) -> EmulatedModel:
         found = self._state.models.find(account or self.account_id, model)

@@ -107,10 +107,23 @@ FINAL_FOR = {
     ("scale: polls", Meaning.NOT_FOUND): "FireworksDeploymentFailed",
     ("delete", Meaning.NOT_FOUND): "success",
     ("delete router", Meaning.NOT_FOUND): "success",
+    ("upload: validation", Meaning.NOT_FOUND): "FireworksUploadFailed",
+    # The URL may have expired.
+    ("upload: file", Meaning.DENIED): "success",
+    ("upload: file", Meaning.NOT_FOUND): "success",
+    ("upload: file", Meaning.REFUSED): "success",
 }
 """The exceptions to that, by request."""
 
-FOUND_BY_READING = ("prepare", "create", "delete", "route: create", "route: update", "delete router")
+FOUND_BY_READING = (
+    "prepare",
+    "create",
+    "delete",
+    "route: create",
+    "route: update",
+    "delete router",
+    "upload: create",
+)
 """Requests after which the task reads what has become of them, so that a lost response does not matter."""
 
 MISDIRECTED = {
@@ -170,7 +183,10 @@ LEFT_OUT = {
         "a trigger only reads; the polls of a deferred operator, which its trigger sends, are in deferrable",
     ),
     "reschedule": LeftOut("reschedule: all requests but get", "only sensors can be rescheduled"),
-    "deferrable": LeftOut("deferrable: delete, delete router, list", "these tasks do not defer"),
+    "deferrable": LeftOut(
+        "deferrable: delete, delete router, list, upload: file",
+        "these tasks, or that part of one, do not defer",
+    ),
     "read": LeftOut("after the effect: every read", "a read has no effect"),
     "not executed": LeftOut(
         "after the effect: 408, 502, 504, 429, redirect, HTML 403 and 404, text 502",
@@ -182,7 +198,7 @@ LEFT_OUT = {
     ),
     "empty": LeftOut("upload: file, trickle", "the response has no body that could trickle"),
     "create": LeftOut(
-        "create and route, their reads: 404",
+        "create and route, their reads; upload, its first read and its URLs: 404",
         "before the create it means that there is none, right after it that it is not visible",
     ),
     "no GPUs": LeftOut("429, quota: all requests but create and scale", "only these need GPUs"),
@@ -215,11 +231,12 @@ def reason_left_out(scenario: Scenario, way: str, case: Case, *, after_effect: b
         return "not executed"
     if case.name == "trickle" and not scenario.reads and not after_effect:
         return "executed"
-    if (
-        request.partition(":")[0] in ("create", "route")
-        and scenario.reads
-        and case.meaning is Meaning.NOT_FOUND
-    ):
+    if case.name == "trickle" and request == "upload: file":
+        return "empty"
+    is_about_new = request in ("upload: first read", "upload: URLs") or (
+        request.partition(":")[0] in ("create", "route") and scenario.reads
+    )
+    if is_about_new and case.meaning is Meaning.NOT_FOUND:
         return "create"
     if case.meaning is Meaning.NO_QUOTA and request not in ("create", "scale"):
         return "no GPUs"

@@ -33,7 +33,8 @@ def rows(section: str) -> list[dict[str, str]]:
     return found
 
 
-TASKS = [row for section in ("Of all tasks", "Preparing", "Deploying", "Routing") for row in rows(section)]
+SECTIONS = ("Of all tasks", "Uploading", "Preparing", "Deploying", "Routing")
+TASKS = [row for section in SECTIONS for row in rows(section)]
 HOOK = rows("What the hook raises")
 
 

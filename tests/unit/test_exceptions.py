@@ -59,6 +59,8 @@ TABLE = {
     FireworksDeploymentNotReady: (False, True),
     FireworksDeploymentFailed: (True, True),
     FireworksDeploymentConflict: (False, True),
+    FireworksModelConflict: (False, True),
+    FireworksUploadFailed: (True, True),
     FireworksRouterConflict: (False, True),
     FireworksQuotaExceeded: (True, True),
     FireworksCapacityUnavailable: (True, True),

@@ -60,7 +60,14 @@ def test_version_is_the_etag_or_the_time_of_the_last_change(store, properties, v
 
 
 def test_empty_objects_in_place_of_folders_are_no_files(store):
-    store(**{"bucket/folder": {}, "bucket/folder/x": {}, "bucket/folder/y/": {}, "bucket/folder/z": {"type": "directory"}})
+    store(
+        **{
+            "bucket/folder": {},
+            "bucket/folder/x": {},
+            "bucket/folder/y/": {},
+            "bucket/folder/z": {"type": "directory"},
+        }
+    )
     assert [file.name for file in list_files(f"{FOLDER}/")] == ["x"]
 
 

@@ -20,6 +20,7 @@ from airflow_provider_fireworks.operators.model import (
     FireworksPrepareModelOperator,
     FireworksUploadModelOperator,
 )
+from airflow_provider_fireworks.operators.router import FireworksRouteOperator
 from airflow_provider_fireworks.sensors.deployment import FireworksDeploymentReadySensor
 from airflow_provider_fireworks.sensors.model import FireworksModelReadySensor
 from tests.integration.api_key.leaks import KEY, assert_hides_key, subclasses

@@ -10,6 +10,7 @@ from airflow_provider_fireworks.client.api import (
     Request,
     abort_preparation,
     create_deployment,
+    create_model,
     create_router,
     delete_deployment,
     delete_model,
@@ -32,6 +33,7 @@ from airflow_provider_fireworks.client.api import (
     undelete_deployment,
     update_deployment,
     update_router,
+    validate_upload,
 )
 from airflow_provider_fireworks.client.errors import (
     AccessDeniedError,
