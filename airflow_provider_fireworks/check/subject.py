@@ -44,7 +44,7 @@ class Subject:
         """Whether its lists show what the API does: those of a base model that is ready do."""
         if self.model is None or self.model.state != "READY":
             return False
-        return "ADDON" not in str((self.model.model_extra or {}).get("kind"))
+        return "ADDON" not in (self.model.kind or "")
 
     @property
     def default_precision(self) -> str:

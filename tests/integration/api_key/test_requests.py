@@ -21,6 +21,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_fireworks import exceptions
 from airflow_provider_fireworks.client import ModelName, api
+from airflow_provider_fireworks.client.uploads import UrlRefusedError
 from airflow_provider_fireworks.emulator import Emulator
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from airflow_provider_fireworks.triggers.deployment import FireworksDeploymentReadyTrigger
@@ -93,7 +94,8 @@ def test_failed_request_hides_key(emulator, send, failure, caplog):
 
 
 def test_failures_cover_every_api_error():
-    assert {kind for _, kind in FAILURES.values()} == subclasses(exceptions.ApiError)
+    # That one is of another host, which gets no key: see tests/integration/upload_model.
+    assert {kind for _, kind in FAILURES.values()} == subclasses(exceptions.ApiError) - {UrlRefusedError}
 
 
 def test_task_timeout_during_a_request_hides_key(emulator):
