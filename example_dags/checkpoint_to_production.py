@@ -1,17 +1,17 @@
 """
 ### From a checkpoint to the precision that serves
 
-Uploads a checkpoint, deploys it at each precision for as long as `measure` takes, and keeps the best one: it is
-deployed under an id made of the model's and the precision, and a router sends all requests to it. At the end, whatever
-`deploy` has created in this or an earlier run is deleted unless a router leads to it: the previous deployment or, if
-routing failed, the new one. If a precision fails, or none meets the rule in the run's params, nothing changes in
-production.
+Uploads a checkpoint, deploys it at each precision for as long as `measure` takes, and deletes these deployments. Then
+it deploys the best precision again, under an id made from the model and the precision, and routes all requests to it.
+At the end, every deployment that `deploy` has created in this or an earlier run is deleted unless a router leads to it:
+the previous deployment or, if routing failed, the new one. If a precision fails, or none meets the rule in the run's
+params, nothing changes in production.
 
-**Replace `measure`** by your own, and let the params `required` and `best_by` name what it returns. **Deployments cost
-money**: the one that is kept stays until the next run replaces it.
+**Replace `measure`** with your own task, and name its results in the params `required` and `best_by`. **Deployments
+cost money**: the one that requests are routed to stays until a later run replaces it.
 
 The table of all measurements is an XCom of `report`. It is also the run's note if there is a connection `airflow_api`
-to Airflow's own API (host, login and password of a user that may edit DAG runs): tasks have no other way to write it.
+to Airflow's own API (host, login and password of a user that may edit DAG runs): a task has no other way to set a note.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ QUESTIONS = {
 }
 
 
-# ---- Replace this by your own measuring.
+# ---- Replace this with your own measurements.
 
 
 @task
 def measure(inference_model: str) -> dict[str, float]:
     """
-    Return what you want to choose by, as numbers of any names.
+    Return the measurements to choose by: numbers, under names of your own.
 
     :param inference_model: the ``model`` of inference requests.
     """
@@ -88,7 +88,7 @@ def measure(inference_model: str) -> dict[str, float]:
 
 
 def best(measured: dict[str, dict[str, float]], params: dict) -> str | None:
-    """Return the precision that the rule in the params chooses, if any."""
+    """Return the precision that the rule in the params chooses, ``None`` if none meets it."""
     name = params["best_by"].removeprefix("-")
     sign = -1 if params["best_by"].startswith("-") else 1
     fit = [
@@ -100,7 +100,7 @@ def best(measured: dict[str, dict[str, float]], params: dict) -> str | None:
 
 
 def set_note(dag_run, text: str) -> None:
-    """Set the note of a run by Airflow's public API, if there is a connection to it."""
+    """Set the note of a run through Airflow's public API, if there is a connection to it."""
     import requests
     from airflow.exceptions import AirflowNotFoundException
     from airflow.sdk import Connection
@@ -119,7 +119,7 @@ def set_note(dag_run, text: str) -> None:
             f"{url}/api/v2/dags/{dag_run.dag_id}/dagRuns/{dag_run.run_id}",
             params={"update_mask": "note"},
             headers={"Authorization": f"Bearer {token.json()['access_token']}"},
-            # Airflow allows no more.
+            # Airflow allows 1000 characters.
             json={"note": text[:1000]},
             timeout=30,
         ).raise_for_status()
@@ -140,7 +140,7 @@ def set_note(dag_run, text: str) -> None:
             "s3://my_connection@my-bucket/my-checkpoint",
             type="string",
             title="Checkpoint",
-            description="A folder with a Hugging Face checkpoint, as ObjectStoragePath reads it.",
+            description="The URL of a folder with a Hugging Face checkpoint, as ObjectStoragePath reads it.",
         ),
         "model": Param(
             "my-tuned-model",
@@ -161,7 +161,7 @@ def set_note(dag_run, text: str) -> None:
             {"quality": 0.9},
             type="object",
             title="Required",
-            description="Measurements that a precision must have at least, e.g. a quality.",
+            description="The least value that a precision must reach, for each measurement named here.",
         ),
         "best_by": Param(
             "tokens_per_second",
@@ -201,7 +201,7 @@ def checkpoint_to_production():
             prepared=ready.output,
             accelerator_type="{{ params.accelerator_type }}",
             max_replica_count=1,
-            # Should it be orphaned, it scales to zero after five minutes without a request instead of an hour.
+            # If it is orphaned, it scales to zero after five minutes without a request instead of an hour.
             extra_spec={"autoscalingPolicy": {"scaleToZeroWindow": "300s"}},
             deferrable=True,
             poll_interval=10,
@@ -210,7 +210,7 @@ def checkpoint_to_production():
 
     @task(multiple_outputs=False)
     def compare(results: list[dict[str, float]], params: dict) -> dict[str, dict[str, float]]:
-        # Airflow passes the result of a single precision without a list.
+        # With a single precision, Airflow passes its result itself instead of a list.
         listed = [results] if isinstance(results, dict) else results
         return dict(zip(params["precisions"], listed, strict=True))
 
@@ -236,27 +236,27 @@ def checkpoint_to_production():
                 f"No precision has the required {params['required']}: see the table of `report`."
             )
         deployment_id = f"{model.rpartition('/')[2]}-{precision}".lower().replace("_", "-")
-        # An id has at most 63 characters. The last ones, the run's time and the precision, make it unique.
+        # An id has at most 63 characters. The end is kept, as the run's time and the precision make it unique.
         return {"precision": precision, "deployment_id": deployment_id[-63:].lstrip("-")}
 
     @task
     def unused(deployed: str, router: str | None, **context) -> list[str]:
         """
-        Return the deployments of all runs' `deploy` that no router leads to.
+        Return the deployments that `deploy` has created in any run and that no router leads to.
 
         :param deployed: what this run has deployed.
-        :param router: the router that leads to it, ``None`` if `route` has failed.
+        :param router: the router that leads to it; ``None`` if `route` has failed.
         """
         from airflow_provider_fireworks.deployments.ownership import Owner
         from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 
         hook = FireworksHook()
-        # Fireworks generates routers to single deployments, which do not matter here.
+        # A router that Fireworks generated for a deployment does not show that the deployment is in use.
         routers = [each for each in hook.list_routers() if not each.auto_generated]
         used = {name for each in routers for name in each.deployments or []}
         if router:
             used.add(deployed)
-        # A task writes itself, as the owner, into the description of what it creates.
+        # The description of a deployment names the task that created it, its owner.
         deploy = replace(Owner.from_context(context), task_id="deploy")
         owners = {each.name: Owner.from_description(each.description) for each in hook.list_deployments()}
         return [
@@ -280,12 +280,12 @@ def checkpoint_to_production():
     route = FireworksRouteOperator(
         task_id="route", router="{{ params.router }}", deployments=deploy.output["deployment"]
     )
-    # Teardowns of `deploy` run even if `route` fails, and `deploy` runs again if `route` is cleared.
+    # As teardowns of `deploy`, these two run even if `route` fails. Clearing `route` also clears `deploy`, their setup.
     found = unused(deploy.output["deployment"], route.output["router"]).as_teardown(setups=deploy)
     delete_unused = FireworksDeleteDeploymentOperator(
         task_id="delete_unused",
         deployment=found,
-        # One has served within the hour, which the API refuses otherwise.
+        # Without this, the API refuses to delete a deployment that served a request within the last hour.
         ignore_checks=True,
     )
     delete_unused.as_teardown(setups=deploy, on_failure_fail_dagrun=True)
