@@ -49,7 +49,7 @@ _ENDED_BY_DEADLINE = (
     UploadStep.UPLOAD,
     UploadStep.PAUSE,
 )
-_REFUSED_HINT = "Correct the files; retrying will not help."
+_REFUSED_HINT = "Correct the files."
 
 
 class FireworksUploadModelOperator(WaitingOperator):
@@ -60,12 +60,12 @@ class FireworksUploadModelOperator(WaitingOperator):
     each file (``:getUploadEndpoint``), sends the files, several at a time, and waits until the API has validated them
     (``:validateUpload``) and shows the model as READY. It never validates before every byte is uploaded.
 
-    Files are streamed, at less than 64 MiB of memory each, through Airflow's ``ObjectStoragePath``. What reads other
-    stores than the local disk has to be installed, such as ``s3fs`` with Airflow's Amazon provider.
+    Files are streamed through Airflow's ``ObjectStoragePath``, at less than 64 MiB of memory for each parallel file.
+    Stores other than the local disk need further packages, such as ``s3fs`` with Airflow's Amazon provider.
 
-    A retry keeps the model that an earlier try has created, and uploads all files again. A model with this id that
-    another task or another run has created is left alone: ``FireworksModelConflict``. So put the run into the id, as in
-    the example, or set ``if_exists="skip"``.
+    A retry adopts the model that an earlier try has created, and uploads all files again. If another task or another
+    run has created a model with this id, the task fails with ``FireworksModelConflict``. So put the run into the id, as
+    in the example, or set ``if_exists="skip"``.
 
     Returns ``{"model": "accounts/…/models/…"}``, the ``model`` of
     :class:`~airflow_provider_fireworks.operators.model.FireworksPrepareModelOperator`. It is an XCom too.
@@ -84,19 +84,19 @@ class FireworksUploadModelOperator(WaitingOperator):
         ``file:///path``. Hidden files are left out.
     :param kind: what the folder must be, ``"HF_BASE_MODEL"`` or ``"HF_PEFT_ADDON"`` (a LoRA); without it, a folder with
         ``adapter_config.json`` is a LoRA, and any other a base model.
-    :param base_model: of a LoRA, which requires it: id or full resource name of the model that it was trained on.
-    :param base_model_details: of a base model: further fields, as the API spells them (``{"worldSize": 2}``).
-    :param if_exists: what to do if an earlier run of this task has created the model: ``"fail"``, or ``"skip"``, which
-        succeeds if the same files were uploaded (by names, sizes and ETags or times) and the model is READY or being
-        prepared.
+    :param base_model: required for a LoRA: id or full resource name of the model that it was trained on.
+    :param base_model_details: for a base model: further fields, as the API spells them (``{"worldSize": 2}``).
+    :param if_exists: what to do if another run or map index of this task has created the model: ``"fail"``, or
+        ``"skip"``, which succeeds if the same files were uploaded (by names, sizes and ETags or times) and the model is
+        READY or being prepared.
     :param validate: have the API validate the files. Without it, the model stays UPLOADING.
     :param trust_remote_code: let the validation trust the checkpoint's own code.
     :param max_parallel: files to upload at the same time, 64 at most.
-    :param delete_on_failure: if this task fails for good, or has no retry left, delete the model unless its
-        files are valid already.
-    :param deferrable: wait for the validation in the triggerer. The files are always sent by the worker.
+    :param delete_on_failure: delete the model if this task fails with an error that is not retried, has no retry left,
+        or is marked as failed; but not if the model is READY or being prepared.
+    :param deferrable: wait for the validation in the triggerer. The worker always sends the files.
     :param poll_interval: seconds between two polls.
-    :param timeout: seconds until the task fails, whether it uploads or waits.
+    :param timeout: seconds until the task fails, for uploading and waiting together.
     :param account_id: the account to create it in, instead of the connection's.
     :param fireworks_conn_id: the Airflow connection; ``None`` reads ``FIREWORKS_API_KEY`` and the like.
     :raises FireworksInvalidArgument: if an argument is invalid, or the folder is not one that can be uploaded; nothing
@@ -107,8 +107,9 @@ class FireworksUploadModelOperator(WaitingOperator):
     :raises FireworksNotFound: if the base model does not exist; not retried.
     :raises FireworksRefused: if the API refuses a request, or finds the files invalid; not retried.
     :raises FireworksBadConnection: if the connection cannot be used; not retried.
+    :raises FireworksUnreachable: if something other than the Fireworks API is at the Base URL; retried.
     :raises FireworksUploadFailed: if a file could not be read or has changed, or if the model failed or was deleted
-        during the wait; retried.
+        during the validation; retried.
     :raises FireworksTimeout: if the time is over; retried.
     """
 
@@ -169,7 +170,7 @@ class FireworksUploadModelOperator(WaitingOperator):
     # ---- called by Airflow
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Create the model unless it is there, upload its files, and wait until it is READY."""
+        """Create the model unless it exists, upload its files, and wait until it is READY."""
         self._set_context(context)
         with self._cleaning_up(may_exist=self._ti.try_number > 1):
             mark_try(self._ti)
@@ -237,8 +238,8 @@ class FireworksUploadModelOperator(WaitingOperator):
         with suppress(NotFoundError):
             found = self.hook.get_model(upload.model)
         upload.on_read(found, self._owner, self._arguments.if_exists, time.time())
-        # For the link, which the UI shows while the task uploads, and for tasks that delete whatever this one pushed:
-        # these must leave somebody else's model alone.
+        # For the link in the UI while the task uploads, and for tasks that delete the model that this one pushed, which
+        # must not be somebody else's.
         is_conflict = upload.step is UploadStep.CONFLICT
         self._ti.xcom_push(key="model", value=None if is_conflict else str(upload.model))
 
@@ -287,18 +288,18 @@ class FireworksUploadModelOperator(WaitingOperator):
                 timeout=math.inf,
                 check=lambda progress: self._check(upload, progress),
             )
-            # What was read may be half of an old checkpoint and half of a new one.
-            now = self._list_source()
+            # If the files have changed meanwhile, the upload may be a mix of an old and a new checkpoint.
+            listed = self._list_source()
         except SourceError as error:
             raise FireworksUploadFailed(f"{upload.model}: {error}. {FireworksUploadFailed.hint}") from None
-        if now.digest(self._spec) != upload.digest:
+        if listed.digest(self._spec) != upload.digest:
             raise FireworksUploadFailed(
                 f"{upload.model}: {source.folder} has changed while it was uploaded. {FireworksUploadFailed.hint}"
             )
         upload.on_uploaded(validates=self._arguments.validates)
 
     def _validate_files(self, upload: ModelUpload) -> Verdict:
-        """Validate the files, at first from the worker, as a small model is validated at once."""
+        """Validate the files. The first poll is sent by the worker, as a small model is validated at once."""
         wait = self._new_wait(Until.READY, upload)
         verdict = wait.observe(self._send_once(wait.next_request()), time.time())
         while wait.is_mid_poll:
@@ -309,7 +310,7 @@ class FireworksUploadModelOperator(WaitingOperator):
         return self._wait(wait, upload)
 
     def _take_in(self, upload: ModelUpload, verdict: Verdict) -> None:
-        """Take in how a wait has ended, or raise its error."""
+        """Take in how a wait has ended, or raise an error if it did not end well."""
         if verdict.outcome is not Outcome.READY:
             error = self._error_from(verdict, str(upload.model))
             if verdict.outcome is Outcome.REFUSED and upload.step is UploadStep.VALIDATE:
@@ -357,7 +358,7 @@ class FireworksUploadModelOperator(WaitingOperator):
     @cached_property
     def _source(self) -> Source:
         """
-        What the folder has.
+        The folder's files, and whether they are a base model or a LoRA.
 
         :raises FireworksInvalidArgument: if it cannot be read or uploaded.
         """
@@ -376,7 +377,7 @@ class FireworksUploadModelOperator(WaitingOperator):
 
     @cached_property
     def _spec(self) -> dict[str, Any]:
-        """The model to request, with the base model as it was written."""
+        """The model to create. Its base model is as the user wrote it, so that no request is needed for the digest."""
         from airflow_provider_fireworks.storage import read_json
 
         source, arguments = self._source, self._arguments
@@ -406,10 +407,10 @@ class FireworksUploadModelOperator(WaitingOperator):
             raise SourceError(str(error)) from None
 
     def _begin(self) -> ModelUpload:
-        """Return the state of a task that has not done anything yet. Looking the account up may take a request."""
+        """Return the state of a task that has sent nothing yet. Looking up the account may take a request."""
         deadline = time.time() + self._time_limit.seconds
         model = self._arguments.model
-        # What is wrong with the folder is an error before anything is sent.
+        # First, so that an invalid folder is an error before anything is sent.
         digest = self._source.digest(self._spec)
         return ModelUpload(
             model=self._send_patiently(
@@ -418,7 +419,7 @@ class FireworksUploadModelOperator(WaitingOperator):
             deadline=deadline,
             kind=self._source.kind,
             digest=digest,
-            # An earlier try may have been killed right after it had created one.
+            # An earlier try may have been killed right after it created the model.
             may_exist=self._ti.try_number > 1,
             timing=self.timing,
         )
@@ -441,7 +442,7 @@ class FireworksUploadModelOperator(WaitingOperator):
         """
         Delete the model that this task has created if the block fails for good.
 
-        :param may_exist: whether there may be one although the task does not know it yet.
+        :param may_exist: whether the model may exist although this try has not read it yet.
         """
         try:
             self._kill_may_raise = True
@@ -461,7 +462,7 @@ class FireworksUploadModelOperator(WaitingOperator):
         try:
             delete_on_failure = self._arguments.delete_on_failure
         except FireworksInvalidArgument:
-            # Which connection to use is not known either.
+            # The connection is an argument too, so nothing can be deleted.
             add_to_message(error, f"{self.model} is kept if an earlier try of this task has created it.")
             return
         clean_up = ModelCleanUp(
