@@ -1,4 +1,4 @@
-"""The states of runs and task instances, to tell whether a deployment that was created there may still be in use."""
+"""Asks Airflow for the states of runs and tasks, to decide whether what they created may still be in use."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RUNNING = "running"
-"""The state of a task instance whose process is killed without anybody acting on the task: an eviction, a shutdown."""
+"""The state of a task instance whose process is killed although nobody changed its state: an eviction, a shutdown."""
 
 _TRY_KEY = "try_number"
 FOR_NEXT_TRY = "for the next try, which adopts it"
+"""What :func:`reason_to_keep` returns if a retry is left."""
 
 
 class RunState(str, Enum):
@@ -30,7 +31,7 @@ class RunState(str, Enum):
     ACTIVE = "active"
     ENDED = "ended"
     UNKNOWN = "unknown"
-    """Airflow does not have the run, or no longer."""
+    """Airflow does not have the run, perhaps no longer."""
 
 
 def run_state(ti: Any, dag_id: str, run_id: str) -> RunState:
@@ -97,15 +98,15 @@ def reason_to_keep(
     ti: Any, owner: Owner, *, delete_on_failure: bool, delete_on_kill: bool, timeout: float
 ) -> str | None:
     """
-    Return why a task that is being killed keeps what it has created, to be read after "is kept".
+    Return why a task that is being killed keeps what it has created, to follow "is kept" in a message.
 
     :param ti: the running task instance.
     :param timeout: seconds to ask Airflow for its state.
-    :returns: ``None`` if it is to be deleted, because neither another try nor another task will use it.
+    :returns: ``None`` if it is to be deleted, because no other try and no other task will use it.
     """
     state = task_state_in_worker(ti, owner, timeout=timeout)
     if state == RUNNING:
-        # Nobody acted on the task: an eviction or a shutdown ends its process.
+        # Nobody changed its state: an eviction or a shutdown ends its process.
         if has_retry(ti):
             return FOR_NEXT_TRY
         delete = delete_on_failure
@@ -119,7 +120,7 @@ def reason_to_keep(
 
 
 def has_retry(ti: Any) -> bool:
-    """Whether the running try of a task is not its last one."""
+    """Whether a task has a retry left after the running try."""
     return bool(ti.try_number <= ti.max_tries)
 
 
@@ -136,7 +137,8 @@ def is_latest_try(ti: Any) -> bool:
     """
     Ask Airflow whether no other try of the task has begun since :func:`mark_try`.
 
-    A worker that Airflow lost sight of may run for hours after its task was failed, cleared and begun again.
+    A worker that Airflow has lost contact with may run for hours after its task has failed, was cleared, and began
+    again elsewhere.
     """
     number = ti.xcom_pull(task_ids=ti.task_id, key=_TRY_KEY, map_indexes=ti.map_index)
     return bool(number == ti.try_number)

@@ -25,22 +25,22 @@ _PACKAGES = {
     "abfss": "apache-airflow-providers-microsoft-azure with adlfs",
     "adl": "apache-airflow-providers-microsoft-azure with adlfs",
 }
-"""What reads a path, by the protocol of its URL."""
+"""The packages that read a path, by the protocol of its URL."""
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "updated")
-"""Of a file's properties, as different file systems call them: the first that a file has is its version."""
+"""The names that file systems give to a file's ETag or time. The first one that a file has is its version."""
 _FINAL = (ImportError, ValueError, TypeError, FileNotFoundError, NotADirectoryError, PermissionError)
-"""Errors of a file system that do not pass."""
+"""Errors of a file system for which retrying will not help."""
 
 
 def list_files(folder: str) -> list[SourceFile]:
     """
     List all files below a folder, with their sizes.
 
-    Hidden files and folders, such as those of git, are left out.
+    Files and folders whose names begin with a dot, such as those of git, are left out.
 
     :param folder: whatever ``ObjectStoragePath`` reads: ``s3://connection@bucket/path``, ``gs://…``, ``file:///path``.
-    :raises SourceError: if it cannot be read, or has something else than files, such as a link to a folder. A folder
-        that does not exist may have no files instead.
+    :raises SourceError: if it cannot be read, or contains anything other than files, such as a link to a folder. For a
+        folder that does not exist, an object store may return no files instead.
     """
     with _errors_of(folder):
         path = ObjectStoragePath(folder)
@@ -78,7 +78,7 @@ def _is_hidden(name: str) -> bool:
 def _file(folder: ObjectStoragePath, name: str, info: Mapping[str, Any]) -> SourceFile:
     path: Any = folder / name
     if info.get("islink"):
-        # A listing has the time of the link, not that of the file it leads to.
+        # The listing has the time of the link, not of the file that it leads to.
         info = path.fs.info(path.path)
     if info["type"] != "file":
         what = "a link to a folder" if info["type"] == "directory" else "neither a file nor a folder"

@@ -64,11 +64,11 @@ class Timing:
     deferral_slack: float = 120.0
     """How much later than the deadline a deferral times out, so that the trigger's own, clearer timeout comes first."""
 
-    # Preparing and deploying.
+    # Preparing, deploying and routing.
     preparation_start: float = 300.0
     """The time for a preparation to begin. Until then, a model that does not change counts as pending."""
     visibility_lag: float = 30.0
-    """How long a preparation or a deployment that the API has accepted may not be visible yet."""
+    """How long something that the API has created or begun may not be visible yet."""
     termination_message_timeout: float = 10.0
     """The time to ask why a deployment has failed. The task fails anyway, and may still have to delete it."""
     min_pause: float = 1.0
@@ -82,18 +82,18 @@ class Timing:
     upload_check_interval: float = 0.5
     """The interval at which an upload checks whether the task is killed or its time is over."""
     upload_stop_timeout: float = 0.5
-    """How long to wait, when an upload has failed or was killed, until the other files have stopped as well."""
+    """How long a failed or killed upload waits until the other files have stopped as well."""
     validation_lag: float = 1800.0
     """
-    How long the API may refuse in the same words to validate files that are all uploaded, as if they were not all there
-    yet. It is not known how long that takes for the largest models.
+    How long the API may refuse to validate an upload with the same message, as if files were missing, although all are
+    uploaded. How long it takes the API to see the files of the largest models is not known.
     """
 
     # Deleting.
     model_release_timeout: float = 120.0
     """How long a model is not deleted because of deployments that are gone: up to a minute was observed."""
     min_delete_delay: float = 1.0
-    """The shortest delay between two attempts to delete a deployment …"""
+    """The shortest delay between two attempts to delete a deployment or a model …"""
     max_delete_delay: float = 8.0
     """… and the longest, unless the API asks for more."""
     cleanup_timeout: float = 60.0

@@ -13,7 +13,7 @@ class SourceError(Exception):
     A file to upload cannot be read, or is not what was listed.
 
     :ivar is_transient: whether reading it again may help.
-    :ivar retry_after: as of an ``ApiError``, but always unset.
+    :ivar retry_after: always ``None``; here because the backoff expects it, as an ``ApiError`` has it.
     """
 
     retry_after: float | None = None
@@ -28,7 +28,7 @@ class SourceFile:
     """
     A file to upload.
 
-    :ivar name: below its folder, with slashes.
+    :ivar name: path relative to its folder, with slashes.
     :ivar size: in bytes.
     :ivar version: what changes when its content does: an ETag, or the time of the last change.
     :ivar open: opens it for reading. Called in another thread, and again for each attempt.

@@ -1,4 +1,4 @@
-"""How fast the requests of one connection follow each other."""
+"""Limits how fast the requests of one connection follow each other."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from airflow_provider_fireworks.timing import DEFAULT_TIMING
 
 _MINUTE = 60.0
 _CUT = 2 / 3
-"""After a 429: this part of the requests that the API accepted in the last minute …"""
+"""The pace after a 429, as a fraction of the requests that the API accepted in the last minute."""
 _FEWEST = 9
-"""… counting at least this many at first, as Fireworks allows every account more."""
+"""The requests to count at least after the first 429, as Fireworks allows every account more."""
 _GROWTH = 0.2
-"""What each accepted request adds to the requests a minute: they double within four minutes, however few they are."""
+"""What each accepted request adds to the requests per minute: any pace doubles within four minutes."""
 _FASTEST = 6000.0
-"""The most requests a minute that Fireworks allows any account. From here on there is no pace."""
+"""The most requests per minute that Fireworks allows any account. Above it there is no pace."""
 
 
 class Pace:
     """
-    Lets the requests of one connection pass one by one, in the order in which they came.
+    Makes the requests of one connection take turns, in the order in which they came.
 
-    There is no gap between them until the API refuses one with 429. Then all of them pause for as long as it asks, at
-    least for an exponential backoff, and continue at two thirds of the requests that it accepted in the last minute.
-    Each further accepted request makes the gap a little shorter. At a limit of 10 requests a minute, about one in 25 is
+    There is no gap between them until the API refuses one with 429. Then all of them pause for as long as it asks, and
+    at least for an exponential backoff. They continue at two thirds of the rate that it accepted in the last minute.
+    Each accepted request makes the gap a little shorter. At a limit of 10 requests per minute, about one in 25 is
     refused, at higher limits fewer.
 
-    :ivar limit: requests a minute, never exceeded.
-    :ivar timing: the delays of the backoff. The gap grows no longer than the longest of them.
+    :ivar limit: requests per minute, never exceeded.
+    :ivar timing: the delays of the backoff. The gap never exceeds the longest of them.
     """
 
     def __init__(self) -> None:
@@ -47,12 +47,12 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """The current pace in requests a minute, infinite if there is none."""
+        """The current pace in requests per minute, infinite if there is none."""
         return min(self._rate, self.limit)
 
     @property
     def delay(self) -> float:
-        """For about how many seconds a request would wait that came now."""
+        """The seconds, approximately, for which a request that came now would wait."""
         gap = _MINUTE / self.rate
         return max(self._next_at - _now(), 0.0) + self._queued * gap
 

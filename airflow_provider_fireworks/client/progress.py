@@ -14,8 +14,8 @@ class Progress:
 
     :param files: how many there are.
     :param size: bytes of all of them.
-    :param now: seconds of a clock that is never set back.
-    :ivar last_error: why the last attempt that failed has failed; empty if none has.
+    :param now: seconds of a monotonic clock.
+    :ivar last_error: the error of the last failed attempt; empty if none has failed.
     """
 
     def __init__(self, files: int, size: int, *, now: float) -> None:
@@ -42,7 +42,7 @@ class Progress:
             self._transferred += size
 
     def take_back(self, size: int, error: object) -> None:
-        """Take in that an attempt has failed after so many bytes."""
+        """Subtract the bytes of a failed attempt, and keep its error."""
         with self._lock:
             self._sent -= size
             self.last_error = str(error)

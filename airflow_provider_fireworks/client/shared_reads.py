@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 _FRESH = 0.5
 """
-A reading is fresh enough if it was requested within this last part of a wait's interval.
+A reading is fresh enough if it was requested within this last fraction of a wait's interval.
 
-Half of it, so that waits of the same interval, wherever in it they began, poll together after two polls.
+One half, so that waits with the same interval poll together after two polls, no matter when they began.
 """
 _LOGGED_DELAY = 1.0
-"""A poll that has had no turn after so many seconds is worth a line in the log."""
+"""Seconds after which a poll that is still queued is worth a line in the log."""
 
 
 class Poller:
@@ -35,8 +35,8 @@ class Poller:
     Sends the requests of one wait, and shares its ``GET`` requests with all waits for the same resource.
 
     Each poll takes the newest reading of the resource if it is fresh enough, or joins the request that is in flight, or
-    sends one. A reading that was requested before the wait began, or before its last poll, is not used: so a wait
-    never judges the same reading twice, and none that is older than what its task has done.
+    sends one. A reading that was requested before the wait began, or before its last poll, is not used. So a wait never
+    judges the same reading twice, nor one that is older than the last request of its task.
 
     The next interval begins when the reading arrived, not when this wait took it. Waits with the same interval
     therefore poll at about the same time from their second poll on, and see a change as early as if each polled on its
@@ -44,8 +44,7 @@ class Poller:
 
     :param client: the client of the connection.
     :param log: called with one line, once, if the pace of the connection delays this wait.
-    :ivar age: seconds that had passed since the last result arrived when this wait took it. The result has to be judged
-        as of then.
+    :ivar age: age in seconds of the last result when this wait took it. The result must be judged as of its arrival.
     """
 
     def __init__(self, client: SharedClient, log: Callable[[str], object]) -> None:
@@ -67,7 +66,7 @@ class Poller:
         Return the result of a request, or the :class:`~airflow_provider_fireworks.client.ApiError` instead.
 
         :param timeout: seconds for the whole poll. Without it, a wait could outlast its deadline in the queue.
-        :raises Exception: whatever reading the connection raises, if it has never been read.
+        :raises Exception: any error of reading the connection, if that has never succeeded.
         """
         reading = self._take(request)
         reading.waiters += 1
@@ -93,7 +92,7 @@ class Poller:
     def _take(self, request: Request[Any]) -> _Reading:
         if request.method != "GET":
             return _Reading(self._client, request)
-        # Held for as long as this wait lasts, and with it the newest reading.
+        # Keeps the resource, and with it the newest reading, alive for as long as this wait.
         self._resource = self._client.reads.resource(request)
         newest, since = self._resource.newest, _now() - _FRESH * self._interval
         if newest is None or not newest.serves(last_poll=self._last_poll, since=since):
@@ -140,7 +139,7 @@ class SharedReads:
 
 
 class _Resource:
-    """The newest reading of a resource."""
+    """Holds the newest reading of a resource."""
 
     newest: _Reading | None = None
 
@@ -161,11 +160,11 @@ class _Reading:
 
     @property
     def is_sent(self) -> bool:
-        """Whether it has had its turn."""
+        """Whether the request was sent, rather than still queued."""
         return self._sent_at < math.inf
 
     def serves(self, *, last_poll: float, since: float) -> bool:
-        """Return whether a wait can use it that polled last at ``last_poll``, and needs a reading from ``since`` on."""
+        """Whether a wait that polled at ``last_poll`` and needs a reading requested after ``since`` can use it."""
         if self._sent_at < last_poll:
             return False
         if self.received_at == math.inf:

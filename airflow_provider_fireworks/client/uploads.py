@@ -1,8 +1,8 @@
 """
 Uploads files to signed URLs, several at a time.
 
-The URLs lead to another host than the API's: an object store, which gets no API key. Each contains a signature that
-gives access to whoever has it, so no URL is part of a message.
+The URLs lead to a host other than the API's: an object store, which does not receive the API key. The signature in a
+URL gives access to whoever has it, so no URL is part of a message.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from airflow_provider_fireworks.client.text import hide_queries, one_line
 from airflow_provider_fireworks.timing import DEFAULT_TIMING, Timing
 
 _BLOCK_BYTES = 1024 * 1024
-"""Sent at once. Each parallel file holds one block, and what its file system buffers."""
+"""How much of a file is sent at once. Each parallel file takes this and its file system's buffer of memory."""
 _MAX_RESPONSE_BYTES = 16 * 1024
 _ERROR_FIELD = r"<{0}>\s*([^<]*?)\s*</{0}>"
 _THREAD_NAME = "fireworks-upload"
 
-# At DEBUG, urllib3 logs the URL of each request, and at WARNING that of a response with invalid headers.
+# urllib3 logs the URL of each request at DEBUG, and of each response with invalid headers at WARNING.
 logging.getLogger("urllib3.connectionpool").addFilter(
     lambda record: threading.current_thread().name != _THREAD_NAME
 )
@@ -70,10 +70,10 @@ class Uploader:
     the URL has expired, new URLs are requested; a refusal of such a new URL is final.
 
     :param files: to upload, with unique names.
-    :param get_urls: requests the signed URL of each file, by name. Called in another thread as well, but never twice
-        at the same time.
+    :param get_urls: requests the signed URLs and returns them by file name. Called from several threads, but never
+        concurrently.
     :param max_parallel: files to upload at the same time.
-    :param log: called with a line about each failed attempt, and regularly with one about the progress.
+    :param log: called with a line about each failed attempt, and regularly with a line about the progress.
     """
 
     def __init__(
@@ -111,14 +111,14 @@ class Uploader:
         self._session.trust_env = not self._urls.are_loopback
         queue: SimpleQueue[tuple[SourceFile, Future[None]]] = SimpleQueue()
         pending: set[Future[None]] = set()
-        # The largest first, so that none of them is left alone at the end.
+        # The largest first, so that no large file is left to upload alone at the end.
         for file in sorted(self._files, key=lambda file: -file.size):
             future: Future[None] = Future()
             queue.put((file, future))
             pending.add(future)
         try:
             for _ in range(min(self._max_parallel, len(pending))):
-                # Not an executor: Python would not exit before its threads, which a stalled store blocks for minutes.
+                # Not an executor: Python waits for its threads at exit, which a stalled store may block for minutes.
                 threading.Thread(target=self._work, args=[queue], name=_THREAD_NAME, daemon=True).start()
             self._watch(pending, check)
         finally:
@@ -170,7 +170,7 @@ class Uploader:
                     return self._put(file, url)
             except (ApiError, SourceError) as error:
                 if isinstance(error, UrlRefusedError) and not url_is_new:
-                    self._lines.put(f"{error}. Requesting new URLs, in case that this one has expired.")
+                    self._lines.put(f"{error}. Requesting new URLs, in case this one has expired.")
                     renew = True
                     continue
                 if not error.is_transient:
@@ -203,13 +203,13 @@ class Uploader:
                 body = _Body(file, stream, self._progress, self._stop, timing)
                 with self._session.put(
                     url,
-                    # Without a length, as of an empty iterable, requests would send it in chunks.
+                    # requests would send an iterable of length 0 in chunks.
                     data=body if file.size else b"",
                     headers={
                         "Content-Type": "application/octet-stream",
                         "x-goog-content-length-range": f"{file.size},{file.size}",
                     },
-                    # The first is also the longest time to send a block.
+                    # The connect timeout also limits the time to send a block.
                     timeout=(timing.read_timeout, timing.read_timeout),
                     allow_redirects=False,
                     stream=True,
@@ -219,7 +219,7 @@ class Uploader:
                     if not 200 <= response.status_code < 300:
                         raise _error_from(label, response.status_code, headers, content, timing)
                     if content:
-                        # A store says nothing. This is a page of a proxy, behind which nothing may be stored.
+                        # A store's response is empty. This is a proxy's page, so the file may not have been stored.
                         shown = excerpt(response.status_code, headers, content)
                         raise NoResponseError(shown, request=label, status=response.status_code)
                     if body.sent != file.size:
@@ -240,7 +240,7 @@ class UrlRefusedError(RefusedError):
 
 
 class _Body:
-    """The bytes of a file, block by block. Having a length, it is not sent in chunks."""
+    """The bytes of a file, block by block. It has a length, so that requests does not send it in chunks."""
 
     def __init__(
         self, file: SourceFile, stream: BinaryIO, progress: Progress, stop: threading.Event, timing: Timing
@@ -283,12 +283,12 @@ class _SignedUrls:
         self._urls: Mapping[str, str] = {}
 
     def fetch(self) -> None:
-        """Request them."""
+        """Request the URLs of all files."""
         self._urls = self._request()
 
     @property
     def are_loopback(self) -> bool:
-        """Whether all of them lead to this machine, so that no proxy is used."""
+        """Whether all URLs lead to this machine, so that no proxy is used."""
         return all(is_loopback_host(_split(url).hostname or "") for url in self._urls.values())
 
     def get(self, name: str) -> str:
@@ -306,12 +306,12 @@ class _SignedUrls:
 
 @contextmanager
 def _source_errors(file: SourceFile) -> Iterator[None]:
-    """Translate whatever a file system raises. Only that a file is gone, replaced or forbidden is final."""
+    """Raise a ``SourceError`` for any error of a file system: final if the file is missing, replaced or forbidden."""
     try:
         yield
     except Exception as error:
         is_final = isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError))
-        # So s3fs reports that an object is another one than when it was opened first.
+        # How s3fs reports that an object was replaced since it was opened.
         is_final = is_final or getattr(error, "errno", None) == errno.EBUSY
         shown = one_line(f"{type(error).__name__}: {error}")
         raise SourceError(f"{file.name} cannot be read: {shown}", is_transient=not is_final) from None
@@ -319,7 +319,7 @@ def _source_errors(file: SourceFile) -> Iterator[None]:
 
 @contextmanager
 def _opened(file: SourceFile) -> Iterator[BinaryIO]:
-    """Open a file. Only opening it is translated, not what happens in the block."""
+    """Open a file. Only errors of opening it become a ``SourceError``, not those of the block."""
     with _source_errors(file):
         opened = file.open()
     with opened as stream:
@@ -354,7 +354,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _no_response(label: str, error: BaseException, url: str, host: str) -> ApiError:
-    """Return the error of an attempt without a response, in the library's words but without the URL."""
+    """Return the error of an attempt without a response. It quotes the library, but without the URL."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     shown = one_line(f"{type(error).__name__}: {reason or error}").replace(url, host)
     return NoResponseError(f"no response: {hide_queries(shown)}", request=label)
@@ -363,7 +363,7 @@ def _no_response(label: str, error: BaseException, url: str, host: str) -> ApiEr
 def _error_from(
     label: str, status: int, headers: Mapping[str, str], content: bytes, timing: Timing
 ) -> ApiError:
-    """Return the error for a response that is not a success. Stores say why in XML."""
+    """Return the error for an unsuccessful response. Stores give the reason in XML."""
     text = content.decode("utf-8", "replace")
     words = [
         hide_queries(one_line(found[1], limit=300))
@@ -381,6 +381,6 @@ def _error_from(
         status=status,
         retry_after=parse_retry_after(headers, now=time.time(), longest=timing.max_retry_after),
     )
-    # What is not in the store's own words comes from something in between, and may pass.
+    # A response without the store's XML comes from something in between, such as a proxy, and may be temporary.
     error.is_transient = kind is not UrlRefusedError or not words
     return error

@@ -1,5 +1,5 @@
 """
-What is in the folder that a model is uploaded from, and what to request for it. Reads nothing itself.
+Checks the folder that a model is uploaded from, and builds the model to create from it. Does no I/O.
 
 A folder is either a Hugging Face checkpoint or a LoRA, which has an ``adapter_config.json``. What the API would refuse
 only after hours of uploading is an error here.
@@ -25,7 +25,7 @@ _WHOLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _BIN_INDEX = "pytorch_model.bin.index.json"
 _MODEL_CARD = "README.md"
-"""PEFT writes one beside every LoRA. It is left out there, as the API takes no other file."""
+"""PEFT writes one beside every LoRA. It is not uploaded with it, as the API accepts no further file."""
 _DIGITS = 32
 
 
@@ -43,7 +43,7 @@ class InvalidSourceError(ValueError):
 @dataclass(frozen=True)
 class Source:
     """
-    What a folder has.
+    The files of a folder, and what kind of model they are.
 
     :ivar folder: as the user wrote it, for messages.
     :ivar files: what to upload.
@@ -56,11 +56,12 @@ class Source:
     @classmethod
     def of(cls, folder: str, listed: Sequence[SourceFile], kind: ModelKind | None) -> Source:
         """
-        Tell what a folder has from its list of files.
+        Check the files of a folder, and return what to upload.
 
         :param listed: all files below the folder.
-        :param kind: what it should be; ``None`` for either.
-        :raises InvalidSourceError: if it is neither, or not what it should be, or if files are missing.
+        :param kind: the kind that it must be; ``None`` for either.
+        :raises InvalidSourceError: if it is of neither kind or not of this one, if files are missing, or if a LoRA has
+            others.
         """
         files = {file.name: file for file in listed}
         if not files:
@@ -79,11 +80,11 @@ class Source:
 
     @property
     def configs(self) -> list[str]:
-        """The names of the files that :meth:`spec` needs, in JSON."""
+        """The names of the JSON files whose content :meth:`spec` needs."""
         if self.kind is ModelKind.LORA:
             return [ADAPTER_CONFIG]
         names = {file.name for file in self.files}
-        # As transformers prefers safetensors, an index of .bin files beside them may be left over without these.
+        # transformers prefers safetensors, so an index of .bin files beside them may be a leftover, without its files.
         indexes = [_INDEX] if names & {_WHOLE, _INDEX} else [_BIN_INDEX]
         return [CONFIG, *(index for index in indexes if index in names)]
 
@@ -100,7 +101,7 @@ class Source:
         base_model_details: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """
-        Return the model to request, with the API's names of its fields and without a description.
+        Return the model to create, with the API's field names and without a description.
 
         :param configs: the parsed content of each of :attr:`configs`.
         :param base_model: full resource name of the model that a LoRA was trained on.
@@ -129,7 +130,7 @@ class Source:
         return {"kind": self.kind.value, "baseModelDetails": {**details, **(base_model_details or {})}}
 
     def digest(self, spec: Mapping[str, Any]) -> str:
-        """Return a digest of what is uploaded: name, size and version of each file, and the request."""
+        """Return a digest of the upload: name, size and version of each file, and the model to create."""
         files = [(file.name, file.size, file.version) for file in self.files]
         text = json.dumps([files, spec], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]

@@ -18,7 +18,7 @@ _UNFINISHED = (None, "STATE_UNSPECIFIED", "UPLOADING", "FAILED")
 
 
 def is_unfinished(model: Model) -> bool:
-    """Whether a model has no valid files, so that nothing can use it. Any other state, a new one too, is one in use."""
+    """Whether a model has no valid files yet, so that nothing can use it. In an unknown state it counts as in use."""
     return model.state in _UNFINISHED
 
 
@@ -28,7 +28,7 @@ class UploadStep(str, Enum):
     READ = "read"
     CREATE = "create"
     REPLACE = "replace"
-    """Delete this task's own model, which is unfinished; the next read leads to a new one."""
+    """Delete this task's own, unfinished model. It is created again after the next read."""
     UPLOAD = "upload"
     VALIDATE = "validate"
     PAUSE = "pause"
@@ -39,16 +39,17 @@ class UploadStep(str, Enum):
 
 class ModelUpload(BaseModel):
     """
-    How far a task has come in uploading its model. It is the task's resume state.
+    How far a task has come in uploading its model: the task's resume state.
 
     :ivar deadline: seconds since the epoch.
     :ivar digest: of what is uploaded; see :meth:`~airflow_provider_fireworks.models.source.Source.digest`.
     :ivar step: what to do next.
     :ivar note: why this step is next, as a clause about the model, for logs and errors.
-    :ivar may_exist: whether a model that is this task's exists, or may exist, and is unfinished.
-    :ivar created_by_this_try: whether this try has created it, or may have, so that it is to blame for a failure.
-    :ivar sent_at: seconds since the epoch; when a request was sent that may have created it, until the model was read.
-    :ivar id_taken: whether the API says that the id is taken, while it shows no such model.
+    :ivar may_exist: whether an unfinished model of this task exists or may exist.
+    :ivar created_by_this_try: whether this try has or may have created it. If the model is then FAILED, so is the task;
+        a FAILED model of an earlier try is replaced.
+    :ivar sent_at: seconds since the epoch at which the create request was sent; ``None`` once the model was read.
+    :ivar id_taken: whether the API says that the id is taken, although it shows no such model.
     """
 
     # Parsing a DAG file imports this class and does not use it.
@@ -68,7 +69,7 @@ class ModelUpload(BaseModel):
 
     @property
     def visible_by(self) -> float | None:
-        """Seconds since the epoch by when what was requested must be visible."""
+        """Seconds since the epoch by which a created model must be visible."""
         return None if self.sent_at is None else self.sent_at + self.timing.visibility_lag
 
     def on_read(
@@ -77,7 +78,7 @@ class ModelUpload(BaseModel):
         """
         Take in the model as it is now, and pick the next step.
 
-        :param found: ``None`` if there is none.
+        :param found: ``None`` if it does not exist.
         :param owner: the task that uploads.
         :param now: seconds since the epoch.
         """
@@ -89,7 +90,7 @@ class ModelUpload(BaseModel):
         state = found.state or "unset"
         same_files = signed is not None and signed.digest == self.digest
         self.may_exist = False
-        # The map index of the same files may be another one in each run.
+        # The same files may have another map index in each run.
         if signed is None or not signed.same_task(replace(owner, map_index=signed.map_index)):
             whose = signed or "something else than a task of this provider"
             self._go_to(UploadStep.CONFLICT, f"it was created by {whose}")
@@ -111,7 +112,7 @@ class ModelUpload(BaseModel):
             )
 
     def before_create(self, now: float) -> None:
-        """Take in that a request that creates the model is sent next: from now on it may exist."""
+        """Take in that the create request is sent next: from now on the model may exist."""
         self.may_exist = self.created_by_this_try = True
         self.sent_at = now
 
@@ -120,14 +121,14 @@ class ModelUpload(BaseModel):
         self._go_to(UploadStep.UPLOAD, "it was created")
 
     def on_missing(self, now: float) -> bool:
-        """Take in that the API does not know the model; return whether that may be because it is new."""
+        """Take in a 404; return whether it may be because the model was created just now."""
         if now >= (self.visible_by or 0.0):
             return False
         self.step = UploadStep.READ
         return True
 
     def on_unknown_outcome(self, error: Exception) -> None:
-        """Take in that the outcome of the request is unknown: only the next read can tell."""
+        """Take in that the outcome of the create request is unknown: the next read shows it."""
         self.pause(f"the API may have created it all the same: {error}")
 
     def on_not_created(self) -> None:
@@ -137,7 +138,7 @@ class ModelUpload(BaseModel):
         self.step = UploadStep.READ
 
     def on_id_taken(self) -> None:
-        """Take in that the API says that there is a model with this id already."""
+        """Take in that the API says that a model with this id exists already."""
         self.sent_at = None
         self.id_taken, self.step = True, UploadStep.READ
 
@@ -161,11 +162,11 @@ class ModelUpload(BaseModel):
         self.step = UploadStep.READ
 
     def pause(self, note: str) -> None:
-        """Pause before the next read."""
+        """Pause before the next request."""
         self._go_to(UploadStep.PAUSE, note)
 
     def begin_pause(self, poll_interval: float) -> float:
-        """Return the seconds to pause, after which the model is read again."""
+        """Return the seconds to pause. After the pause the model is read or, if its id was taken, created."""
         self.step = UploadStep.CREATE if self.id_taken else UploadStep.READ
         return max(min(poll_interval, self.timing.max_pause), self.timing.min_pause)
 

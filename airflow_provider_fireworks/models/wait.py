@@ -92,18 +92,18 @@ class ModelWait(ResourceWait):
 
 
 _LANDING = ("FAILED_PRECONDITION", "ABORTED")
-"""Codes of a refusal to validate that may mean that the files are not all there yet."""
+"""Codes of a refusal to validate that may mean that the API does not have all files yet."""
 
 
 class UploadWait(ResourceWait):
     """
     A wait until the API has validated an uploaded model and shows it as READY.
 
-    Each poll asks for the validation and then reads the model, since a response to an earlier request may be lost.
+    Each poll requests the validation and then reads the model, since the response to an earlier request may be lost.
 
     :ivar trust_remote_code: whether the validation may trust the checkpoint's own code.
-    :ivar refusal: the API's words, if it refused the last time because the files may not all be there yet.
-    :ivar refused_since: seconds since the epoch; since then, it has refused in these words.
+    :ivar refusal: the message of the last refusal, if that may mean that the API does not have all files yet.
+    :ivar refused_since: seconds since the epoch at which the API first refused with this message.
     """
 
     resource: ClassVar[str] = "model"
@@ -160,7 +160,7 @@ class UploadWait(ResourceWait):
         return super()._judge_error(error, now)
 
     def _is_lasting(self, refusal: RefusedError, now: float) -> bool:
-        """Whether the API has refused in the same words for too long for files that are only not all there yet."""
+        """Whether the API has refused with the same message for longer than it may take to see all files."""
         if refusal.message != self.refusal:
             self.refusal, self.refused_since = refusal.message, now
         return now - self.refused_since >= self.timing.validation_lag

@@ -1,9 +1,9 @@
 """
-What to do next for a router to be as a task wants it: one decision per read. Sends nothing.
+Decides what to do next for a router to be as a task wants it, from one read of it. Does no I/O.
 
-No state has to be carried from one read to the next. A router is created with an id that is chosen beforehand, so that
-it cannot be created twice, and an update that is sent twice does no harm. After a request whose outcome is unknown, the
-next read tells whether it was carried out.
+No state is kept between two reads. The task chooses the id of a router, so it cannot create it twice, and an update
+that is sent twice does no harm. After a request whose outcome is unknown, the next read shows whether it was carried
+out.
 """
 
 from __future__ import annotations
@@ -56,8 +56,7 @@ class Route(BaseModel):
     """
     What a task wants a router to be.
 
-    :ivar strategy: how traffic is split, as the API spells it. It has no other way to weight deployments than by their
-        replicas.
+    :ivar strategy: how traffic is split, as the API spells it. The API can weight deployments only by their replicas.
     :ivar mark: the owner, as the router's display name.
     """
 
@@ -96,8 +95,8 @@ class Route(BaseModel):
         """
         Return what to do next.
 
-        :param found: as it was read just now, ``None`` if there is none.
-        :param adopt: take it over if it has another owner.
+        :param found: the router as it was read just now; ``None`` if it does not exist.
+        :param adopt: adopt it if it has another owner.
         """
         if found is None:
             return RouteDecision(RouteStep.CREATE, "it does not exist", self.spec)
@@ -127,7 +126,7 @@ def mark_of(owner: Owner) -> str:
 
     A display name has no room for more. The run is not part of it, as a router outlives the runs that update it.
     """
-    # None of them has a NUL, so that no two tasks make the same text.
+    # None of them contains a NUL, so no two tasks make the same text.
     text = "\x00".join((owner.airflow, owner.dag_id, owner.task_id))
     return _MARK + hashlib.sha256(text.encode()).hexdigest()[:_MARK_DIGITS]
 
@@ -141,7 +140,7 @@ def why_not_routable(deployment: Deployment) -> str | None:
     """
     Return why no requests should be routed to a deployment, ``None`` if it serves.
 
-    A deployment that is UPDATING serves: replicas are added or removed, perhaps by the autoscaler.
+    A deployment that is UPDATING serves: replicas are being added or removed, perhaps by the autoscaler.
     """
     state = deployment.state or "unset"
     return None if state in ("READY", "UPDATING") else f"its state is {state}"
@@ -149,7 +148,7 @@ def why_not_routable(deployment: Deployment) -> str | None:
 
 def why_weights_do_not_fit(weights: Sequence[int], deployments: Sequence[Deployment]) -> str | None:
     """
-    Return why traffic would not be split as the weights say, ``None`` if it is, or if the API counts no replicas.
+    Return why traffic would not be split by the weights, ``None`` if it would, or if the API shows no replica counts.
 
     :param deployments: in the order of their weights.
     """

@@ -16,7 +16,7 @@ class RouterWait(ResourceWait):
     A wait for a router.
 
     :ivar route: what the router should be.
-    :ivar visible_by: seconds since the epoch until which a read may not show yet what was requested.
+    :ivar visible_by: seconds since the epoch; before that, a read may not show the requested change yet.
     """
 
     resource: ClassVar[str] = "router"

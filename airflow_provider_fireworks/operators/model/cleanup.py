@@ -52,7 +52,7 @@ class ModelCleanUp:
         """
         Delete or keep the model. Raises nothing: the task's own error comes first.
 
-        :returns: a sentence for the task's error if a model may be left.
+        :returns: a sentence for the task's error if the model may be left; otherwise ``None``.
         """
         if not self.delete_on_failure:
             return f"{self.model} is kept, because delete_on_failure is False."
@@ -60,7 +60,7 @@ class ModelCleanUp:
             why = reason_to_keep(
                 self.ti,
                 self.owner,
-                # The try that Airflow says is running may be a later one, and a model costs nothing.
+                # The state "running" may be that of a later try, and a model costs nothing.
                 delete_on_failure=False,
                 delete_on_kill=True,
                 timeout=self.timing.kill_request_timeout,
