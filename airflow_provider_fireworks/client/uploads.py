@@ -330,13 +330,13 @@ def _check_url(file: SourceFile, url: str) -> str:
     """
     Return the host of a signed URL.
 
-    :raises ApiError: unless it is https, or http to this machine.
+    :raises RefusedError: unless it is https, or http to this machine.
     """
     parts = _split(url)
     host = parts.hostname or ""
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host))
     if not host or not is_safe or "@" in parts.netloc:
-        raise ApiError(
+        raise RefusedError(
             f"the signed URL of {file.name} is not used: it must be https, or http to this machine, and leads to "
             f"{one_line(f'{parts.scheme}://{host}', limit=200)}"
         )

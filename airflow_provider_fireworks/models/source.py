@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from airflow_provider_fireworks.client.files import SourceFile
+from airflow_provider_fireworks.client.files import SourceError, SourceFile
 from airflow_provider_fireworks.client.text import one_line
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+_WEIGHTS = (".safetensors", ".bin")
+_NO_WEIGHTS = "training_args.bin"
 _WHOLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _BIN_INDEX = "pytorch_model.bin.index.json"
@@ -36,7 +37,7 @@ class ModelKind(str, Enum):
     LORA = "HF_PEFT_ADDON"
 
 
-class InvalidSourceError(ValueError):
+class InvalidSourceError(SourceError):
     """The folder is not one that can be uploaded."""
 
 
@@ -168,7 +169,7 @@ def _check_base(folder: str, files: Mapping[str, SourceFile]) -> None:
             f"{folder} has neither {CONFIG} nor {ADAPTER_CONFIG}, so it is neither a Hugging Face checkpoint nor a "
             f"LoRA. It has {_listing(sorted(files))}"
         )
-    if not any(name.endswith(_WEIGHTS) for name in files):
+    if not any(name.endswith(_WEIGHTS) and not name.endswith(_NO_WEIGHTS) for name in files):
         raise InvalidSourceError(f"{folder} has no weights, such as model.safetensors")
 
 

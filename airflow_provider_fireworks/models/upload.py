@@ -139,7 +139,7 @@ class ModelUpload(BaseModel):
 
     def on_id_taken(self) -> None:
         """Take in that the API says that a model with this id exists already."""
-        self.sent_at = None
+        self.sent_at, self.created_by_this_try = None, False
         self.id_taken, self.step = True, UploadStep.READ
 
     def on_uploaded(self, *, validates: bool) -> None:

@@ -28,7 +28,7 @@ from airflow_provider_fireworks.exceptions import (
     error_from_api,
 )
 from airflow_provider_fireworks.links import FireworksModelLink
-from airflow_provider_fireworks.models.source import InvalidSourceError, ModelKind, Source
+from airflow_provider_fireworks.models.source import ModelKind, Source
 from airflow_provider_fireworks.models.upload import ModelUpload, UploadStep
 from airflow_provider_fireworks.models.wait import UploadWait
 from airflow_provider_fireworks.operators.base import WaitingOperator
@@ -109,7 +109,7 @@ class FireworksUploadModelOperator(WaitingOperator):
     :raises FireworksBadConnection: if the connection cannot be used; not retried.
     :raises FireworksUnreachable: if something other than the Fireworks API is at the Base URL; retried.
     :raises FireworksUploadFailed: if a file could not be read or has changed, or if the model failed or was deleted
-        during the validation; retried.
+        meanwhile; retried.
     :raises FireworksTimeout: if the time is over; retried.
     """
 
@@ -333,6 +333,10 @@ class FireworksUploadModelOperator(WaitingOperator):
             upload.read_again()
         if isinstance(error, NotFoundError) and upload.on_missing(time.time()):
             return
+        if isinstance(error, NotFoundError) and upload.step is UploadStep.UPLOAD:
+            raise self._error_from(
+                Verdict(Outcome.FAILED, f"it was deleted: {error}"), str(upload.model)
+            ) from None
         if not error.is_transient:
             raise error_from_api(error, f"{upload.model}: {error}") from None
         wait = self._new_wait(Until.RESPONSE, upload)
@@ -365,8 +369,7 @@ class FireworksUploadModelOperator(WaitingOperator):
         try:
             source = self._list_source()
         except SourceError as error:
-            kind = FireworksUploadFailed if error.is_transient else FireworksInvalidArgument
-            raise kind(f"source: {error}. {kind.hint}") from None
+            raise _source_failure(error) from None
         unknown = next((file.name for file in source.files if not file.version), None)
         if unknown and self._arguments.if_exists == "skip":
             raise FireworksInvalidArgument(
@@ -391,20 +394,14 @@ class FireworksUploadModelOperator(WaitingOperator):
                 configs, base_model=arguments.base_model, base_model_details=arguments.base_model_details
             )
         except SourceError as error:
-            kind = FireworksUploadFailed if error.is_transient else FireworksInvalidArgument
-            raise kind(f"source: {error}. {kind.hint}") from None
-        except InvalidSourceError as error:
-            raise FireworksInvalidArgument(f"source: {error}.") from None
+            raise _source_failure(error) from None
 
     def _list_source(self) -> Source:
         # Not at the top, as parsing a DAG file must not load fsspec.
         from airflow_provider_fireworks.storage import list_files
 
         arguments = self._arguments
-        try:
-            return Source.of(arguments.source, list_files(arguments.source), arguments.kind)
-        except InvalidSourceError as error:
-            raise SourceError(str(error)) from None
+        return Source.of(arguments.source, list_files(arguments.source), arguments.kind)
 
     def _begin(self) -> ModelUpload:
         """Return the state of a task that has sent nothing yet. Looking up the account may take a request."""
@@ -479,3 +476,9 @@ class FireworksUploadModelOperator(WaitingOperator):
         )
         if problem := clean_up.run():
             add_to_message(error, problem)
+
+
+def _source_failure(error: SourceError) -> FireworksError:
+    if error.is_transient:
+        return FireworksUploadFailed(f"source: {error}. {FireworksUploadFailed.hint}")
+    return FireworksInvalidArgument(f"source: {error}. Correct the folder or the DAG.")

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_fireworks import exceptions, storage
 from airflow_provider_fireworks.client import ModelName, api
-from airflow_provider_fireworks.client.errors import ApiError
+from airflow_provider_fireworks.client.errors import ApiError, RefusedError
 from airflow_provider_fireworks.client.files import SourceFile
 from airflow_provider_fireworks.hooks.fireworks import FireworksHook
 from tests.integration.api_key.leaks import representations
@@ -198,7 +198,7 @@ def test_unsafe_signed_url_is_not_used(monkeypatch, source, connect, url):
     file = storage.list_files(source)[0]
     with Server(lambda: [json_response({"filenameToSignedUrls": {file.name: url}})]) as server:
         connect(host=server.url)
-        with pytest.raises(ApiError, match="must be https, or http to this machine"):
+        with pytest.raises(RefusedError, match="must be https, or http to this machine"):
             FireworksHook().upload_files(NEW, [file])
         assert len(server.requests) == 1
 
@@ -255,6 +255,25 @@ def test_refusal_of_the_api_is_quoted(emulator, source, run, method, path):
     with pytest.raises(exceptions.FireworksRefused, match="no such thing"):
         run(source)
     assert not exists(emulator)
+
+
+def test_model_that_is_deleted_during_its_upload_is_created_again_by_a_retry(emulator, source, monkeypatch):
+    emulator.configure(upload_rate=3_000_000)
+    # Until then a 404 may mean that it was created just now.
+    use_timing(monkeypatch, visibility_lag=0)
+
+    def delete() -> None:
+        FireworksHook().delete_model(NEW)
+        emulator.expire_upload_urls()
+
+    with (
+        act_when(lambda: emulator.count("PUT") > 0, delete),
+        pytest.raises(exceptions.FireworksUploadFailed, match=r"it was deleted: .*A retry uploads all files"),
+    ):
+        upload(source, TaskInstance("upload", max_tries=1), max_parallel=1)
+    emulator.configure(upload_rate=None)
+    assert upload(source, TaskInstance("upload", try_number=2, max_tries=1)) == {"model": NAME}
+    assert stored(emulator) == hashes(CHECKPOINT)
 
 
 def test_new_urls_are_requested_over_transient_errors(emulator, source):

@@ -109,6 +109,12 @@ def test_index_that_names_no_missing_file_is_accepted(index):
     assert source(*BASE, name).spec({"config.json": {}, name: index})["kind"] == "HF_BASE_MODEL"
 
 
+@pytest.mark.parametrize("others", [[], ["training_args.bin"], ["optimizer.pt"]])
+def test_checkpoint_without_weights_is_rejected(others):
+    with pytest.raises(InvalidSourceError, match="has no weights"):
+        source("config.json", *others)
+
+
 def test_many_missing_files_are_not_all_named():
     name = "model.safetensors.index.json"
     weights = {str(number): f"model-{number:02}.safetensors" for number in range(30)}

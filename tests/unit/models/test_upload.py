@@ -136,6 +136,14 @@ def test_id_that_is_taken_without_a_model_is_tried_again_after_a_pause():
     assert upload.step is UploadStep.CREATE
 
 
+def test_model_of_an_earlier_try_that_failed_is_replaced_after_a_conflict():
+    upload = new_upload(step=UploadStep.CREATE)
+    upload.before_create(NOW)
+    upload.on_id_taken()
+
+    assert step_after(model("FAILED"), upload) == "replace"
+
+
 def test_request_that_created_nothing_leaves_nothing():
     upload = new_upload()
     upload.before_create(NOW)
