@@ -169,14 +169,15 @@ class Uploader:
                 with clear_locals():
                     return self._put(file, url)
             except (ApiError, SourceError) as error:
-                if isinstance(error, UrlRefusedError) and not url_is_new:
+                is_refused = isinstance(error, UrlRefusedError)
+                renew = renew or is_refused
+                if error.is_transient:
+                    failures += 1
+                    self._pause(error, failures)
+                elif is_refused and not url_is_new:
                     self._lines.put(f"{error}. Requesting new URLs, in case this one has expired.")
-                    renew = True
-                    continue
-                if not error.is_transient:
+                else:
                     raise
-                failures += 1
-                self._pause(error, failures)
 
     def _pause(self, error: ApiError | SourceError, failures: int) -> None:
         timing = self._timing
