@@ -109,5 +109,9 @@ class Timing:
     sweep_timeout: float = 30.0
     """The time for the sweep to delete one deployment, over transient errors."""
 
+    def pause(self, poll_interval: float) -> float:
+        """Return the delay between two polls for what has to change before the next request can be sent."""
+        return max(min(poll_interval, self.max_pause), self.min_pause)
+
 
 DEFAULT_TIMING = Timing()

@@ -47,7 +47,7 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """The current pace in requests per minute, infinite if there is none."""
+        """The current pace in requests per minute, infinite while nothing limits it."""
         return min(self._rate, self.limit)
 
     @property

@@ -150,7 +150,7 @@ class ModelPreparation(BaseModel):
     def begin_pause(self, poll_interval: float) -> float:
         """Return the seconds to pause, after which the model is read again."""
         self.step = PrepareStep.READ
-        return max(min(poll_interval, self.timing.max_pause), self.timing.min_pause)
+        return self.timing.pause(poll_interval)
 
     def _watch_begin(self, model: Model, before: Baseline, posted_at: float, now: float) -> None:
         """Continue once the preparation has begun, so that nobody requests another one of this model before."""

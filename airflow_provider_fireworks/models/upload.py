@@ -168,7 +168,7 @@ class ModelUpload(BaseModel):
     def begin_pause(self, poll_interval: float) -> float:
         """Return the seconds to pause. After the pause the model is read or, if its id was taken, created."""
         self.step = UploadStep.CREATE if self.id_taken else UploadStep.READ
-        return max(min(poll_interval, self.timing.max_pause), self.timing.min_pause)
+        return self.timing.pause(poll_interval)
 
     def _on_other_instance(
         self, found: Model, signed: Owner, *, same_files: bool, if_exists: Literal["fail", "skip"]

@@ -199,8 +199,7 @@ class FireworksRouteOperator(WaitingOperator):
             if now >= deadline:
                 raise self._error_from(Verdict(Outcome.TIMEOUT, f"last seen: {decision.note}"), self._what)
             self._log_pause(f"{route.router}: {decision.note}")
-            pause = max(min(self._arguments.poll_interval, self.timing.max_pause), self.timing.min_pause)
-            time.sleep(min(pause, deadline - now))
+            time.sleep(min(self.timing.pause(self._arguments.poll_interval), deadline - now))
 
     def _take_step(self, route: Route) -> RouteDecision:
         """Read the router and, if it is not as wanted, create or update it. Repeated if the outcome is unknown."""

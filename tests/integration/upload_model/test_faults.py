@@ -6,6 +6,7 @@ import errno
 import logging
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,16 @@ def test_expired_url_is_requested_anew(emulator, source, status):
     assert stored(emulator) == hashes(CHECKPOINT)
     # All files share the new URLs.
     assert emulator.count("POST", ":getUploadEndpoint") == 2
+
+
+def test_new_urls_after_a_page_of_a_proxy_are_requested_after_a_pause(emulator, source):
+    emulator.fault("html", times=4, status=403, method="PUT", path="model.safetensors")
+    assert upload(source, max_parallel=1) == {"model": NAME}
+    requests = emulator.requests
+    pauses = [later.at - each.at for each, later in pairwise(requests) if each.fault]
+    assert len(pauses) == 4
+    # The emulator records a request when it begins, and the pause begins later.
+    assert min(pauses) >= FireworksHook.timing.min_retry_delay
 
 
 def test_url_that_is_refused_again_is_final(emulator, source):
