@@ -1,7 +1,7 @@
 """
 What waiting in the triggerer costs: this provider's triggers, and four simpler ways to poll.
 
-``python benchmarks/triggers.py`` prints one table. Every line is a process of its own, in which so many waits poll
+``make bench`` installs what it compares with, and prints one table. Every line is a process of its own, in which so many waits poll
 models over loopback until these are ready. The API is another process, which responds at once. All ways use the same
 interval, and begin spread over one interval. Behind each figure is its ratio to that of ``httpx, shared``.
 
