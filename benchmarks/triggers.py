@@ -1,9 +1,9 @@
 """
 What waiting in the triggerer costs: this provider's triggers, and four simpler ways to poll.
 
-``make bench`` installs what it compares with, and prints one table. Every line is a process of its own, in which so many waits poll
-models over loopback until these are ready. The API is another process, which responds at once. All ways use the same
-interval, and begin spread over one interval. Behind each figure is its ratio to that of ``httpx, shared``.
+``make bench`` installs what it compares with, and prints one table. Every line is a process of its own, in which so
+many waits poll models over loopback until these are ready. The API is another process, which responds at once. All ways
+use the same interval, and begin spread over one interval. Behind each figure is its ratio to that of ``httpx, shared``.
 
 - ``this provider``: :class:`FireworksModelReadyTrigger`, as the triggerer runs it, with 1, 8 or 64 waits for each
   model; not 2,000 waits for as many models, since no account may poll so often. For the other ways it makes no
